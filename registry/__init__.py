@@ -1,0 +1,1 @@
+"""The registry: names, versions, variants and the bytes behind them."""

@@ -1,0 +1,108 @@
+"""References: how a model, a version and a variant are named, parsed and printed."""
+
+import re
+from dataclasses import dataclass
+
+from onnxzoo.registry.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
+_WORD = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{4,64}")
+_MAX = 128  # characters in a name; short enough for any file system and any column
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A parsed reference ``NAME[:VARIANT][@VERSION]``.
+
+    ``version`` is a number (``"3"``), an alias (``"production"``), a bundle's digest
+    (``"sha256:ab12…"``, at least four hexadecimal digits) or None for the latest.
+
+    >>> Ref.parse("ResNet50:int8@Production")
+    Ref(name='resnet50', variant='int8', version='production')
+    >>> str(Ref("acme/ranker", version="2"))
+    'acme/ranker@2'
+    """
+
+    name: str
+    variant: str | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.variant is not None:
+            check_word(self.variant, "variant")
+        if self.version is not None and not _DIGEST.fullmatch(self.version):
+            check_word(self.version, "version")
+
+    @classmethod
+    def parse(cls, text: str) -> "Ref":
+        """Parse a reference; letters are folded to lower case.
+
+        Raises:
+            UsageError: if the text is not ``NAME[:VARIANT][@VERSION]``.
+        """
+        head, at, version = text.strip().lower().partition("@")
+        name, colon, variant = head.partition(":")
+        if (at and not version) or (colon and not variant):
+            raise _malformed(text)
+        if at and ":" in version and not version.startswith("sha256:"):
+            first, _, last = version.partition(":")
+            raise UsageError(
+                f"`{text}` has its variant after its version",
+                hint=f"write it as {name}:{last}@{first}",
+            )
+        return cls(name, variant or None, version or None)
+
+    def __str__(self) -> str:
+        variant = f":{self.variant}" if self.variant else ""
+        version = f"@{self.version}" if self.version else ""
+        return f"{self.name}{variant}{version}"
+
+
+def fold(name: str) -> str:
+    """Return the key under which a name is looked up: ``_`` and ``-`` and case are alike.
+
+    >>> fold("ResNet_50")
+    'resnet-50'
+    """
+    return name.lower().replace("_", "-")
+
+
+def slug(text: str) -> str:
+    """Return the nearest valid name to any text.
+
+    >>> slug("Emotion FERPlus (v2)")
+    'emotion-ferplus-v2'
+    """
+    words = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")
+    return words[:_MAX].rstrip("-._") or "model"
+
+
+def check_name(name: str) -> str:
+    """Return a model's name as given, or raise UsageError if it is not valid."""
+    if not _NAME.fullmatch(name) or len(name) > _MAX:
+        raise UsageError(
+            f"`{name}` is not a model's name; expected `[owner/]name` of lower-case letters, "
+            f"digits, `.`, `_` and `-`, {_MAX} characters at most",
+            hint=f"for example: {'/'.join(slug(part) for part in name.split('/')[:2])}",
+        )
+    return name
+
+
+def check_word(word: str, kind: str) -> str:
+    """Return an alias, tag, variant or version as given, or raise UsageError."""
+    if not _WORD.fullmatch(word) or len(word) > _MAX:
+        raise UsageError(
+            f"`{word}` is not a valid {kind}; expected lower-case letters, digits, `.`, `_` and `-`"
+        )
+    return word
+
+
+def _malformed(text: str) -> UsageError:
+    return UsageError(
+        f"`{text}` is not a reference; expected `NAME[:VARIANT][@VERSION]`",
+        hint="for example: resnet50, resnet50:int8, resnet50@3, resnet50:int8@production",
+    )

@@ -1,0 +1,89 @@
+"""What callers receive: frozen values that outlive the database's session."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from onnxzoo.registry.manifest import File
+
+Axis = int | str | None
+Progress = Callable[[str, int, int | None], None]
+"""``progress(label, done, total)``: bytes done so far and in all (None: unknown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a graph.
+
+    A dtype is the runtime's word (``float32``, ``int64``, ``string``; ``seq(...)`` and
+    ``map(...)`` for other values). A shape has an int for a fixed axis, a str for a symbolic one
+    and None for an unknown one; the shape itself is None where the rank is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Axis, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What an ONNX file says of itself.
+
+    Attributes:
+        opset: version of the default domain ``ai.onnx``; 0 where the model imports none.
+        opsets: version by domain; the default domain is ``""``.
+        ops: how often each op type occurs, sub-graphs and functions included, as
+            ``Conv`` or ``com.microsoft.FusedMatMul``.
+        parameters: number of elements in initialisers and Constant tensors.
+        precision: what the weights truly are: ``fp32``, ``fp16``, ``int8``, ``qdq``…
+        external: paths of external data files, as the graph names them, sorted.
+    """
+
+    ir_version: int
+    opset: int
+    opsets: Mapping[str, int]
+    producer: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    ops: Mapping[str, int]
+    parameters: int
+    precision: str
+    external: tuple[str, ...]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One held encoding of one version of a model; everything `zoo show` prints."""
+
+    name: str
+    version: int
+    variant: str
+    digest: str
+    bytes: int
+    source: str
+    revision: str | None
+    license: str | None
+    task: str | None
+    created_at: datetime
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+    files: tuple[File, ...]
+    path: Path
+    graph: Graph
+
+    @property
+    def ref(self) -> str:
+        """The reference that always means exactly this variant."""
+        return f"{self.name}:{self.variant}@{self.version}"
+
+    @property
+    def precision(self) -> str:
+        """What the weights truly are, as the graph says."""
+        return self.graph.precision
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set."""
+        return self.graph.opset

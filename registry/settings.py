@@ -1,0 +1,86 @@
+"""Where things lie and what the user asked for: the only reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxzoo.registry.errors import UsageError
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"", "0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, read once.
+
+    Attributes:
+        home: the folder of the registry and the store.
+        cache: the folder of what can be made again.
+        database_url: an SQLAlchemy URL instead of ``home/registry.db``, or None.
+        indexes: private indexes, searched before the shipped one: paths or https URLs.
+        offline: never touch the network.
+        endpoint: another Hugging Face Hub than the public one, or None.
+        ci: a continuous-integration run, where a moving progress bar is noise.
+    """
+
+    home: Path
+    cache: Path
+    database_url: str | None = None
+    indexes: tuple[str, ...] = ()
+    offline: bool = False
+    endpoint: str | None = None
+    ci: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read ``ZOO_HOME``, ``ZOO_DATABASE_URL``, ``ZOO_INDEX``, ``ZOO_OFFLINE`` and kin.
+
+        Raises:
+            UsageError: if a switch is neither true nor false.
+        """
+        home, cache = _folders(env)
+        return cls(
+            home=home,
+            cache=cache,
+            database_url=env.get("ZOO_DATABASE_URL") or None,
+            indexes=tuple(part.strip() for part in env.get("ZOO_INDEX", "").split(",") if part),
+            offline=_switch(env, "ZOO_OFFLINE") or _switch(env, "HF_HUB_OFFLINE"),
+            endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
+            ci=env.get("CI", "").lower() not in _FALSE,
+        )
+
+    @property
+    def downloads(self) -> Path:
+        """The folder of partial downloads."""
+        return self.cache / "downloads"
+
+
+def at(home: Path, settings: Settings) -> Settings:
+    """Return the settings with everything below another home, as ``ZOO_HOME`` would put it."""
+    home = home.expanduser().absolute()
+    return Settings(
+        home=home,
+        cache=home / "cache",
+        indexes=settings.indexes,
+        offline=settings.offline,
+        endpoint=settings.endpoint,
+        ci=settings.ci,
+    )
+
+
+def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
+    if env.get("ZOO_HOME"):
+        home = Path(env["ZOO_HOME"]).expanduser().absolute()
+        return home, home / "cache"
+    import platformdirs  # costs 20 ms
+
+    return platformdirs.user_data_path("onnxzoo"), platformdirs.user_cache_path("onnxzoo")
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "").strip().lower()
+    if value not in _TRUE | _FALSE:
+        raise UsageError(f"`{name}={value}` is neither true nor false", hint=f"export {name}=1")
+    return value in _TRUE

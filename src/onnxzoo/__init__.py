@@ -1,0 +1,35 @@
+"""The model registry and model-zoo manager for ONNX.
+
+Importing this costs next to nothing: each name is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.records import Variant
+    from onnxzoo.zoo_index.zoo import load, pull, register, resolve
+
+__all__ = ["Registry", "Variant", "ZooError", "load", "pull", "register", "resolve"]
+
+_HOMES = {
+    "Registry": "onnxzoo.registry.api",
+    "Variant": "onnxzoo.registry.records",
+    "ZooError": "onnxzoo.registry.errors",
+    "load": "onnxzoo.zoo_index.zoo",
+    "pull": "onnxzoo.zoo_index.zoo",
+    "register": "onnxzoo.zoo_index.zoo",
+    "resolve": "onnxzoo.zoo_index.zoo",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
