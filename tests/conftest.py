@@ -1,0 +1,28 @@
+"""What every test gets: an empty environment and a home of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.settings import Settings
+
+_OURS = ("ZOO_", "HF_", "HUGGING_FACE_")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Point ``ZOO_HOME`` at a temporary folder, with nothing of the user's in the environment."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) or name.lower().endswith("_proxy") or name in {"CI", "NO_COLOR"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    yield tmp_path / "home"
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """The settings that the environment of this test stands for."""
+    return Settings.from_env()
