@@ -87,3 +87,68 @@ class Variant:
     def opset(self) -> int:
         """Version of the default operator set."""
         return self.graph.opset
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is known of a variant before the registry gives it a version.
+
+    Attributes:
+        name: the model's name.
+        entry: the `.onnx` file's path inside the bundle.
+        label: the variant's label; None takes the graph's precision.
+        version: the version to add it to; None follows the rule of `Registry.publish`.
+        new_version: start a new version whatever is held.
+        origin: whose weights these are (an index's model, a Hub commit); None: the user's own.
+    """
+
+    name: str
+    entry: str
+    graph: Graph
+    source: str
+    label: str | None = None
+    version: int | None = None
+    new_version: bool = False
+    revision: str | None = None
+    origin: str | None = None
+    license: str | None = None
+    task: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A variant that the registry holds now, and whether it is new there."""
+
+    variant: Variant
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `Registry.remove` took out: references, and the bytes that gc can free."""
+
+    refs: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What nothing refers to: ``(what, bytes)`` of each, bundles and leftovers alike."""
+
+    items: tuple[tuple[str, int], ...]
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all of it."""
+        return sum(size for _, size in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A verified bundle: who uses it, what is wrong with it, where it was moved to."""
+
+    digest: str
+    refs: tuple[str, ...]
+    problems: tuple[str, ...]
+    moved_to: Path | None

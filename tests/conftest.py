@@ -1,7 +1,6 @@
 """What every test gets: an empty environment and a home of its own."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ _OURS = ("ZOO_", "HF_", "HUGGING_FACE_")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point ``ZOO_HOME`` at a temporary folder, with nothing of the user's in the environment."""
     for name in list(os.environ):
         if name.startswith(_OURS) or name.lower().endswith("_proxy") or name in {"CI", "NO_COLOR"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    yield tmp_path / "home"
+    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -1,0 +1,164 @@
+"""The registry's questions in SQL, and the records that answer them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from onnxzoo.registry.db import Rows
+from onnxzoo.registry.manifest import File, Manifest
+from onnxzoo.registry.names import LATEST, fold
+from onnxzoo.registry.records import Graph, Tensor, Variant
+from onnxzoo.registry.store import Store
+
+Row = Mapping[str, Any]
+
+_BATCH = 500  # values in one IN (…); SQLite's bound was 999 for long
+_VARIANTS = """
+SELECT m.id AS model_id, m.name, m.task, v.id AS version_id, v.number, v.license, v.origin,
+       r.id, r.label, r.precision, r.opset, r.digest, r.entry, r.source, r.revision, r.graph,
+       r.created_at, b.bytes
+FROM model m
+JOIN version v ON v.model_id = m.id
+JOIN variant r ON r.version_id = v.id
+JOIN bundle b ON b.digest = r.digest
+"""
+_VERSION = {
+    LATEST: "v.number = (SELECT max(number) FROM version WHERE model_id = m.id)",
+    "number": "v.number = CAST(:version AS INTEGER)",
+    "digest": "r.digest LIKE :version || '%'",
+    "alias": "v.id = (SELECT version_id FROM alias WHERE model_id = m.id AND name = :version)",
+}
+
+
+class Held(NamedTuple):
+    """A row of a variant with what choosing looks at."""
+
+    variant: str
+    precision: str
+    opset: int
+    row: Row
+
+
+def held(rows: Rows, name: str, version: str | None) -> list[Held]:
+    """Return the variants of one version of a model; all None of them if it is not held."""
+    where = f"WHERE m.key = :key AND {_VERSION[_kind(version)]} ORDER BY v.number, r.label"
+    found = rows(_VARIANTS + where, key=fold(name), version=version)
+    return [Held(row["label"], row["precision"], row["opset"], row) for row in found]
+
+
+def listed(
+    rows: Rows, words: Sequence[str] = (), name: str | None = None, limit: int | None = None
+) -> Sequence[Row]:
+    """Return rows of variants by name, newest version first; every word must occur.
+
+    A word is looked for in the name, the task, the tags and the precision.
+    """
+    values: dict[str, object] = {}
+    clauses = ["1 = 1"]
+    if name is not None:
+        clauses.append("m.key = :key")
+        values["key"] = fold(name)
+    for number, word in enumerate(words):
+        values[f"w{number}"] = f"%{fold(word).translate(_ESCAPED)}%"
+        clauses.append(_OCCURS.format(number))
+    sql = f"{_VARIANTS} WHERE {' AND '.join(clauses)} ORDER BY m.name, v.number DESC, r.label"
+    if limit is not None:
+        sql += " LIMIT :limit"
+        values["limit"] = limit
+    return rows(sql, **values)
+
+
+_ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+_OCCURS = r"""(m.key LIKE :w{0} ESCAPE '\' OR m.task LIKE :w{0} ESCAPE '\'
+ OR r.precision LIKE :w{0} ESCAPE '\'
+ OR EXISTS (SELECT 1 FROM tag WHERE model_id = m.id AND name LIKE :w{0} ESCAPE '\'))"""
+
+
+def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
+    """Return what callers receive for these rows: with files, aliases and tags."""
+    files = _grouped(
+        rows, "SELECT digest AS owner, path, sha256, bytes FROM file WHERE digest", "path",
+        [row["digest"] for row in found],
+    )  # fmt: skip
+    aliases = _grouped(
+        rows, "SELECT version_id AS owner, name FROM alias WHERE version_id", "name",
+        [row["version_id"] for row in found],
+    )  # fmt: skip
+    tags = _grouped(
+        rows, "SELECT model_id AS owner, name FROM tag WHERE model_id", "name",
+        [row["model_id"] for row in found],
+    )  # fmt: skip
+    return [
+        Variant(
+            name=row["name"],
+            version=row["number"],
+            variant=row["label"],
+            digest=row["digest"],
+            bytes=row["bytes"],
+            source=row["source"],
+            revision=row["revision"],
+            license=row["license"],
+            task=row["task"],
+            created_at=datetime.fromisoformat(row["created_at"]),
+            aliases=tuple(alias["name"] for alias in aliases[row["version_id"]]),
+            tags=tuple(tag["name"] for tag in tags[row["model_id"]]),
+            files=tuple(File(f["path"], f["sha256"], f["bytes"]) for f in files[row["digest"]]),
+            path=store.path(row["digest"]) / row["entry"],
+            graph=_graph(row["graph"]),
+        )
+        for row in found
+    ]
+
+
+def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest]:
+    """Return the manifests of these bundles, or of all that a variant refers to."""
+    if digests is None:
+        digests = [row["digest"] for row in rows("SELECT DISTINCT digest FROM variant")]
+    sql = "SELECT digest AS owner, path, sha256, bytes FROM file WHERE digest"
+    files = _grouped(rows, sql, "path", digests)
+    return [
+        Manifest.of(File(f["path"], f["sha256"], f["bytes"]) for f in files[digest])
+        for digest in sorted(set(digests))
+    ]
+
+
+def graph_text(graph: Graph) -> str:
+    """Return the JSON text under which a graph is kept."""
+    return json.dumps(asdict(graph), separators=(",", ":"), ensure_ascii=False)
+
+
+def _graph(text: str) -> Graph:
+    fields = json.loads(text)
+    fields |= {name: tuple(map(_tensor, fields[name])) for name in ("inputs", "outputs")}
+    fields["external"] = tuple(fields["external"])
+    return Graph(**fields)
+
+
+def _tensor(fields: dict[str, Any]) -> Tensor:
+    shape = fields["shape"]
+    return Tensor(fields["name"], fields["dtype"], None if shape is None else tuple(shape))
+
+
+def _kind(version: str | None) -> str:
+    if version in {None, LATEST}:
+        return LATEST
+    if str(version).isdecimal():
+        return "number"
+    return "digest" if str(version).startswith("sha256:") else "alias"
+
+
+def _grouped(
+    rows: Rows, select: str, order: str, owners: Iterable[object]
+) -> defaultdict[object, list[Row]]:
+    """Return the rows that belong to each owner, asked for in batches."""
+    grouped: defaultdict[object, list[Row]] = defaultdict(list)
+    distinct = list(dict.fromkeys(owners))
+    for start in range(0, len(distinct), _BATCH):
+        values = {f"o{n}": owner for n, owner in enumerate(distinct[start : start + _BATCH])}
+        names = ", ".join(f":{name}" for name in values)
+        for row in rows(f"{select} IN ({names}) ORDER BY {order}", **values):
+            grouped[row["owner"]].append(row)
+    return grouped

@@ -1,0 +1,203 @@
+"""onnxruntime sessions: opened here and nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.records import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from onnxruntime import InferenceSession, SessionOptions
+
+Provider = str | tuple[str, Mapping[str, object]]
+
+CPU = "CPUExecutionProvider"
+# What each device is called by onnxruntime, and the package that brings it.
+# Source: onnxruntime's documentation, "Execution Providers".
+_DEVICES = {
+    "cpu": (CPU, "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime on macOS"),
+    "dml": ("DmlExecutionProvider", "onnxruntime-directml"),
+    "rocm": ("ROCMExecutionProvider", "onnxruntime-rocm"),
+    "migraphx": ("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
+    "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
+}
+_AUTO = ("cuda", "rocm", "coreml", "dml")  # tried in this order, each only where it is there
+_ERRORS_ONLY = 3  # onnxruntime's log severity
+
+
+def open_session(
+    path: Path,
+    *,
+    device: str = "auto",
+    providers: Sequence[Provider] | None = None,
+    session_options: "SessionOptions | None" = None,
+) -> "InferenceSession":
+    """Open a session on an ONNX file.
+
+    Args:
+        path: the `.onnx` file; its external data lies where the graph names it.
+        device: ``auto``, ``cpu``, ``cuda``, ``tensorrt``, ``openvino``, ``coreml``, ``dml``…
+        providers: onnxruntime's execution providers instead of a device, with their options.
+        session_options: onnxruntime's own options; without them only its errors are logged.
+
+    Raises:
+        Refused: if a provider that was asked for is not there, or was dropped while opening.
+        InvalidModel: if onnxruntime cannot open the model.
+    """
+    import onnxruntime
+
+    wanted = list(providers) if providers is not None else _providers(device)
+    _check_there(wanted, onnxruntime.get_available_providers())
+    options = session_options or _quiet_options()
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=wanted)
+    except Exception as error:
+        raise InvalidModel(
+            f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
+        ) from error
+    if providers is not None or device != "auto":
+        _check_there(wanted, session.get_providers())
+    return session
+
+
+@cache
+def highest_opset() -> int:
+    """Return the highest default-domain opset that the installed onnxruntime accepts.
+
+    The runtime itself is asked, with a one-node model stamped with one opset after the other.
+    """
+    opset = 7  # the lowest that every onnxruntime since 1.0 accepts
+    while _accepts(opset + 1):
+        opset += 1
+    return opset
+
+
+def random_inputs(
+    inputs: Sequence[Tensor], *, seed: int = 0, axes: Mapping[str, int] | None = None
+) -> "dict[str, np.ndarray[Any, Any]]":
+    """Return an array of the right shape and dtype for every input.
+
+    Floats are drawn from the standard normal distribution, whole numbers are 0 or 1 (always a
+    valid index or mask), strings are ``"text"``.
+
+    Args:
+        inputs: the graph's inputs.
+        seed: of NumPy's generator; the same seed gives the same arrays.
+        axes: a size for a symbolic axis by its name; every other open axis is 1.
+
+    Raises:
+        UsageError: if an input is not a dense tensor, or its rank is not known.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for tensor in inputs:
+        if tensor.shape is None or "(" in tensor.dtype:
+            raise UsageError(
+                f"cannot make up the input `{tensor.name}` ({tensor.dtype})",
+                hint=f"give it: --input {tensor.name}=FILE.npy",
+            )
+        shape = [_size(axis, axes or {}) for axis in tensor.shape]
+        arrays[tensor.name] = _draw(random, tensor.dtype, shape)
+    return arrays
+
+
+def _providers(device: str) -> list[Provider]:
+    import onnxruntime
+
+    if device == "auto":
+        there = onnxruntime.get_available_providers()
+        return [_DEVICES[name][0] for name in _AUTO if _DEVICES[name][0] in there] + [CPU]
+    if device not in _DEVICES:
+        raise UsageError(f"`{device}` is not a device; expected auto, {', '.join(_DEVICES)}")
+    return list(dict.fromkeys([_DEVICES[device][0], CPU]))
+
+
+def _check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
+    for provider in wanted:
+        name = provider if isinstance(provider, str) else provider[0]
+        if name not in there:
+            packages = [package for known, package in _DEVICES.values() if known == name]
+            raise Refused(
+                f"the execution provider `{name}` was asked for and is not there; "
+                f"onnxruntime has {', '.join(f'`{known}`' for known in there)}",
+                hint=f"install {packages[0]} and its drivers" if packages else None,
+            )
+
+
+def _quiet_options() -> "SessionOptions":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    return options
+
+
+def _reason(error: Exception) -> str:
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from x failed:Protobuf parsing…"
+    return str(error).split(" : ", 3)[-1].strip().rstrip(".") or type(error).__name__
+
+
+def _accepts(opset: int) -> bool:
+    import onnxruntime
+
+    try:
+        onnxruntime.InferenceSession(_one_node(opset), _fatal_only(), providers=[CPU])
+    except Exception:  # noqa: BLE001  (whatever it raises, it is a no)
+        return False
+    return True
+
+
+def _fatal_only() -> "SessionOptions":
+    options = _quiet_options()
+    options.log_severity_level = _ERRORS_ONLY + 1
+    return options
+
+
+def _one_node(opset: int) -> bytes:
+    """Return a ModelProto with one Identity node, encoded by hand: importing onnx costs 0.1 s.
+
+    Source: onnx.proto, and protobuf's documentation, "Encoding".
+    """
+
+    def field(number: int, payload: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(payload)]) + payload
+
+    def value(name: bytes) -> bytes:
+        scalar = field(1, b"\x08\x01" + field(2, b""))  # TypeProto.tensor_type: float, rank 0
+        return field(1, name) + field(2, scalar)
+
+    node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
+    graph = field(1, node) + field(2, b"g") + field(11, value(b"x")) + field(12, value(b"y"))
+    return b"\x08\x03" + field(7, graph) + field(8, bytes([0x10, opset]))
+
+
+def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:
+    if isinstance(axis, int):
+        return max(axis, 0)
+    return axes.get(axis or "", 1)
+
+
+def _draw(
+    random: "np.random.Generator", dtype: str, shape: Sequence[int]
+) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    if dtype == "string":
+        return np.full(shape, "text", dtype=object)
+    if dtype.startswith("float"):
+        return random.standard_normal(shape).astype(dtype)
+    if dtype == "bool":
+        return random.integers(0, 2, shape).astype(bool)
+    try:
+        return random.integers(0, 2, shape).astype(dtype)
+    except TypeError as error:
+        raise UsageError(f"cannot make up values of type `{dtype}`") from error

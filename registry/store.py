@@ -1,0 +1,245 @@
+"""Bundles on disk: staged, published by one rename, verified, removed."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from onnxzoo.registry.errors import StorageError
+from onnxzoo.registry.manifest import File, Manifest, check_path
+from onnxzoo.registry.records import Progress
+
+CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and write
+_DAY = 86_400  # seconds
+_READ_ONLY = 0o444
+
+
+class Stage:
+    """A half-made bundle in the store's own file system; gone with its ``with`` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: list[File] = []
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of what was staged so far."""
+        return Manifest.of(self._files)
+
+    def copy(self, source: Path, path: str, progress: Progress | None = None) -> File:
+        """Copy a file in, hashing while writing; links are followed, the copy is a real file."""
+        target = self._place(path)
+        digest, done, total = hashlib.sha256(), 0, source.stat().st_size
+        with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
+            for chunk in _chunks(reader):
+                digest.update(chunk)
+                _write_all(writer.fileno(), chunk)
+                done += len(chunk)
+                if progress:
+                    progress(path, done, total)
+            os.fsync(writer.fileno())
+        return self._keep(target, File(path, digest.hexdigest(), done))
+
+    def take(self, source: Path, file: File) -> File:
+        """Move a verified, synced file in; across file systems it is copied."""
+        target = self._place(file.path)
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            copied = self.copy(source, file.path)
+            source.unlink()
+            return copied
+        return self._keep(target, file)
+
+    def _place(self, path: str) -> Path:
+        target = self.folder / check_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def _keep(self, target: Path, file: File) -> File:
+        target.chmod(_READ_ONLY)
+        self._files.append(file)
+        return file
+
+
+class Store:
+    """A folder of bundles, each in ``ab/abcdef…`` by the digest of its manifest."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._staging = root / ".staging"
+
+    def path(self, digest: str) -> Path:
+        """Return the folder of a bundle, whether it is there or not."""
+        name = digest.removeprefix("sha256:")
+        return self.root / name[:2] / name
+
+    @contextmanager
+    def stage(self) -> Iterator[Stage]:
+        """Give a folder to make a bundle in; what was not published is removed."""
+        folder = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        with reporting_storage(self.root):
+            folder.mkdir(parents=True)
+        try:
+            with reporting_storage(self.root):
+                yield Stage(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, stage: Stage) -> Manifest:
+        """Rename a staged bundle into place, durably; a whole bundle already there is kept.
+
+        Call it inside the transaction that inserts the rows, so that no collection of garbage
+        runs between the two.
+        """
+        manifest = stage.manifest
+        if self.holds(manifest):
+            return manifest
+        target = self.path(manifest.digest)
+        with reporting_storage(self.root):
+            for folder, _, _ in os.walk(stage.folder):
+                _sync(Path(folder))
+            if target.exists():
+                self.set_aside(manifest.digest)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stage.folder.rename(target)
+            _sync(target.parent)
+            _sync(self.root)
+        return manifest
+
+    def holds(self, manifest: Manifest) -> bool:
+        """Tell whether every file of a bundle is there with its size; the bytes are not read."""
+        folder = self.path(manifest.digest)
+        try:
+            return all((folder / file.path).stat().st_size == file.bytes for file in manifest.files)
+        except OSError:
+            return False
+
+    def damage(self, manifest: Manifest, progress: Progress | None = None) -> list[str]:
+        """Re-hash a bundle and return what is wrong with it, one line a file; empty if whole."""
+        folder = self.path(manifest.digest)
+        return [
+            problem
+            for file in manifest.files
+            if (problem := _damage(folder / file.path, file, progress))
+        ]
+
+    def set_aside(self, digest: str) -> Path:
+        """Move a bundle to ``.damaged/`` beside the bundles and return where it lies now."""
+        aside = self.root / ".damaged" / f"{digest.removeprefix('sha256:')}-{time.time_ns()}"
+        with reporting_storage(self.root):
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            self.path(digest).rename(aside)
+        return aside
+
+    def discard(self, digest: str) -> Path | None:
+        """Take a bundle out of its place by one rename; the caller removes what is returned."""
+        trash = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        with reporting_storage(self.root):
+            trash.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path(digest).rename(trash)
+            except FileNotFoundError:
+                return None
+        return trash
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every bundle in its place."""
+        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
+            yield f"sha256:{folder.name}"
+
+    def leftovers(self) -> list[Path]:
+        """Return what dead processes left in staging and what was set aside as damaged."""
+        staged = [folder for folder in self._staging.glob("*") if _abandoned(folder)]
+        return staged + sorted((self.root / ".damaged").glob("*"))
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder (or of one file)."""
+    paths = folder.rglob("*") if folder.is_dir() else [folder]
+    return sum(path.lstat().st_size for path in paths if not path.is_dir())
+
+
+@contextmanager
+def reporting_storage(root: Path) -> Iterator[None]:
+    """Turn the disk's refusals into StorageError, naming the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            message = f"no space left in `{root}`"
+            hint = "free some with: zoo gc; or set ZOO_HOME to a folder on a larger disk"
+        elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            message = f"no right to write `{error.filename or root}`"
+            hint = "set ZOO_HOME to a folder that you may write"
+        else:
+            message = f"`{error.filename or root}`: {(error.strerror or str(error)).lower()}"
+            hint = None
+        raise StorageError(message, hint=hint) from error
+
+
+def _damage(path: Path, file: File, progress: Progress | None) -> str | None:
+    digest, done = hashlib.sha256(), 0
+    try:
+        with path.open("rb", buffering=0) as reader:
+            for chunk in _chunks(reader):
+                digest.update(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(file.path, done, file.bytes)
+    except OSError as error:
+        return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
+    if done != file.bytes:
+        return f"`{file.path}` has {done} bytes; expected {file.bytes}"
+    if digest.hexdigest() != file.sha256:
+        return f"`{file.path}` has SHA-256 {digest.hexdigest()}; expected {file.sha256}"
+    return None
+
+
+def _chunks(reader: FileIO) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK))
+    while count := reader.readinto(buffer):
+        yield buffer[:count]
+
+
+def _write_all(descriptor: int, chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _sync(folder: Path) -> None:
+    if os.name != "posix":  # Windows has no way to sync a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _abandoned(folder: Path) -> bool:
+    host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+    try:
+        old = time.time() - folder.stat().st_mtime > _DAY
+    except FileNotFoundError:
+        return False
+    return old or (host == socket.gethostname() and not _alive(rest))
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True

@@ -1,0 +1,105 @@
+"""The tables: columns and constraints, no behaviour.
+
+Times are ISO 8601 text in UTC and graphs are JSON text, so that plain SQL reads the same on every
+database.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def _parent(table: str, *, primary_key: bool = False, index: bool = False) -> Column[int]:
+    key = ForeignKey(f"{table}.id", ondelete="CASCADE")
+    return Column(Integer, key, primary_key=primary_key, index=index, nullable=False)
+
+
+class Model(SQLModel, table=True):
+    """A name."""
+
+    __tablename__ = "model"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    key: str = Field(unique=True, description="the folded name, under which it is looked up")
+    task: str | None = None
+    created_at: str
+
+
+class Version(SQLModel, table=True):
+    """One set of weights of a model."""
+
+    __tablename__ = "version"
+    __table_args__ = (UniqueConstraint("model_id", "number"),)
+    id: int | None = Field(default=None, primary_key=True)
+    model_id: int = Field(sa_column=_parent("model"))
+    number: int
+    origin: str | None = Field(
+        default=None, description="whose weights: an index's or a Hub commit"
+    )
+    license: str | None = None
+    created_at: str
+
+
+class Bundle(SQLModel, table=True):
+    """A folder of files in the store."""
+
+    __tablename__ = "bundle"
+    digest: str = Field(primary_key=True)
+    bytes: int = Field(sa_type=BigInteger)
+
+
+class BundleFile(SQLModel, table=True):
+    """One file of a bundle."""
+
+    __tablename__ = "file"
+    digest: str = Field(
+        sa_column=Column(Text, ForeignKey("bundle.digest", ondelete="CASCADE"), primary_key=True)
+    )
+    path: str = Field(primary_key=True)
+    sha256: str
+    bytes: int = Field(sa_type=BigInteger)
+
+
+class VariantRow(SQLModel, table=True):
+    """One encoding of a version."""
+
+    __tablename__ = "variant"
+    __table_args__ = (UniqueConstraint("version_id", "label"),)
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=_parent("version"))
+    label: str
+    precision: str
+    opset: int
+    digest: str = Field(foreign_key="bundle.digest", index=True)
+    entry: str = Field(description="the .onnx file's path inside the bundle")
+    source: str
+    revision: str | None = None
+    graph: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: str
+
+
+class Alias(SQLModel, table=True):
+    """A movable name for a version."""
+
+    __tablename__ = "alias"
+    model_id: int = Field(sa_column=_parent("model", primary_key=True))
+    name: str = Field(primary_key=True)
+    version_id: int = Field(sa_column=_parent("version", index=True))
+
+
+class Tag(SQLModel, table=True):
+    """A word to find a model by."""
+
+    __tablename__ = "tag"
+    model_id: int = Field(sa_column=_parent("model", primary_key=True))
+    name: str = Field(primary_key=True)
+
+
+class Event(SQLModel, table=True):
+    """What happened, when, to which reference."""
+
+    __tablename__ = "event"
+    id: int | None = Field(default=None, primary_key=True)
+    at: str
+    action: str
+    reference: str
+    detail: str | None = None

@@ -1,0 +1,206 @@
+"""The registry's changes, each inside a transaction that the caller opened."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from onnxzoo.registry.db import rows_of
+from onnxzoo.registry.errors import NotFound, Refused
+from onnxzoo.registry.manifest import Manifest
+from onnxzoo.registry.names import fold
+from onnxzoo.registry.queries import Row, graph_text
+from onnxzoo.registry.records import Draft
+from onnxzoo.registry.tables import (
+    Alias,
+    Bundle,
+    BundleFile,
+    Event,
+    Model,
+    Tag,
+    VariantRow,
+    Version,
+)
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+T = TypeVar("T")
+
+_HELD = """
+SELECT v.id AS version_id, v.number, v.origin, r.label, r.digest
+FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
+WHERE m.key = :key ORDER BY v.number
+"""
+
+
+def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tuple[str, bool]:
+    """Insert a variant and return its reference, and whether it is new.
+
+    Held bytes are found again, not inserted twice. Otherwise the variant goes to the newest
+    version of the same origin, unless that version's label already stands for other bytes: then
+    a new version starts.
+    """
+    digest = manifest.digest
+    held = rows_of(session)(_HELD, key=fold(draft.name))
+    same = None if draft.new_version else _same_bytes(held, draft, digest)
+    if same is not None:
+        return f"{draft.name}:{same['label']}@{same['number']}", False
+    model = _model(session, draft)
+    version, label = _place(session, model, held, draft)
+    _keep_bundle(session, manifest)
+    session.add(
+        VariantRow(
+            version_id=_id(version.id),
+            label=label,
+            precision=draft.graph.precision,
+            opset=draft.graph.opset,
+            digest=digest,
+            entry=draft.entry,
+            source=draft.source,
+            revision=draft.revision,
+            graph=graph_text(draft.graph),
+            created_at=now(),
+        )
+    )
+    ref = f"{model.name}:{label}@{version.number}"
+    log(session, action, ref, draft.source)
+    return ref, True
+
+
+def point(session: "Session", name: str, alias: str, version: Row) -> None:
+    """Set or move an alias of a model to a version."""
+    key = (version["model_id"], alias)
+    row = session.get(Alias, key) or Alias(model_id=key[0], name=alias, version_id=0)
+    row.version_id = version["version_id"]
+    session.add(row)
+    log(session, "alias", f"{name}@{version['number']}", alias)
+
+
+def label(session: "Session", model_id: int, tags: Sequence[str]) -> None:
+    """Add tags to a model."""
+    for name in tags:
+        if session.get(Tag, (model_id, name)) is None:
+            session.add(Tag(model_id=model_id, name=name))
+
+
+def remove(session: "Session", doomed: Sequence[Row]) -> None:
+    """Delete variants, then the versions and the models that are left empty."""
+    rows = rows_of(session)
+    for row in doomed:
+        session.delete(_get(session, VariantRow, row["id"]))
+        log(session, "remove", f"{row['name']}:{row['label']}@{row['number']}", row["digest"])
+    session.flush()
+    for version in {row["version_id"] for row in doomed}:
+        if not rows("SELECT 1 FROM variant WHERE version_id = :id LIMIT 1", id=version):
+            session.delete(_get(session, Version, version))
+    session.flush()
+    for model in {row["model_id"] for row in doomed}:
+        if not rows("SELECT 1 FROM version WHERE model_id = :id LIMIT 1", id=model):
+            session.delete(_get(session, Model, model))
+
+
+def log(session: "Session", action: str, reference: str, detail: str | None) -> None:
+    """Add to the event log."""
+    session.add(Event(at=now(), action=action, reference=reference, detail=detail))
+
+
+def now() -> str:
+    """Return the time as the tables keep it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _same_bytes(held: Sequence[Row], draft: Draft, digest: str) -> Row | None:
+    for row in reversed(held):
+        fits = draft.label in {None, row["label"]} and draft.version in {None, row["number"]}
+        if fits and row["digest"] == digest:
+            return row
+    return None
+
+
+def _model(session: "Session", draft: Draft) -> Model:
+    from sqlmodel import select
+
+    model = session.exec(select(Model).where(Model.key == fold(draft.name))).first()
+    if model is None:
+        key = fold(draft.name)
+        model = Model(name=draft.name, key=key, task=draft.task, created_at=now())
+        session.add(model)
+        session.flush()
+    label(session, _id(model.id), draft.tags)
+    return model
+
+
+def _place(
+    session: "Session", model: Model, held: Sequence[Row], draft: Draft
+) -> tuple[Version, str]:
+    """Return the version that a draft goes to, made if need be, and its label there."""
+    wanted = draft.label or draft.graph.precision
+    target = _target(held, draft)
+    if target is None:
+        number = max((row["number"] for row in held), default=0) + 1
+        version = Version(
+            model_id=_id(model.id),
+            number=number,
+            origin=draft.origin,
+            license=draft.license,
+            created_at=now(),
+        )
+        session.add(version)
+        session.flush()
+        return version, wanted
+    taken = {row["label"] for row in held if row["number"] == target["number"]}
+    if wanted not in taken:
+        return _get(session, Version, target["version_id"]), wanted
+    if draft.version is None:
+        return _place(session, model, held, _renewed(draft))
+    spare = f"{wanted}-opset{draft.graph.opset}"
+    if draft.label is not None or spare in taken:
+        raise Refused(
+            f"`{model.name}:{wanted}@{draft.version}` already stands for other bytes",
+            hint=f"leave `@{draft.version}` out to start a new version, or give another label",
+        )
+    return _get(session, Version, target["version_id"]), spare
+
+
+def _target(held: Sequence[Row], draft: Draft) -> Row | None:
+    """Return a row of the version that a draft belongs to, or None for a new version."""
+    if draft.new_version:
+        return None
+    if draft.version is not None:
+        for row in held:
+            if row["number"] == draft.version:
+                return row
+        raise NotFound(
+            f"no version `{draft.version}` of `{draft.name}`", hint=f"zoo versions {draft.name}"
+        )
+    rows = [row for row in held if draft.origin in {None, row["origin"]}]
+    return rows[-1] if rows else None
+
+
+def _renewed(draft: Draft) -> Draft:
+    return replace(draft, new_version=True)
+
+
+def _keep_bundle(session: "Session", manifest: Manifest) -> None:
+    if session.get(Bundle, manifest.digest) is not None:
+        return
+    session.add(Bundle(digest=manifest.digest, bytes=manifest.bytes))
+    session.flush()
+    for file in manifest.files:
+        session.add(
+            BundleFile(digest=manifest.digest, path=file.path, sha256=file.sha256, bytes=file.bytes)
+        )
+
+
+def _id(value: int | None) -> int:
+    if value is None:  # only before a flush
+        raise RuntimeError("the row has no id yet")
+    return value
+
+
+def _get(session: "Session", table: type[T], key: int) -> T:
+    row = session.get(table, key)
+    if row is None:
+        raise RuntimeError(f"no row {key} in {table.__name__}")
+    return row
