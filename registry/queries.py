@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
-from onnxzoo.registry.records import Graph, Tensor, Variant
+from onnxzoo.registry.records import Event, Graph, Tensor, Variant
 from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
@@ -31,6 +31,13 @@ _VERSION = {
     "digest": "r.digest LIKE :version || '%'",
     "alias": "v.id = (SELECT version_id FROM alias WHERE model_id = m.id AND name = :version)",
 }
+
+
+_EVENTS = """
+SELECT at, action, reference, detail FROM event
+WHERE :name IS NULL OR reference = :name OR reference LIKE :name || ':%'
+ORDER BY id DESC LIMIT :limit
+"""
 
 
 class Held(NamedTuple):
@@ -122,6 +129,15 @@ def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest
     return [
         Manifest.of(File(f["path"], f["sha256"], f["bytes"]) for f in files[digest])
         for digest in sorted(set(digests))
+    ]
+
+
+def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
+    """Return the last events, newest first: of one model, or of all."""
+    found = rows(_EVENTS, name=name, limit=limit)
+    return [
+        Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
+        for row in found
     ]
 
 

@@ -152,3 +152,13 @@ class Checked:
     refs: tuple[str, ...]
     problems: tuple[str, ...]
     moved_to: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the event log: when, what, to which reference, and what else is known."""
+
+    at: datetime
+    action: str
+    reference: str
+    detail: str | None

@@ -110,7 +110,7 @@ def random_inputs(
     return arrays
 
 
-def _providers(device: str) -> list[Provider]:
+def _providers(device: str) -> Sequence[Provider]:
     import onnxruntime
 
     if device == "auto":

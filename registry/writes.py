@@ -68,20 +68,51 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     return ref, True
 
 
-def point(session: "Session", name: str, alias: str, version: Row) -> None:
-    """Set or move an alias of a model to a version."""
-    key = (version["model_id"], alias)
-    row = session.get(Alias, key) or Alias(model_id=key[0], name=alias, version_id=0)
+def point(session: "Session", alias: str, version: Row) -> int | None:
+    """Set or move an alias to a version; return the number that it pointed to before."""
+    row = session.get(Alias, (version["model_id"], alias))
+    before = _get(session, Version, row.version_id).number if row else None
+    if row is None:
+        row = Alias(model_id=version["model_id"], name=alias, version_id=version["version_id"])
     row.version_id = version["version_id"]
     session.add(row)
-    log(session, "alias", f"{name}@{version['number']}", alias)
+    log(session, "alias", f"{version['name']}@{version['number']}", alias)
+    return before
 
 
-def label(session: "Session", model_id: int, tags: Sequence[str]) -> None:
+def unpoint(session: "Session", alias: str, model: Row) -> bool:
+    """Remove an alias of a model; return whether there was one."""
+    row = session.get(Alias, (model["model_id"], alias))
+    if row is not None:
+        session.delete(row)
+        log(session, "unalias", model["name"], alias)
+    return row is not None
+
+
+def label(session: "Session", model: Row, tags: Sequence[str]) -> None:
     """Add tags to a model."""
     for name in tags:
-        if session.get(Tag, (model_id, name)) is None:
-            session.add(Tag(model_id=model_id, name=name))
+        if session.get(Tag, (model["model_id"], name)) is None:
+            session.add(Tag(model_id=model["model_id"], name=name))
+            log(session, "tag", model["name"], name)
+
+
+def unlabel(session: "Session", model: Row, tag: str) -> bool:
+    """Remove a tag of a model; return whether there was one."""
+    row = session.get(Tag, (model["model_id"], tag))
+    if row is not None:
+        session.delete(row)
+        log(session, "untag", model["name"], tag)
+    return row is not None
+
+
+def forget(session: "Session", digests: Sequence[str]) -> None:
+    """Delete the rows of bundles that no variant refers to."""
+    for digest in digests:
+        bundle = session.get(Bundle, digest)
+        if bundle is not None:
+            session.delete(bundle)
+        log(session, "gc", digest, None)
 
 
 def remove(session: "Session", doomed: Sequence[Row]) -> None:
@@ -127,7 +158,7 @@ def _model(session: "Session", draft: Draft) -> Model:
         model = Model(name=draft.name, key=key, task=draft.task, created_at=now())
         session.add(model)
         session.flush()
-    label(session, _id(model.id), draft.tags)
+    label(session, {"model_id": _id(model.id), "name": model.name}, draft.tags)
     return model
 
 

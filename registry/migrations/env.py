@@ -1,8 +1,9 @@
 """What Alembic runs: the revisions, on the connection and in the transaction it was given."""
 
 from alembic import context
+from sqlmodel import SQLModel
 
-from onnxzoo.registry.tables import SQLModel
+import onnxzoo.registry.tables  # noqa: F401  (fills the metadata)
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,5 +1,7 @@
 """Models, versions, variants, bundles and their files, aliases, tags, events."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -80,9 +82,9 @@ def upgrade() -> None:
 def _parent(
     name: str,
     target: str,
-    kind: sa.types.TypeEngine[int] | sa.types.TypeEngine[str] | None = None,
+    kind: sa.types.TypeEngine[Any] | None = None,
     *,
     primary_key: bool = False,
-) -> sa.Column[int] | sa.Column[str]:
+) -> sa.Column[Any]:
     key = sa.ForeignKey(target, ondelete="CASCADE")
     return sa.Column(name, kind or sa.Integer(), key, primary_key=primary_key, nullable=False)

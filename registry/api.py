@@ -1,0 +1,337 @@
+"""The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from onnxzoo.registry import upkeep
+from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.db import Database, rows_of
+from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.lookup import narrowed, no_variant, version_of
+from onnxzoo.registry.manifest import Manifest
+from onnxzoo.registry.names import LATEST, Ref, check_word
+from onnxzoo.registry.queries import events, listed, records
+from onnxzoo.registry.records import (
+    Added,
+    Checked,
+    Draft,
+    Event,
+    Garbage,
+    Progress,
+    Removed,
+    Variant,
+)
+from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.store import Stage, Store
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    from onnxzoo.registry.sessions import Provider
+
+
+class Registry:
+    """The models that are held: a database of rows and a store of bytes.
+
+    Args:
+        home: the folder of both; None for what the environment says (``ZOO_HOME``).
+        settings: everything the environment says, where it was read already.
+    """
+
+    def __init__(self, home: str | Path | None = None, *, settings: Settings | None = None) -> None:
+        settings = settings or Settings.from_env()
+        self.settings = settings if home is None else at(Path(home), settings)
+        self.store = Store(self.settings.home / "store")
+        self._database = Database(self.settings.home / "registry.db", self.settings.database_url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self._database.close()
+
+    def register(
+        self,
+        path: str | Path,
+        name: str,
+        *,
+        new_version: bool = False,
+        task: str | None = None,
+        license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
+        tags: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Added:
+        """Copy an ONNX file and its external data into the store and give it a name.
+
+        Args:
+            path: a `.onnx` file; its external data lies where the graph names it.
+            name: ``NAME[:VARIANT][@VERSION]``. Without a variant the label is the precision of
+                the weights; without a version the file joins the latest one, or starts a new one
+                where that label is taken there by other bytes.
+            new_version: start a new version whatever is held.
+            task: what the model does, such as ``image-classification``.
+            license: an SPDX identifier.
+            tags: words to find the model by.
+            progress: told of the bytes copied.
+
+        Raises:
+            NotFound: if the file or its external data is not there.
+            InvalidModel, IntegrityError: if it is not an ONNX model, or only a part of one.
+            Refused: if the named version holds the label already, for other bytes.
+        """
+        from onnxzoo.registry.inspect import describe
+        from onnxzoo.registry.sniff import check
+
+        ref, path = Ref.parse(name), Path(path).expanduser()
+        version = self._number(ref)
+        if not path.is_file():
+            raise NotFound(f"no file `{path}`")
+        check(path)
+        with self.store.stage() as stage:
+            stage.copy(path, path.name, progress)
+            graph = describe(stage.folder / path.name)
+            for location in graph.external:
+                _copy_beside(stage, path, location, progress)
+            draft = Draft(
+                name=ref.name,
+                entry=path.name,
+                graph=graph,
+                source=str(path.absolute()),
+                label=ref.variant,
+                version=version,
+                new_version=new_version,
+                license=license,
+                task=task,
+                tags=tuple(check_word(tag.lower(), "tag") for tag in tags),
+            )
+            return self.publish(stage, draft, "register")
+
+    def publish(self, stage: Stage, draft: Draft, action: str) -> Added:
+        """Move a staged bundle into the store and insert its rows, in one transaction.
+
+        Args:
+            stage: the files, all of them.
+            draft: what is known of them.
+            action: the word for it in the event log.
+        """
+        from onnxzoo.registry import writes
+
+        with self._database.write() as session:
+            manifest = self.store.publish(stage)
+            ref, new = writes.add(session, draft, manifest, action)
+        return Added(self.resolve(ref), new)
+
+    def restore(self, stage: Stage, checked: Checked) -> None:
+        """Put back the bytes of a damaged bundle.
+
+        Raises:
+            IntegrityError: if these are not the bundle's bytes.
+        """
+        upkeep.restore(self._database, self.store, stage, checked)
+
+    def resolve(
+        self, ref: str, *, variant: str | None = None, opset: str | int | None = None
+    ) -> Variant:
+        """Return the held variant that a reference means.
+
+        Args:
+            ref: ``NAME[:VARIANT][@VERSION]``.
+            variant: a label or a precision, instead of the reference's.
+            opset: a number or a constraint such as ``'<=13'``.
+
+        Raises:
+            NotFound: if no such model, version or variant is held.
+        """
+        parsed, constraint = narrowed(ref, variant), parse_opset(opset)
+        with self._database.read() as rows:
+            candidates = version_of(rows, parsed)
+            found = choose(
+                candidates,
+                variant=parsed.variant,
+                opset=constraint,
+                highest_opset=_highest_opset,
+            )
+            if found is None:
+                raise no_variant(parsed, opset, candidates)
+            return records(rows, self.store, [found.row])[0]
+
+    def load(
+        self,
+        ref: str,
+        *,
+        variant: str | None = None,
+        opset: str | int | None = None,
+        device: str = "auto",
+        providers: "Sequence[Provider] | None" = None,
+        session_options: "SessionOptions | None" = None,
+    ) -> "InferenceSession":
+        """Open a session on a held variant; see `onnxzoo.load`."""
+        from onnxzoo.registry.sessions import open_session
+
+        found = self.resolve(ref, variant=variant, opset=opset)
+        self.check_there(found)
+        return open_session(
+            found.path, device=device, providers=providers, session_options=session_options
+        )
+
+    def is_whole(self, variant: Variant) -> bool:
+        """Tell whether every file of a variant is there with its size; bytes are not read."""
+        return self.store.holds(Manifest(variant.files))
+
+    def check_there(self, variant: Variant) -> None:
+        """Raise IntegrityError unless every file of a variant is there with its size."""
+        if not self.is_whole(variant):
+            raise IntegrityError(
+                f"the files of `{variant.ref}` are missing or were changed, in "
+                f"`{self.store.path(variant.digest)}`",
+                hint=f"zoo verify {variant.name} --repair",
+            )
+
+    def list(
+        self, words: Sequence[str] = (), *, name: str | None = None, limit: int | None = None
+    ) -> Sequence[Variant]:
+        """Return held variants, by name, newest version first.
+
+        Args:
+            words: each must occur in the name, the task, a tag or the precision.
+            name: of this model only.
+            limit: at most so many.
+        """
+        with self._database.read() as rows:
+            return records(rows, self.store, listed(rows, words, name, limit))
+
+    def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
+        """Return what happened, newest first: to one model, or to all."""
+        with self._database.read() as rows:
+            return events(rows, name, limit)
+
+    def aliases(self, name: str) -> Mapping[str, int]:
+        """Return the version that each alias of a model points to, ``latest`` included."""
+        with self._database.read() as rows:
+            latest = version_of(rows, Ref(name))[0].row
+            return {LATEST: latest["number"]} | {
+                row["name"]: row["number"]
+                for row in rows(
+                    "SELECT a.name, v.number FROM alias a JOIN version v ON v.id = a.version_id "
+                    "WHERE a.model_id = :model ORDER BY a.name",
+                    model=latest["model_id"],
+                )
+            }
+
+    def alias(self, ref: str, alias: str) -> int | None:
+        """Point an alias at the version that a reference means.
+
+        Returns:
+            The version that it pointed to before, or None if it is new.
+
+        Raises:
+            UsageError: if the alias is ``latest``, which is built in, or could be a number.
+        """
+        from onnxzoo.registry import writes
+
+        parsed = Ref.parse(ref)
+        _check_alias(alias, parsed)
+        with self._database.write() as session:
+            row = version_of(rows_of(session), parsed)[0].row
+            return writes.point(session, alias, row)
+
+    def unalias(self, name: str, alias: str) -> None:
+        """Remove an alias of a model; its version stays."""
+        from onnxzoo.registry import writes
+
+        with self._database.write() as session:
+            row = version_of(rows_of(session), Ref(name))[0].row
+            if not writes.unpoint(session, alias, row):
+                raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
+
+    def tag(self, name: str, tags: Sequence[str]) -> None:
+        """Add tags to a model; what it has already stays."""
+        from onnxzoo.registry import writes
+
+        for tag in tags:
+            check_word(tag, "tag")
+        with self._database.write() as session:
+            row = version_of(rows_of(session), Ref(name))[0].row
+            writes.label(session, row, tags)
+
+    def untag(self, name: str, tags: Sequence[str]) -> None:
+        """Remove tags from a model."""
+        from onnxzoo.registry import writes
+
+        with self._database.write() as session:
+            row = version_of(rows_of(session), Ref(name))[0].row
+            for tag in tags:
+                if not writes.unlabel(session, row, tag):
+                    raise NotFound(f"`{name}` has no tag `{tag}`", hint=f"zoo tag {name}")
+
+    def remove(self, ref: str, *, force: bool = False) -> Removed:
+        """Forget a model (``NAME``), a version (``NAME@2``) or a variant (``NAME:int8[@2]``).
+
+        The bytes stay in the store until `gc`.
+
+        Raises:
+            Refused: if an alias points to a version that would lose a variant, without ``force``.
+        """
+        return upkeep.remove(self._database, Ref.parse(ref), force=force)
+
+    def gc(self, *, dry_run: bool = False) -> Garbage:
+        """Free what nothing refers to: bundles, half-made and damaged ones, old downloads."""
+        return upkeep.collect(self._database, self.store, self.settings.downloads, dry_run=dry_run)
+
+    def verify(
+        self, refs: Sequence[str] = (), *, progress: Progress | None = None
+    ) -> Iterator[Checked]:
+        """Re-hash what is held and yield a report on each bundle; damaged ones are set aside.
+
+        Args:
+            refs: models, versions or variants; none of them means everything.
+            progress: told of the bytes hashed, of all bundles together.
+        """
+        return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
+
+    def _number(self, ref: Ref) -> int | None:
+        """Return the number of the version that a reference names, None if it names none."""
+        if ref.version is None:
+            return None
+        with self._database.read() as rows:
+            return int(version_of(rows, ref)[0].row["number"])
+
+
+def _highest_opset() -> int:
+    from onnxzoo.registry.sessions import highest_opset  # asked only if the choice depends on it
+
+    return highest_opset()
+
+
+def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
+    source = path.parent / location
+    if not source.is_file():
+        raise NotFound(
+            f"`{path}` keeps weights in `{location}`, which is not beside it",
+            hint=f"put the file at {source}, or save the model again as one file",
+        )
+    stage.copy(source, location, progress)
+
+
+def _check_alias(alias: str, ref: Ref) -> None:
+    check_word(alias, "alias")
+    if alias == LATEST:
+        raise UsageError("`latest` always means the highest version and cannot be set")
+    if alias.isdecimal():
+        raise UsageError(f"`{alias}` would read as a version's number", hint="take a word")
+    if ref.variant is not None:
+        raise UsageError(
+            "an alias points to a version, not to a variant",
+            hint=f"zoo alias {Ref(ref.name, version=ref.version)} {alias}",
+        )

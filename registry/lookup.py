@@ -1,0 +1,79 @@
+"""From a reference to the rows it means, or to an error that says what there is instead."""
+
+from collections.abc import Sequence
+
+from onnxzoo.registry.db import Rows
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.names import Ref
+from onnxzoo.registry.queries import Held, Row, held, listed
+
+
+def narrowed(ref: str, variant: str | None) -> Ref:
+    """Return a parsed reference with the variant that was asked for beside it.
+
+    >>> narrowed("resnet50@2", "int8")
+    Ref(name='resnet50', variant='int8', version='2')
+    """
+    parsed = Ref.parse(ref)
+    if variant is None or parsed.variant == variant:
+        return parsed
+    if parsed.variant is not None:
+        raise UsageError(f"`{ref}` names a variant already; `{variant}` was asked for beside it")
+    return Ref(parsed.name, variant, parsed.version)
+
+
+def version_of(rows: Rows, ref: Ref) -> list[Held]:
+    """Return the variants of the version that a reference means; at least one.
+
+    Raises:
+        NotFound: if no such model or version is held.
+    """
+    found = held(rows, ref.name, ref.version)
+    if not found:
+        raise _not_held(rows, ref)
+    return found
+
+
+def all_of(rows: Rows, ref: Ref) -> Sequence[Row]:
+    """Return the rows of everything that a reference means.
+
+    ``NAME`` means every version, ``NAME@VERSION`` every variant of it, ``NAME:VARIANT`` that
+    variant of the latest version.
+
+    Raises:
+        NotFound: if no such model, version or variant is held.
+    """
+    found = version_of(rows, ref)
+    if ref.variant is not None:
+        labelled = [h.row for h in found if h.variant == ref.variant]
+        if not labelled:
+            raise no_variant(ref, None, found)
+        return labelled
+    return listed(rows, name=ref.name) if ref.version is None else [h.row for h in found]
+
+
+def ref_of(row: Row) -> str:
+    """Return the reference that always means exactly this row's variant."""
+    return f"{row['name']}:{row['label']}@{row['number']}"
+
+
+def no_variant(ref: Ref, opset: str | int | None, there: Sequence[Held]) -> NotFound:
+    """Return the error for a version that is held, without the variant that was asked for."""
+    wanted = f"`{ref.variant}`" if ref.variant else "variant"
+    wanted += f" at opset `{opset}`" if opset is not None else ""
+    known = ", ".join(f"`{h.variant}` (opset {h.opset})" for h in there)
+    return NotFound(
+        f"no {wanted} of `{ref.name}@{there[0].row['number']}` is held; it has {known}",
+        hint=f"zoo opsets {ref.name}",
+    )
+
+
+def _not_held(rows: Rows, ref: Ref) -> NotFound:
+    versions = sorted({row["number"] for row in listed(rows, name=ref.name)})
+    if not versions:
+        return NotFound(f"no model `{ref.name}` is held", hint=f"zoo search {ref.name}")
+    there = ", ".join(f"`{number}`" for number in versions)
+    return NotFound(
+        f"no version `{ref.version}` of `{ref.name}`; it has {there}",
+        hint=f"zoo versions {ref.name}",
+    )

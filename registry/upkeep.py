@@ -1,0 +1,145 @@
+"""What keeps a registry sound: removal, collection of garbage, verification, repair."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from onnxzoo.registry.db import Database, Rows, rows_of
+from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.lookup import all_of, ref_of
+from onnxzoo.registry.names import Ref
+from onnxzoo.registry.queries import Row, listed, manifests
+from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
+from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
+
+_DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
+_UNUSED = "SELECT digest FROM bundle WHERE digest NOT IN (SELECT digest FROM variant)"
+
+
+def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
+    """Forget everything that a reference means; the bytes stay until they are collected."""
+    from onnxzoo.registry import writes
+
+    with database.write() as session:
+        rows = rows_of(session)
+        doomed = all_of(rows, ref)
+        if not force:
+            _refuse_aliased(rows, doomed)
+        writes.remove(session, doomed)
+        unused = {row["digest"] for row in rows(_UNUSED)}
+    freed = {row["digest"]: row["bytes"] for row in doomed if row["digest"] in unused}
+    return Removed(tuple(map(ref_of, doomed)), sum(freed.values()))
+
+
+def collect(database: Database, store: Store, downloads: Path, *, dry_run: bool) -> Garbage:
+    """Free what nothing refers to: bundles, half-made ones, damaged ones, old downloads.
+
+    A bundle leaves its place inside the transaction that found it unused, so that a pull which
+    publishes the same bytes at that moment comes wholly before or wholly after.
+    """
+    from onnxzoo.registry import writes
+
+    with database.write() as session:
+        digests = _garbage(rows_of(session), store)
+        rest = store.leftovers() + _old_downloads(downloads)
+        items = [(digest, size_of(store.path(digest))) for digest in digests]
+        items += [(str(path), size_of(path)) for path in rest]
+        if dry_run:
+            return Garbage(tuple(items))
+        writes.forget(session, digests)
+        trash = [path for digest in digests if (path := store.discard(digest))]
+    with reporting_storage(store.root):
+        for path in trash + rest:
+            _delete(path)
+    return Garbage(tuple(items))
+
+
+def verify(
+    database: Database, store: Store, refs: Sequence[Ref], progress: Progress | None
+) -> Iterator[Checked]:
+    """Re-hash bundles and yield a report on each; damaged ones are set aside."""
+    with database.read() as rows:
+        found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
+        chosen = manifests(rows, [row["digest"] for row in found])
+    total, before = sum(manifest.bytes for manifest in chosen), 0
+    for manifest in chosen:
+        refs_of_it = tuple(ref_of(row) for row in found if row["digest"] == manifest.digest)
+        step = _part_of_all(progress, refs_of_it[0], before, total) if progress else None
+        problems = tuple(store.damage(manifest, step))
+        before += manifest.bytes
+        if not problems:
+            yield Checked(manifest.digest, refs_of_it, (), None)
+        elif _still_used(database, manifest.digest):
+            moved = _set_aside(database, store, manifest.digest, refs_of_it)
+            yield Checked(manifest.digest, refs_of_it, problems, moved)
+
+
+def restore(database: Database, store: Store, stage: Stage, checked: Checked) -> None:
+    """Put back the bytes of a damaged bundle."""
+    from onnxzoo.registry import writes
+
+    if stage.manifest.digest != checked.digest:
+        raise IntegrityError(
+            f"what was fetched is `{stage.manifest.digest}`; expected `{checked.digest}`"
+        )
+    with database.write() as session:
+        store.publish(stage)
+        for ref in checked.refs:
+            writes.log(session, "repair", ref, checked.digest)
+
+
+def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
+    for row in {row["version_id"]: row for row in doomed}.values():
+        aliases = rows("SELECT name FROM alias WHERE version_id = :id", id=row["version_id"])
+        if aliases:
+            names = ", ".join(f"`{alias['name']}`" for alias in aliases)
+            version = f"{row['name']}@{row['number']}"
+            raise Refused(
+                f"`{version}` is what the alias {names} points to; nothing was removed",
+                hint="move the alias to another version first, or add --force",
+            )
+
+
+def _garbage(rows: Rows, store: Store) -> list[str]:
+    used = {row["digest"] for row in rows("SELECT DISTINCT digest FROM variant")}
+    known = {row["digest"] for row in rows(_UNUSED)}
+    return sorted(known | (set(store.digests()) - used))
+
+
+def _old_downloads(folder: Path) -> list[Path]:
+    limit = time.time() - _DAY
+    return [path for path in sorted(folder.glob("*")) if path.stat().st_mtime < limit]
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _part_of_all(progress: Progress, label: str, before: int, total: int) -> Progress:
+    """Return a progress of one bundle's files that tells of all bundles' bytes."""
+    done_by_path: dict[str, int] = {}
+
+    def step(path: str, done: int, _: int | None) -> None:
+        done_by_path[path] = done
+        progress(label, before + sum(done_by_path.values()), total)
+
+    return step
+
+
+def _still_used(database: Database, digest: str) -> bool:
+    """Tell whether a bundle is still held: it may have been removed while it was read."""
+    with database.read() as rows:
+        return bool(rows("SELECT 1 FROM variant WHERE digest = :digest LIMIT 1", digest=digest))
+
+
+def _set_aside(database: Database, store: Store, digest: str, refs: Sequence[str]) -> Path | None:
+    from onnxzoo.registry import writes
+
+    with database.write() as session:
+        for ref in refs:
+            writes.log(session, "damage", ref, digest)
+        return store.set_aside(digest) if store.path(digest).exists() else None
