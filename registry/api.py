@@ -199,17 +199,25 @@ class Registry:
             )
 
     def list(
-        self, words: Sequence[str] = (), *, name: str | None = None, limit: int | None = None
+        self,
+        words: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        source: str | None = None,
+        limit: int | None = None,
     ) -> Sequence[Variant]:
         """Return held variants, by name, newest version first.
 
         Args:
             words: each must occur in the name, the task, a tag or the precision.
             name: of this model only.
+            source: that came from this source only.
             limit: at most so many.
         """
         with self._database.read() as rows:
-            return records(rows, self.store, listed(rows, words, name, limit))
+            return records(
+                rows, self.store, listed(rows, words, name=name, source=source, limit=limit)
+            )
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
         """Return what happened, newest first: to one model, or to all."""

@@ -57,7 +57,12 @@ def held(rows: Rows, name: str, version: str | None) -> list[Held]:
 
 
 def listed(
-    rows: Rows, words: Sequence[str] = (), name: str | None = None, limit: int | None = None
+    rows: Rows,
+    words: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    source: str | None = None,
+    limit: int | None = None,
 ) -> Sequence[Row]:
     """Return rows of variants by name, newest version first; every word must occur.
 
@@ -68,6 +73,9 @@ def listed(
     if name is not None:
         clauses.append("m.key = :key")
         values["key"] = fold(name)
+    if source is not None:
+        clauses.append("r.source = :source")
+        values["source"] = source
     for number, word in enumerate(words):
         values[f"w{number}"] = f"%{fold(word).translate(_ESCAPED)}%"
         clauses.append(_OCCURS.format(number))

@@ -110,6 +110,31 @@ def random_inputs(
     return arrays
 
 
+def infer(
+    session: "InferenceSession", feeds: "Mapping[str, np.ndarray[Any, Any]]"
+) -> dict[str, Any]:
+    """Run a session once and return its outputs by name: arrays, or lists and maps of them.
+
+    Raises:
+        UsageError: if an input has another shape or dtype than the model takes.
+        Refused: if onnxruntime fails while it runs the model.
+    """
+    names = [output.name for output in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    except Exception as error:
+        if type(error).__name__ in {"InvalidArgument", "ValueError"}:
+            raise UsageError(f"the model does not take these inputs: {_reason(error)}") from error
+        raise Refused(f"onnxruntime could not run the model: {_reason(error)}") from error
+
+
+def available_providers() -> list[str]:
+    """Return the execution providers that the installed onnxruntime has, best first."""
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
 def _providers(device: str) -> Sequence[Provider]:
     import onnxruntime
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxzoo.registry.errors import UsageError
@@ -23,6 +23,7 @@ class Settings:
         offline: never touch the network.
         endpoint: another Hugging Face Hub than the public one, or None.
         ci: a continuous-integration run, where a moving progress bar is noise.
+        debug: show where in the code an unexpected error happened.
     """
 
     home: Path
@@ -32,6 +33,7 @@ class Settings:
     offline: bool = False
     endpoint: str | None = None
     ci: bool = False
+    debug: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -49,6 +51,7 @@ class Settings:
             offline=_switch(env, "ZOO_OFFLINE") or _switch(env, "HF_HUB_OFFLINE"),
             endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
             ci=env.get("CI", "").lower() not in _FALSE,
+            debug=_switch(env, "ZOO_DEBUG"),
         )
 
     @property
@@ -60,14 +63,7 @@ class Settings:
 def at(home: Path, settings: Settings) -> Settings:
     """Return the settings with everything below another home, as ``ZOO_HOME`` would put it."""
     home = home.expanduser().absolute()
-    return Settings(
-        home=home,
-        cache=home / "cache",
-        indexes=settings.indexes,
-        offline=settings.offline,
-        endpoint=settings.endpoint,
-        ci=settings.ci,
-    )
+    return replace(settings, home=home, cache=home / "cache", database_url=None)
 
 
 def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:

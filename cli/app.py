@@ -1,0 +1,108 @@
+"""The ``zoo`` command: its commands, and what becomes of their errors."""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from onnxzoo.cli import doctor, find, indexes, keep, use
+from onnxzoo.cli.output import failure, line, talk
+from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.settings import Settings
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+app = typer.Typer(
+    name="zoo",
+    help="The model registry and model-zoo manager for ONNX.",
+    epilog="Try: zoo pull light-squeezenet ; zoo run light-squeezenet",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(find.search)
+app.command()(keep.pull)
+app.command("list")(find.list_held)
+app.command("ls", hidden=True)(find.list_held)
+app.command()(find.show)
+app.command("info", hidden=True)(find.show)
+app.command()(find.versions)
+app.command()(find.opsets)
+app.command()(keep.register)
+app.command()(keep.alias)
+app.command()(keep.tag)
+app.command()(use.run)
+app.command()(use.path)
+app.command()(keep.verify)
+app.command("rm")(keep.remove)
+app.command()(keep.gc)
+app.add_typer(indexes.app, name="index")
+app.command()(doctor.doctor)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda on: _version() if on else None, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with the code that the outcome stands for."""
+    logging.getLogger("onnxzoo").addHandler(_Talk())
+    sys.exit(_outcome())
+
+
+class _Talk(logging.Handler):
+    """Prints the library's warnings as talk."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        talk(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def _outcome() -> int:
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except ZooError as error:
+        failure(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        talk("interrupted: what was downloaded so far is kept; run the command again to go on")
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """Print a misuse that the parser found (it raises its own kinds), or a bug of ours."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        talk(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
+        talk("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
+        if Settings.from_env().debug:
+            raise error
+        return 1
+    if text := message():
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "zoo"
+        failure(UsageError(text[0].lower() + text[1:].rstrip("."), hint=f"{command} --help"))
+    return int(getattr(error, "exit_code", UsageError.exit_code))
+
+
+def _version() -> None:
+    from importlib.metadata import version
+
+    line(f"onnxzoo {version('onnxzoo')}")
+    raise typer.Exit

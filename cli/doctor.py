@@ -1,0 +1,117 @@
+"""The doctor: what is installed, where things lie, what is wrong and the way out."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import document, fields, line, size, talk
+from onnxzoo.registry.errors import IntegrityError, StorageError, ZooError
+from onnxzoo.registry.settings import Settings
+
+_PACKAGES = (
+    "onnxzoo", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "sqlmodel", "alembic",
+    "huggingface-hub", "requests", "pooch", "typer",
+)  # fmt: skip
+_LITTLE = 1 << 30  # bytes free; less is worth a word, since a model is often that large
+
+
+class Problem(NamedTuple):
+    """Something that is wrong, the way out, and the exit code that it stands for."""
+
+    what: str
+    way_out: str | None
+    exit_code: int
+
+
+def doctor(json: options.Json = False) -> None:
+    """Show versions, where things lie, what is wrong and the way out."""
+    settings = Settings.from_env()
+    facts = {**_versions(), **_runtime(), **_places(settings)}
+    problems = list(_problems(settings))
+    if json:
+        document({**facts, "problems": [{"what": p.what, "way_out": p.way_out} for p in problems]})
+    else:
+        fields(facts.items())
+        for problem in problems:
+            line(f"problem: {problem.what}")
+            if problem.way_out:
+                line(f"  way out: {problem.way_out}")
+        talk(
+            f"{len(problems)} problem{'s' * (len(problems) != 1)} found"
+            if problems
+            else "all is well"
+        )
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _versions() -> dict[str, object]:
+    there: dict[str, object] = {"python": platform.python_version(), "system": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            there[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return there
+
+
+def _runtime() -> dict[str, object]:
+    from onnxzoo.registry.sessions import available_providers, highest_opset
+
+    return {"providers": ", ".join(available_providers()), "highest opset": highest_opset()}
+
+
+def _places(settings: Settings) -> dict[str, object]:
+    from huggingface_hub import get_token
+
+    return {
+        "home": settings.home,
+        "database": settings.database_url or settings.home / "registry.db",
+        "cache": settings.cache,
+        "free disk": size(_free(settings.home)),
+        "private indexes": ", ".join(settings.indexes) or "none",
+        "hub": settings.endpoint or "https://huggingface.co",
+        "hub token": "yes" if get_token() else "no",
+        "offline": "yes" if settings.offline else "no",
+    }
+
+
+def _problems(settings: Settings) -> Iterator[Problem]:
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.zoo_index.index import Indexes
+
+    if _free(settings.home) < _LITTLE:
+        yield Problem(
+            f"{size(_free(settings.home))} free at `{settings.home}`",
+            "zoo gc, or set ZOO_HOME to a folder on a larger disk",
+            StorageError.exit_code,
+        )
+    try:
+        Indexes.from_settings(settings).status()
+    except ZooError as error:
+        yield Problem(error.message, error.hint, error.exit_code)
+    try:
+        with Registry(settings=settings) as registry:
+            for variant in registry.list():
+                if not registry.is_whole(variant):
+                    yield Problem(
+                        f"the files of `{variant.ref}` are missing or were changed",
+                        f"zoo verify {variant.ref} --repair",
+                        IntegrityError.exit_code,
+                    )
+            garbage = registry.gc(dry_run=True)
+            if garbage.items:
+                talk(f"{size(garbage.bytes)} can be freed with: zoo gc")
+    except ZooError as error:
+        yield Problem(error.message, error.hint, error.exit_code)
+
+
+def _free(folder: Path) -> int:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free

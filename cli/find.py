@@ -1,0 +1,322 @@
+"""Commands that look: search, list, show, versions, opsets."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import (
+    date,
+    document,
+    fields,
+    line,
+    plan_document,
+    safe,
+    shape,
+    show_plan,
+    size,
+    table,
+    talk,
+    variant_document,
+)
+from onnxzoo.registry.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.records import Event, Tensor, Variant
+    from onnxzoo.zoo_index.catalogue import Found
+    from onnxzoo.zoo_index.plan import Plan
+
+_TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
+_LAST_EVENTS = 5
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_YES = {True: "yes", False: "no", None: "?"}
+
+
+def search(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Each must occur in the name, task, tags, ops or exporter."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
+    opset: options.Opset = None,
+    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 50MB.")] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
+    ] = None,
+    limit: options.Limit = 20,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Search the models that are held or can be pulled."""
+    from onnxzoo.registry.choose import parse_opset
+    from onnxzoo.zoo_index import catalogue
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        found = catalogue.search(
+            zoo,
+            words or [],
+            task=task,
+            opset=parse_opset(opset),
+            max_bytes=_bytes(max_size) if max_size else None,
+            license=license_,
+        )
+    models: dict[str, list[Found]] = defaultdict(list)
+    for item in found:
+        models[item.name].append(item)
+    shown = dict(list(models.items())[: limit or None])
+    if json:
+        document([asdict(item) for items in shown.values() for item in items])
+    elif quiet:
+        for name in shown:
+            line(name)
+    elif shown:
+        headers = ("NAME", "VARIANTS", "OPSETS", "SIZE", "TASK", "HELD")
+        table(headers, (_model_row(name, items) for name, items in shown.items()))
+    if len(shown) < len(models):
+        talk(f"{len(shown)} of {len(models)} models; --limit 0 shows all")
+    if not shown:
+        raise NotFound("no model matches", hint="search for fewer words; zoo index list")
+
+
+def list_held(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Each must occur in the name, task, tags or precision."),
+    ] = None,
+    limit: options.Limit = 0,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """List the variants that are held."""
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        found = registry.list(words or (), limit=limit or None)
+    if json:
+        document([variant_document(variant) for variant in found])
+    elif quiet:
+        for variant in found:
+            line(variant.ref)
+    elif found:
+        headers = ("REFERENCE", "PRECISION", "OPSET", "SIZE", "TASK", "ALIASES", "CREATED")
+        table(headers, map(_held_row, found))
+    elif words:
+        talk("nothing that is held matches; try: zoo search")
+    else:
+        talk("nothing is held yet; try: zoo pull light-squeezenet")
+
+
+def show(ref: options.Reference, json: options.Json = False) -> None:
+    """Show everything that is known of a model that is held or can be pulled."""
+    from onnxzoo.registry.names import Ref
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        try:
+            variant = zoo.resolve(ref)
+        except NotFound:
+            parsed = Ref.parse(ref)
+            if parsed.version is not None or zoo.registry.list(name=parsed.name):
+                raise
+            _show_plan(zoo.plan(ref), json=json)
+            return
+        whole = zoo.registry.is_whole(variant)
+        events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
+    if json:
+        document(variant_document(variant))
+    else:
+        _show_variant(variant, whole=whole, events=events)
+
+
+def versions(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
+    """List a model's versions, newest first."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        found = zoo.registry.list(name=zoo.resolve(name).name)
+        aliases = zoo.registry.aliases(found[0].name)
+    by_number: dict[int, list[Variant]] = defaultdict(list)
+    for variant in found:
+        by_number[variant.version].append(variant)
+    rows = [_version(number, items, aliases) for number, items in by_number.items()]
+    if json:
+        document(rows)
+    elif quiet:
+        for row in rows:
+            line(f"{row['name']}@{row['version']}")
+    else:
+        table(
+            ("VERSION", "VARIANTS", "SIZE", "ALIASES", "LICENSE", "SOURCE", "CREATED"),
+            (
+                (
+                    row["version"],
+                    " ".join(row["variants"]),
+                    size(row["bytes"]),
+                    " ".join(row["aliases"]),
+                    row["license"] or "?",
+                    row["source"],
+                    date(row["created_at"]),
+                )
+                for row in rows
+            ),
+        )
+
+
+def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
+    """List the opsets of a model: which are held, which can be pulled, which run here."""
+    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.sessions import highest_opset
+    from onnxzoo.zoo_index import catalogue
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        model = Ref.parse(name)
+        found = catalogue.of_model(zoo, model.name)
+        if not found:
+            zoo.plan(model.name)  # raises, with what comes near
+    highest = highest_opset()
+    rows = [
+        asdict(item) | {"runs_here": None if item.opset is None else item.opset <= highest}
+        for item in sorted(found, key=lambda item: (-(item.opset or 0), item.variant))
+        if model.variant in {None, item.variant, item.precision}
+    ]
+    if json:
+        document(rows)
+    elif quiet:
+        for row in rows:
+            line(row["ref"] or f"{row['name']}:{row['variant']}")
+    else:
+        table(
+            ("OPSET", "VARIANT", "PRECISION", "SIZE", "HELD", "RUNS HERE", "SOURCE"),
+            (
+                (
+                    row["opset"] or "?",
+                    row["variant"],
+                    row["precision"],
+                    size(row["bytes"]),
+                    row["ref"] or f"no (zoo pull {row['name']}:{row['variant']})",
+                    _YES[row["runs_here"]],
+                    row["source"],
+                )
+                for row in rows
+            ),
+        )
+        talk(f"onnxruntime here runs opsets up to {highest}")
+
+
+def _show_variant(variant: "Variant", *, whole: bool, events: "Sequence[Event]") -> None:
+    graph = variant.graph
+    fields(
+        [
+            ("reference", variant.ref),
+            ("files", "missing or changed: zoo verify --repair" if not whole else None),
+            ("precision", variant.precision),
+            ("opset", _opsets(graph.opsets)),
+            ("ir version", graph.ir_version),
+            ("size", size(variant.bytes)),
+            ("parameters", f"{graph.parameters:,}"),
+            ("task", variant.task),
+            ("license", variant.license or "unknown"),
+            ("tags", " ".join(variant.tags)),
+            ("aliases", " ".join(variant.aliases)),
+            ("producer", graph.producer),
+            ("ops", _top(graph.ops)),
+            ("source", variant.source),
+            ("revision", variant.revision),
+            ("digest", variant.digest),
+            ("created", date(variant.created_at)),
+            ("path", variant.path),
+        ]
+    )
+    _tensors("inputs", graph.inputs)
+    _tensors("outputs", graph.outputs)
+    line("files")
+    for file in variant.files:
+        line(f"  {file.path}  {size(file.bytes)}  sha256:{file.sha256}")
+    if graph.metadata:
+        line("metadata")
+        for key, value in graph.metadata.items():
+            line(f"  {key} = {value}")
+    line("history")
+    for event in events:
+        line(f"  {date(event.at)}  {event.action} {event.reference}  {event.detail or ''}")
+
+
+def _show_plan(plan: "Plan", *, json: bool) -> None:
+    if json:
+        document(plan_document(plan))
+        return
+    show_plan(plan)
+    talk(f"not held; zoo pull {plan.name}:{plan.variant}")
+
+
+def _tensors(title: str, tensors: "Sequence[Tensor]") -> None:
+    line(title)
+    width = max((len(safe(tensor.name)) for tensor in tensors), default=0)
+    for tensor in tensors:
+        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
+
+
+def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
+    sizes = [item.bytes for item in items]
+    known = sorted({item.opset for item in items if item.opset is not None})
+    return (
+        name,
+        " ".join(dict.fromkeys(item.variant for item in items)),
+        " ".join(map(str, known)) or "?",
+        size(min(sizes)) + (f" … {size(max(sizes))}" if len(set(sizes)) > 1 else ""),
+        items[0].task or "",
+        " ".join(item.variant for item in items if item.ref) or "",
+    )
+
+
+def _held_row(variant: "Variant") -> Sequence[object]:
+    return (
+        variant.ref,
+        variant.precision,
+        variant.opset,
+        size(variant.bytes),
+        variant.task or "",
+        " ".join(variant.aliases),
+        date(variant.created_at),
+    )
+
+
+def _version(
+    number: int, variants: "Sequence[Variant]", aliases: Mapping[str, int]
+) -> dict[str, Any]:
+    first = variants[0]
+    return {
+        "name": first.name,
+        "version": number,
+        "variants": [variant.variant for variant in variants],
+        "opsets": sorted({variant.opset for variant in variants}),
+        "bytes": sum(variant.bytes for variant in variants),
+        "aliases": [alias for alias, target in aliases.items() if target == number],
+        "license": first.license,
+        "source": first.source,
+        "created_at": min(variant.created_at for variant in variants),
+    }
+
+
+def _opsets(opsets: Mapping[str, int]) -> str:
+    return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in opsets.items())
+
+
+def _top(ops: Mapping[str, int]) -> str:
+    ranked = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
+    more = len(ranked) - _TOP_OPS
+    shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
+    return shown + (f" and {more} other types" if more > 0 else "")
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"`{text}` is not a size", hint="for example: --max-size 50MB")
+    return int(float(match[1]) * _UNITS[match[2]])

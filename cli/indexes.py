@@ -1,0 +1,54 @@
+"""Commands on the indexes: what can be pulled, and how old that knowledge is."""
+
+from dataclasses import asdict
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import date, document, line, size, table
+from onnxzoo.cli.progress import progress
+
+app = typer.Typer(
+    help="The indexes in force, and their update.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command("list")
+def list_indexes(json: options.Json = False) -> None:
+    """List the indexes in the order in which they are searched, with age and size."""
+    from onnxzoo.registry.settings import Settings
+    from onnxzoo.zoo_index.index import Indexes
+
+    found = Indexes.from_settings(Settings.from_env()).status()
+    if json:
+        document([asdict(status) for status in found])
+        return
+    table(
+        ("INDEX", "MODELS", "VARIANTS", "SIZE", "UPDATED", "WHERE"),
+        (
+            (
+                status.name,
+                status.models,
+                status.variants,
+                size(status.bytes),
+                date(status.updated_at),
+                status.where,
+            )
+            for status in found
+        ),
+    )
+
+
+@app.command()
+def update(json: options.Json = False) -> None:
+    """Ask the Hub for the organisation's current list and keep it as an index."""
+    from onnxzoo.registry.settings import Settings
+    from onnxzoo.zoo_index.update import update as run
+
+    settings = Settings.from_env()
+    with progress(quiet=json, ci=settings.ci, verb="asked") as report:
+        updated = run(settings, progress=report)
+    if json:
+        document(asdict(updated))
+        return
+    line(f"{updated.new} new, {updated.changed} changed, {updated.gone} gone, {updated.same} same")

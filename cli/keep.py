@@ -1,0 +1,314 @@
+"""Commands that change what is held: pull, register, alias, tag, verify, rm, gc."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import (
+    document,
+    failure,
+    line,
+    plan_document,
+    show_plan,
+    size,
+    table,
+    talk,
+    variant_document,
+)
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import IntegrityError, UsageError, ZooError
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.records import Added, Checked
+    from onnxzoo.zoo_index.zoo import Zoo
+
+
+def pull(
+    refs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REFERENCE...",
+            help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…, pkg://…, path.",
+        ),
+    ],
+    opset: options.Opset = None,
+    name: options.AsName = None,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="What the file must hash to.")
+    ] = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", "-U", help="Ask the source for something newer.")
+    ] = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Fetch models, verify them and keep them."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    if len(refs) > 1 and (name or sha256):
+        raise UsageError("--name and --sha256 go with one reference", hint="pull them one by one")
+    done: list[Added] = []
+    failed: list[ZooError] = []
+    with Zoo() as zoo:
+        if dry_run:
+            _plan(zoo, refs, opset=opset, name=name, sha256=sha256, quiet=quiet, json=json)
+            return
+        for ref in refs:
+            try:
+                with progress(quiet=quiet, ci=zoo.settings.ci, verb="fetched") as report:
+                    added = zoo.pull(
+                        ref, opset=opset, name=name, sha256=sha256, upgrade=upgrade, progress=report
+                    )
+            except ZooError as error:
+                if len(refs) == 1:
+                    raise
+                failure(error)
+                failed.append(error)
+                continue
+            done.append(added)
+            if not json:
+                _say_added(added, "pulled", quiet=quiet)
+            if sha256 is None and ref.startswith(("https://", "http://")):
+                pin = added.variant.files[0].sha256
+                talk(f"hint: pin it with: zoo pull {ref} --sha256 {pin}")
+    if json:
+        document([variant_document(added.variant) | {"new": added.new} for added in done])
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+def register(
+    file: Annotated[Path, typer.Argument(help="An .onnx file; its external data beside it.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[:VARIANT][@VERSION]",
+            help="Without a variant: the weights' precision. Without a version: the latest, or a "
+            "new one where that label stands for other bytes.",
+        ),
+    ],
+    new_version: Annotated[
+        bool, typer.Option("--new-version", help="Start a new version whatever is held.")
+    ] = False,
+    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Keep a model of your own under a name."""
+    from onnxzoo.registry.api import Registry
+
+    with (
+        Registry() as registry,
+        progress(quiet=quiet, ci=True, verb="copied") as report,
+    ):
+        added = registry.register(
+            file,
+            name,
+            new_version=new_version,
+            task=task,
+            license=license_,
+            tags=tag or (),
+            progress=report,
+        )
+    if json:
+        document(variant_document(added.variant) | {"new": added.new})
+    else:
+        _say_added(added, "registered", quiet=quiet)
+
+
+def alias(
+    ref: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The model.")],
+    alias: Annotated[str | None, typer.Argument(help="Such as production.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Point an alias at a version, move it there, or list a model's aliases."""
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.names import Ref
+
+    model = Ref.parse(ref)
+    with Registry() as registry:
+        if alias is None:
+            aliases = registry.aliases(model.name)
+            if json:
+                document(aliases)
+            else:
+                table(("ALIAS", "VERSION"), aliases.items())
+        elif remove:
+            registry.unalias(model.name, alias)
+            talk(f"removed the alias {alias} of {model.name}")
+        else:
+            before = registry.alias(ref, alias)
+            now = registry.aliases(model.name)[alias]
+            moved = f", moved from {before}" if before not in {None, now} else ""
+            talk(f"{model.name}@{alias} is version {now}{moved}")
+
+
+def tag(
+    name: options.Name,
+    tags: Annotated[list[str] | None, typer.Argument(help="Words to find it by.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these tags.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Add tags to a model, remove them, or list them."""
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        if tags:
+            (registry.untag if remove else registry.tag)(name, tags)
+        there = registry.resolve(name).tags
+    if json:
+        document(there)
+    else:
+        for word in there:
+            line(word)
+
+
+def verify(
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME[:VARIANT][@VERSION]]...", help="All, if none is given."),
+    ] = None,
+    repair: options.Repair = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Re-hash what is held; move damaged bundles aside."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    errors: list[ZooError] = []
+    with Zoo() as zoo:
+        with progress(quiet=quiet or json, ci=True, verb="hashed") as report:
+            reports = list(zoo.registry.verify(refs or (), progress=report))
+        damaged = [checked for checked in reports if checked.problems]
+        for checked in damaged:
+            _say_damage(checked)
+            if repair:
+                errors += _repair(zoo, checked, quiet=quiet)
+    if json:
+        document([_checked_document(checked) for checked in reports])
+    elif quiet:
+        for checked in damaged:
+            for ref in checked.refs:
+                line(ref)
+    else:
+        line(f"{len(reports) - len(damaged)} of {len(reports)} bundles are whole")
+    if damaged and (errors or not repair):
+        raise typer.Exit(IntegrityError.exit_code)
+
+
+def remove(
+    refs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VARIANT][@VERSION]...",
+            help="NAME is the whole model, NAME@2 a version, NAME:int8 a variant of the latest.",
+        ),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Even what an alias points to.")] = False,
+    gc: Annotated[bool, typer.Option("--gc", help="Free the bytes at once.")] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Forget models, versions or variants; the bytes stay until `zoo gc`."""
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        for ref in refs:
+            if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+                typer.confirm(f"forget {ref}?", abort=True, err=True)
+            removed = registry.remove(ref, force=force)
+            for gone in removed.refs:
+                line(gone if quiet else f"removed {gone}")
+            if removed.bytes and not quiet and not gc:
+                talk(f"{size(removed.bytes)} can be freed with: zoo gc")
+        if gc:
+            freed = registry.gc()
+            if not quiet:
+                talk(f"freed {size(freed.bytes)}")
+
+
+def gc(
+    dry_run: options.DryRun = False, quiet: options.Quiet = False, json: options.Json = False
+) -> None:
+    """Free what nothing refers to: unused bundles, leftovers, old partial downloads."""
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        garbage = registry.gc(dry_run=dry_run)
+    items = [{"what": what, "bytes": count} for what, count in garbage.items]
+    if json:
+        document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})
+        return
+    for what, count in garbage.items:
+        line(what if quiet else f"{size(count):>9}  {what}")
+    if not quiet:
+        talk(f"{'would free' if dry_run else 'freed'} {size(garbage.bytes)}")
+
+
+def _plan(
+    zoo: "Zoo",
+    refs: list[str],
+    *,
+    opset: str | None,
+    name: str | None,
+    sha256: str | None,
+    quiet: bool,
+    json: bool,
+) -> None:
+    plans = [zoo.plan(ref, opset=opset, name=name, sha256=sha256) for ref in refs]
+    pairs = [(plan, zoo.held(plan)) for plan in plans]
+    if json:
+        document([plan_document(plan, held) for plan, held in pairs])
+        return
+    for plan, held in pairs:
+        if quiet:
+            line(f"{plan.name}:{plan.variant}" if plan.variant else plan.name)
+        else:
+            show_plan(plan, held)
+
+
+def _say_added(added: "Added", verb: str, *, quiet: bool) -> None:
+    variant = added.variant
+    if quiet:
+        line(variant.ref)
+    elif added.new:
+        opset = f"opset {variant.opset}"
+        line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {size(variant.bytes)}")
+    else:
+        line(f"{variant.ref} is held already")
+
+
+def _say_damage(checked: "Checked") -> None:
+    for problem in checked.problems:
+        talk(f"damaged: {', '.join(checked.refs)}: {problem}")
+    if checked.moved_to:
+        talk(f"moved aside: {checked.moved_to}")
+
+
+def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:
+    try:
+        with progress(quiet=quiet, ci=zoo.settings.ci, verb="fetched") as report:
+            zoo.repair(checked, report)
+    except ZooError as error:
+        failure(error)
+        return [error]
+    talk(f"repaired: {', '.join(checked.refs)}")
+    return []
+
+
+def _checked_document(checked: "Checked") -> dict[str, object]:
+    return {
+        "digest": checked.digest,
+        "refs": checked.refs,
+        "problems": checked.problems,
+        "moved_to": checked.moved_to,
+    }

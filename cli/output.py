@@ -1,0 +1,190 @@
+"""What the commands print: data on stdout, talk on stderr, all of it safe for a terminal."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.errors import ZooError
+from onnxzoo.registry.records import Tensor, Variant
+
+if TYPE_CHECKING:
+    from onnxzoo.zoo_index.plan import Plan
+
+# Control, bidirectional and zero-width characters, line and paragraph separators, and the
+# surrogates that stand for undecodable bytes: what could move, hide or reverse other text.
+# Source: Unicode Standard Annex 9, and chapter 23, "Special Areas and Format Characters".
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_STEP = 1000  # decimal units, as the Hub and disks are labelled
+
+
+def safe(text: object) -> str:
+    r"""Return text with everything that could move, hide or forge output made visible.
+
+    >>> safe("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def size(count: int | None) -> str:
+    """Return bytes for people.
+
+    >>> size(102576593), size(12), size(None)
+    ('102.6 MB', '12 B', '?')
+    """
+    if count is None:
+        return "?"
+    value, unit = float(count), 0
+    while value >= _STEP and unit < len(_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} B"
+
+
+def date(when: datetime) -> str:
+    """Return a time for people: local, to the minute."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def shape(tensor: Tensor) -> str:
+    """Return a tensor's shape for people; an open axis is ``?``.
+
+    >>> shape(Tensor("x", "float32", ("N", 3, None)))
+    '[N, 3, ?]'
+    """
+    if tensor.shape is None:
+        return "[…]"
+    return f"[{', '.join('?' if axis is None else str(axis) for axis in tensor.shape)}]"
+
+
+def line(text: str) -> None:
+    """Print one line of data."""
+    print(safe(text))
+
+
+def talk(text: str) -> None:
+    """Print one line of talk."""
+    print(safe(text), file=sys.stderr)
+
+
+def failure(error: ZooError) -> None:
+    """Print what went wrong and the way out."""
+    talk(f"error: {error.message}")
+    if error.hint:
+        talk(f"hint: {error.hint}")
+
+
+def document(value: object) -> None:
+    """Print one JSON document, in ASCII: what is unsafe in it stays escaped."""
+    print(json.dumps(value, indent=2, default=_plain))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print aligned columns; on a terminal a line that is too long is cut."""
+    cells = [[safe(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in [list(headers), *cells]:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        text = "  ".join(padded).rstrip()
+        print(text if limit is None or len(text) <= limit else text[: limit - 1] + "…")
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print a name and a value a line, values aligned; what has no value is left out."""
+    there = [(name, value) for name, value in pairs if value not in {None, ""}]
+    width = max(len(name) for name, _ in there)
+    for name, value in there:
+        print(f"{name:{width}}  {safe(value)}")
+
+
+def variant_document(variant: Variant) -> dict[str, Any]:
+    """Return the JSON object of a held variant, under the keys that every command uses."""
+    graph = variant.graph
+    return {
+        "ref": variant.ref,
+        "name": variant.name,
+        "version": variant.version,
+        "variant": variant.variant,
+        "precision": variant.precision,
+        "opset": variant.opset,
+        "opsets": graph.opsets,
+        "ir_version": graph.ir_version,
+        "producer": graph.producer,
+        "bytes": variant.bytes,
+        "digest": variant.digest,
+        "source": variant.source,
+        "revision": variant.revision,
+        "license": variant.license,
+        "task": variant.task,
+        "tags": variant.tags,
+        "aliases": variant.aliases,
+        "created_at": variant.created_at,
+        "inputs": [asdict(tensor) for tensor in graph.inputs],
+        "outputs": [asdict(tensor) for tensor in graph.outputs],
+        "ops": graph.ops,
+        "parameters": graph.parameters,
+        "metadata": graph.metadata,
+        "files": [asdict(file) for file in variant.files],
+        "path": variant.path,
+    }
+
+
+def plan_document(plan: "Plan", held: Variant | None = None) -> dict[str, Any]:
+    """Return the JSON object of what a pull would fetch."""
+    return {
+        "ref": held.ref if held else None,
+        "name": plan.name,
+        "variant": plan.variant,
+        "precision": plan.precision,
+        "opset": plan.opset,
+        "bytes": plan.bytes,
+        "source": plan.source,
+        "revision": plan.revision,
+        "license": plan.license,
+        "task": plan.task,
+        "tags": plan.tags,
+        "files": [asdict(file) for file in plan.files],
+    }
+
+
+def show_plan(plan: "Plan", held: Variant | None = None) -> None:
+    """Print what a pull would fetch."""
+    fields(
+        [
+            ("name", f"{plan.name}:{plan.variant}" if plan.variant else plan.name),
+            ("held", f"{held.ref}, nothing would be fetched" if held else "no"),
+            ("precision", plan.precision),
+            ("opset", plan.opset),
+            ("size", size(plan.bytes)),
+            ("task", plan.task),
+            ("license", plan.license or "unknown"),
+            ("tags", " ".join(plan.tags)),
+            ("source", plan.source),
+            ("revision", plan.revision),
+        ]
+    )
+    line("files")
+    for file in plan.files:
+        line(
+            f"  {file.path}  {size(file.bytes)}  {f'sha256:{file.sha256}' if file.sha256 else 'no hash known'}"
+        )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,158 @@
+"""Commands that use what is held: run, path."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import document, line, safe, shape, table
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.records import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+def run(
+    ref: options.Reference,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", metavar="NAME=FILE.npy", help="Repeatable; the rest is random."
+        ),
+    ] = None,
+    axis: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+    opset: options.Opset = None,
+    device: options.Device = "auto",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Keep the outputs, by name.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Run a model once, on random inputs or on yours, and show what comes out."""
+    from onnxzoo.registry.sessions import infer, random_inputs
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    given = {name: _array(path) for name, path in _pairs(input_ or (), "--input x=x.npy")}
+    axes = {name: _count(text) for name, text in _pairs(axis or (), "--axis batch=4")}
+    with Zoo() as zoo:
+        with progress(quiet=json, ci=zoo.settings.ci, verb="fetched") as report:
+            variant = zoo.obtain(ref, opset=opset, progress=report)
+        _check_known(given, variant.graph.inputs)
+        missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
+        feeds = given | random_inputs(missing, seed=seed, axes=axes)
+        started = time.perf_counter()
+        session = zoo.registry.load(variant.ref, device=device)
+        loaded = time.perf_counter()
+        outputs = infer(session, feeds)
+        ran = time.perf_counter()
+    if save:
+        _save(save, outputs)
+    result = {
+        "ref": variant.ref,
+        "providers": session.get_providers(),
+        "load_seconds": loaded - started,
+        "run_seconds": ran - loaded,
+        "inputs": [_described(name, value) for name, value in feeds.items()],
+        "outputs": [_described(name, value) for name, value in outputs.items()],
+    }
+    if json:
+        document(result)
+        return
+    line(f"{variant.ref} on {', '.join(session.get_providers())}")
+    line(f"load {1000 * (loaded - started):.1f} ms, run {1000 * (ran - loaded):.1f} ms")
+    table(
+        ("", "NAME", "DTYPE", "SHAPE", "VALUES"),
+        (
+            (kind if number == 0 else "", name, *_row(value))
+            for kind, values in (("in", feeds), ("out", outputs))
+            for number, (name, value) in enumerate(values.items())
+        ),
+    )
+
+
+def path(ref: options.Reference, json: options.Json = False) -> None:
+    """Print the absolute path of a held model's .onnx file."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        variant = zoo.resolve(ref)
+        zoo.registry.check_there(variant)
+    if json:
+        document({"ref": variant.ref, "path": variant.path})
+    else:
+        print(variant.path)  # as it is: a shell will use it
+
+
+def _pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not value:
+            raise UsageError(f"`{text}` is not `NAME=VALUE`", hint=f"for example: {example}")
+        yield name, value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"`{text}` is not a size", hint="for example: --axis batch=4")
+    return int(text)
+
+
+def _array(text: str) -> "Array":
+    import numpy as np
+
+    try:
+        array = np.load(text, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise NotFound(f"no file `{text}`") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"`{text}` is not an array that numpy can read: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"`{text}` holds several arrays", hint="give one .npy file an input")
+    return array
+
+
+def _check_known(given: "Mapping[str, Array]", inputs: Sequence[Tensor]) -> None:
+    names = [tensor.name for tensor in inputs]
+    for name in given:
+        if name not in names:
+            known = ", ".join(f"`{tensor.name}` {shape(tensor)}" for tensor in inputs)
+            raise UsageError(f"no input `{name}`; the model has {known}")
+
+
+def _save(target: Path, outputs: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    from onnxzoo.registry.store import reporting_storage
+
+    with reporting_storage(target.parent), target.open("wb") as file:
+        np.savez(file, **outputs)
+
+
+def _described(name: str, value: Any) -> dict[str, object]:
+    dtype, dims = str(getattr(value, "dtype", type(value).__name__)), getattr(value, "shape", None)
+    return {"name": name, "dtype": "string" if dtype == "object" else dtype, "shape": dims}
+
+
+def _row(value: Any) -> tuple[str, str, str]:
+    described = _described("", value)
+    dims = described["shape"]
+    text = f"[{', '.join(map(str, dims))}]" if isinstance(dims, tuple) else ""
+    return str(described["dtype"]), text, _sample(value)
+
+
+def _sample(value: Any) -> str:
+    import numpy as np
+
+    flat = np.ravel(np.asarray(value, dtype=object))[:4]
+    shown = ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in flat)
+    return safe(shown)

@@ -1,0 +1,121 @@
+"""What is held and what can be pulled, seen as one list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry.records import Variant
+from onnxzoo.zoo_index.entries import Entry
+from onnxzoo.zoo_index.zoo import Zoo
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A variant that is held, or can be pulled, or both.
+
+    Attributes:
+        ref: its exact reference, if it is held.
+        can_pull: whether an index has it.
+    """
+
+    name: str
+    variant: str
+    precision: str
+    opset: int | None
+    bytes: int
+    source: str
+    license: str | None
+    task: str | None
+    tags: tuple[str, ...]
+    ref: str | None
+    can_pull: bool
+
+
+def search(
+    zoo: Zoo,
+    words: Sequence[str] = (),
+    *,
+    task: str | None = None,
+    opset: "SpecifierSet | None" = None,
+    max_bytes: int | None = None,
+    license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
+) -> list[Found]:
+    """Return what matches every word and every condition: held variants first.
+
+    Args:
+        zoo: the registry and the indexes.
+        words: each must occur in the name, task, tags, precision (an index's: ops and exporter
+            too).
+        task: such as ``image-classification``.
+        opset: a constraint; what has no recorded opset does not match one.
+        max_bytes: the size of all files together.
+        license: an SPDX identifier, upper and lower case alike.
+    """
+    held = [
+        _of_variant(variant)
+        for variant in zoo.registry.list(words)
+        if task in {None, variant.task}
+        and (opset is None or opset.contains(str(variant.opset)))
+        and (max_bytes is None or variant.bytes <= max_bytes)
+        and (license is None or license.lower() == (variant.license or "").lower())
+    ]
+    entries = zoo.indexes.search(
+        words, task=task, opset=opset, max_bytes=max_bytes, license=license
+    )
+    return _merged(held, entries)
+
+
+def of_model(zoo: Zoo, name: str) -> list[Found]:
+    """Return every variant of a model, held or in an index; none if nobody knows it."""
+    entries = zoo.indexes.find(name)
+    names = {entry.name for entry in entries} or {name}
+    held = [_of_variant(v) for known in names for v in zoo.registry.list(name=known)]
+    return _merged(held, entries)
+
+
+def _merged(held: Sequence[Found], entries: Sequence[Entry]) -> list[Found]:
+    """Return the held variants, and after them what the index has besides."""
+    offered = {(entry.name, entry.variant) for entry in entries}
+    there = {(found.name, found.variant) for found in held}
+    return [
+        *(
+            replace(found, can_pull=True) if (found.name, found.variant) in offered else found
+            for found in held
+        ),
+        *(_of_entry(entry) for entry in entries if (entry.name, entry.variant) not in there),
+    ]
+
+
+def _of_variant(variant: Variant) -> Found:
+    return Found(
+        name=variant.name,
+        variant=variant.variant,
+        precision=variant.precision,
+        opset=variant.opset,
+        bytes=variant.bytes,
+        source=variant.source,
+        license=variant.license,
+        task=variant.task,
+        tags=variant.tags,
+        ref=variant.ref,
+        can_pull=False,
+    )
+
+
+def _of_entry(entry: Entry) -> Found:
+    return Found(
+        name=entry.name,
+        variant=entry.variant,
+        precision=entry.precision,
+        opset=entry.opset,
+        bytes=entry.bytes,
+        source=entry.source,
+        license=entry.license,
+        task=entry.task,
+        tags=entry.tags,
+        ref=None,
+        can_pull=True,
+    )

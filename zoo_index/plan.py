@@ -1,0 +1,208 @@
+"""From a reference or a source to what a pull of it would fetch, before anything is fetched."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
+from onnxzoo.registry.names import Ref, check_word, slug
+from onnxzoo.registry.sessions import highest_opset
+from onnxzoo.zoo_index.entries import Entry
+from onnxzoo.zoo_index.index import Indexes
+from onnxzoo.zoo_index.sources import Listed, Source
+
+# How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx.
+# Source: the file names of transformers.js and optimum exports on the Hugging Face Hub.
+_SUFFIX = re.compile(
+    r"(?P<base>.+?)[._-](?P<variant>fp32|fp16|bf16|u?int8|u?int4|quantized|q4|q4f16|q8|bnb4|qdq)"
+)
+_PLAIN = "fp32"  # what a file without a suffix is asked for by, until its weights were looked at
+_SHOWN = 12  # files listed in an error; more would scroll it away
+_SOURCE = re.compile(r"[a-z]+://|[./~\\]|[a-z]:\\", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull would fetch, from where, and what it would be called.
+
+    Attributes:
+        name: the model's name in the registry.
+        variant: the variant's label; None where only the weights will tell.
+        source: where the bytes come from, as `open_source` reads it.
+        entry: the `.onnx` file's path inside the source and the bundle.
+        files: what is known of the files; a size or a hash is None where nobody pinned it.
+        revision: the commit that the source stands at, where it has such a thing.
+        origin: whose weights these are; see `Draft.origin`.
+    """
+
+    name: str
+    variant: str | None
+    source: str
+    entry: str
+    files: tuple[Listed, ...]
+    revision: str | None = None
+    origin: str | None = None
+    precision: str | None = None
+    opset: int | None = None
+    license: str | None = None
+    task: str | None = None
+    tags: tuple[str, ...] = field(default=())
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of all files, None where one is not known."""
+        sizes = [file.bytes for file in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether every known file has a SHA-256 to be held against."""
+        return all(file.sha256 is not None for file in self.files)
+
+
+def is_source(text: str) -> bool:
+    """Tell a source (a URL or a path) from the name of a model.
+
+    >>> [is_source(text) for text in ("resnet50:int8", "hf://org/repo", "./m.onnx", "m.onnx")]
+    [False, True, True, True]
+    """
+    return bool(_SOURCE.match(text)) or text.lower().endswith(".onnx")
+
+
+def split_source(text: str) -> tuple[str, str | None]:
+    """Split ``hf://org/repo:variant`` into the source and the variant that is asked of it.
+
+    >>> split_source("hf://org/repo@main:q4")
+    ('hf://org/repo@main', 'q4')
+    """
+    head, colon, variant = text.rpartition(":")
+    if not text.startswith("hf://") or not colon or head == "hf" or "/" in variant:
+        return text, None
+    return head, check_word(variant.lower(), "variant")
+
+
+def from_index(indexes: Indexes, ref: Ref, opset: str | int | None = None) -> Plan:
+    """Plan the pull of a name that an index knows.
+
+    Raises:
+        NotFound: if no index has the model, or the model has no such variant.
+    """
+    entries = indexes.find(ref.name)
+    if not entries:
+        raise _unknown(ref.name, indexes.suggest(ref.name))
+    if ref.version is not None:
+        raise NotFound(
+            f"no version `{ref.version}` of `{ref.name}` is held, "
+            "and an index has no versions: they are numbered in this registry",
+            hint=f"zoo pull {Ref(ref.name, ref.variant)}",
+        )
+    entry = choose(
+        entries, variant=ref.variant, opset=parse_opset(opset), highest_opset=highest_opset
+    )
+    if entry is None:
+        raise _no_variant(ref, opset, entries)
+    return _of_entry(entry, indexes.origin(entry))
+
+
+def from_source(source: Source, variant: str | None, name: Ref | None, sha256: str | None) -> Plan:
+    """Plan the pull of a file that a source has.
+
+    Args:
+        source: where to look.
+        variant: which of several files, by its suffix.
+        name: what to call it; None derives a name from the source.
+        sha256: what the file must hash to; None takes what the source says, if anything.
+    """
+    listed = [file for file in source.files() if file.path.lower().endswith(".onnx")]
+    if not listed:
+        raise InvalidModel(f"`{source.url}` holds no `.onnx` file")
+    file = _pick(source.url, listed, variant)
+    base, suffix = _parts(file.path)
+    several = len({_parts(other.path)[0] for other in listed}) > 1
+    pinned = Listed(file.path, file.bytes, sha256 or file.sha256)
+    return Plan(
+        name=name.name if name else _name(source.url, base, several=several),
+        variant=(name.variant if name else None) or suffix,
+        source=source.url,
+        entry=file.path,
+        files=(pinned,),
+        revision=source.revision,
+        origin=f"{source.url}@{source.revision}" if source.revision else None,
+    )
+
+
+def _of_entry(entry: Entry, origin: str) -> Plan:
+    model = next(file.path for file in entry.files if file.path.endswith(".onnx"))
+    return Plan(
+        name=entry.name,
+        variant=entry.variant,
+        source=entry.source,
+        entry=model,
+        files=tuple(Listed(file.path, file.bytes, file.sha256) for file in entry.files),
+        origin=origin,
+        precision=entry.precision,
+        opset=entry.opset,
+        license=entry.license,
+        task=entry.task,
+        tags=entry.tags,
+    )
+
+
+def _pick(url: str, listed: Sequence[Listed], variant: str | None) -> Listed:
+    if variant is None and len(listed) == 1:
+        return listed[0]
+    fitting = [file for file in listed if variant == (_parts(file.path)[1] or _PLAIN)]
+    if len(fitting) == 1:
+        return fitting[0]
+    wanted = f"no one file for `{variant}` among" if variant else "several models:"
+    shown = ", ".join(
+        f"`{file.path}` (:{_parts(file.path)[1] or _PLAIN})" for file in listed[:_SHOWN]
+    )
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    raise UsageError(
+        f"`{url}` holds {wanted} {shown}{more}",
+        hint=f"zoo pull {url}:{_parts(listed[0].path)[1] or _PLAIN}, or name the file: "
+        f"zoo pull {url}/{listed[0].path}",
+    )
+
+
+def _parts(path: str) -> tuple[str, str | None]:
+    """Split a file's path into its base and the variant that its suffix stands for.
+
+    >>> _parts("onnx/model_fp16.onnx"), _parts("onnx/model.onnx")
+    (('onnx/model', 'fp16'), ('onnx/model', None))
+    """
+    stem = str(PurePosixPath(path).with_suffix(""))
+    match = _SUFFIX.fullmatch(stem)
+    return (match["base"], match["variant"].lower()) if match else (stem, None)
+
+
+def _name(url: str, base: str, *, several: bool) -> str:
+    """Return the name of a model from its source: the Hub's repository, or the file's stem."""
+    if not url.startswith("hf://"):
+        return slug(PurePosixPath(base).name)
+    owner, _, rest = url.removeprefix("hf://").partition("/")
+    repo = rest.partition("@")[0].partition("/")[0]
+    return f"{slug(owner)}/{slug(repo)}" + (f"-{slug(PurePosixPath(base).name)}" if several else "")
+
+
+def _unknown(name: str, near: Sequence[str]) -> NotFound:
+    if near:
+        names = ", ".join(f"`{word}`" for word in near)
+        return NotFound(
+            f"no model `{name}` in the registry or an index; did you mean {names}?",
+            hint=f"zoo search {near[0]}",
+        )
+    return NotFound(
+        f"no model `{name}` in the registry or an index",
+        hint="zoo search WORD finds models by name, task, tag or op",
+    )
+
+
+def _no_variant(ref: Ref, opset: str | int | None, entries: Sequence[Entry]) -> NotFound:
+    wanted = f"`{ref.variant}`" if ref.variant else "variant"
+    wanted += f" at opset `{opset}`" if opset is not None else ""
+    known = ", ".join(f"`{entry.variant}` (opset {entry.opset or '?'})" for entry in entries)
+    return NotFound(f"no {wanted} of `{ref.name}`; it has {known}", hint=f"zoo opsets {ref.name}")

@@ -1,0 +1,361 @@
+"""The main job: pull a model by its name, keep it, and hand back a session."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.lookup import narrowed
+from onnxzoo.registry.manifest import File
+from onnxzoo.registry.names import Ref, fold
+from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
+from onnxzoo.registry.store import Stage
+from onnxzoo.zoo_index.index import Indexes
+from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, split_source
+from onnxzoo.zoo_index.sources import Listed, Source, open_source
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    from onnxzoo.registry.sessions import Provider
+
+_log = logging.getLogger("onnxzoo")
+
+
+class Zoo:
+    """A registry together with the indexes that it can pull from.
+
+    Args:
+        registry: where models are kept; None for the one that the environment names.
+        offline: never touch the network; None for what the environment says.
+    """
+
+    def __init__(self, registry: Registry | None = None, *, offline: bool | None = None) -> None:
+        self.registry = registry or Registry()
+        self.settings = self.registry.settings
+        if offline is not None:
+            self.settings = replace(self.settings, offline=offline)
+        self.indexes = Indexes.from_settings(self.settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.registry.close()
+
+    def plan(
+        self,
+        ref: str,
+        *,
+        opset: str | int | None = None,
+        name: str | None = None,
+        sha256: str | None = None,
+    ) -> Plan:
+        """Return what `pull` would fetch; for a name in an index nothing is asked of the network.
+
+        Args:
+            ref: a name, or a source: ``hf://org/repo[@revision][/file][:variant]``,
+                ``https://…/model.onnx``, ``pkg://package/path``, a local path.
+            opset: a number or a constraint, for a name.
+            name: what to call it here: ``NAME[:VARIANT]``.
+            sha256: what the file of a source must hash to.
+        """
+        called = Ref.parse(name) if name else None
+        if is_source(ref):
+            text, variant = split_source(ref)
+            return from_source(open_source(text, self.settings), variant, called, sha256)
+        plan = from_index(self.indexes, Ref.parse(ref), opset)
+        if called is None:
+            return plan
+        return replace(plan, name=called.name, variant=called.variant or plan.variant)
+
+    def held(self, plan: Plan) -> Variant | None:
+        """Return the held variant that a plan would fetch again, if it is whole."""
+        hashes = {file.sha256 for file in plan.files}
+        for variant in self.registry.list(name=plan.name):
+            same_label = plan.variant in {None, variant.variant}
+            if same_label and hashes <= {file.sha256 for file in variant.files}:
+                return variant if self.registry.is_whole(variant) else None
+        return None
+
+    def pull(
+        self,
+        ref: str,
+        *,
+        opset: str | int | None = None,
+        name: str | None = None,
+        sha256: str | None = None,
+        upgrade: bool = False,
+        progress: Progress | None = None,
+    ) -> Added:
+        """Fetch a model, verify it and keep it; what is held already is left alone.
+
+        Args:
+            ref: see `plan`, as for opset, name and sha256.
+            opset: a number or a constraint.
+            name: what to call it here.
+            sha256: what the file of a source must hash to.
+            upgrade: ask a source for something newer although one of its models is held.
+            progress: told of each file's bytes.
+        """
+        held = None if upgrade else self._held_of(ref, name, sha256)
+        if held is not None:
+            return Added(held, new=False)
+        plan = self.plan(ref, opset=opset, name=name, sha256=sha256)
+        held = self.held(plan)
+        if held is not None:
+            return Added(held, new=False)
+        with self._waiting_for_others(plan):
+            held = self.held(plan)
+            return Added(held, new=False) if held else self._fetch(plan, progress)
+
+    def resolve(
+        self, ref: str, *, variant: str | None = None, opset: str | int | None = None
+    ) -> Variant:
+        """Return the held variant that a reference means; an index's other names count too."""
+        try:
+            return self.registry.resolve(ref, variant=variant, opset=opset)
+        except NotFound:
+            parsed = self._renamed(narrowed(ref, variant))
+            if parsed is None:
+                raise
+            return self.registry.resolve(str(parsed), opset=opset)
+
+    def obtain(
+        self,
+        ref: str,
+        *,
+        variant: str | None = None,
+        opset: str | int | None = None,
+        progress: Progress | None = None,
+    ) -> Variant:
+        """Return a held variant, pulled first if only an index has it.
+
+        Raises:
+            NotFound: if neither the registry nor an index has it.
+        """
+        try:
+            return self.resolve(ref, variant=variant, opset=opset)
+        except NotFound:
+            wanted = narrowed(ref, variant)
+            if wanted.version is not None and self.registry.list(name=wanted.name, limit=1):
+                raise
+        return self.pull(str(wanted), opset=opset, progress=progress).variant
+
+    def repair(self, checked: Checked, progress: Progress | None = None) -> None:
+        """Fetch the bytes of a damaged bundle again from where they came from.
+
+        Raises:
+            ZooError: if the source is gone, or gives other bytes now.
+        """
+        variant = self.registry.resolve(checked.refs[0])
+        revision = f"@{variant.revision}" if variant.revision else ""
+        source = open_source(f"{variant.source}{revision}", self.settings)
+        with self.registry.store.stage() as stage:
+            for file in variant.files:
+                _fetch_into(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
+            self.registry.restore(stage, checked)
+
+    def _fetch(self, plan: Plan, progress: Progress | None) -> Added:
+        from onnxzoo.registry.inspect import describe
+        from onnxzoo.registry.sniff import check
+
+        if not plan.is_pinned:
+            _log.warning("`%s` gives no SHA-256: its bytes are taken as they come", plan.source)
+        source = open_source(plan.source, self.settings)
+        with self.registry.store.stage() as stage:
+            for file in plan.files:
+                _fetch_into(stage, source, file, progress)
+            check(stage.folder / plan.entry)
+            graph = describe(stage.folder / plan.entry)
+            there = {file.path for file in plan.files}
+            for location in graph.external:
+                path = str(PurePosixPath(plan.entry).parent / location)
+                if path not in there:
+                    _fetch_into(stage, source, Listed(path, None, None), progress)
+            draft = Draft(
+                name=plan.name,
+                entry=plan.entry,
+                graph=graph,
+                source=plan.source,
+                label=plan.variant,
+                revision=source.revision,
+                origin=plan.origin,
+                license=plan.license,
+                task=plan.task,
+                tags=plan.tags,
+            )
+            return self.registry.publish(stage, draft, "pull")
+
+    def _held_of(self, ref: str, name: str | None, sha256: str | None) -> Variant | None:
+        """Return what is held of a reference, where that can be told without asking anyone."""
+        if not is_source(ref):
+            return self._own(ref)
+        text, variant = split_source(ref)
+        source = open_source(text, self.settings)
+        called = Ref.parse(name) if name else None
+        for held in self.registry.list(source=source.url):
+            fits = (
+                source.means(
+                    held.path.relative_to(self.registry.store.path(held.digest)).as_posix(),
+                    held.revision,
+                )
+                and variant in {None, held.variant}
+                and (
+                    called is None
+                    or (called.name, called.variant or held.variant) == (held.name, held.variant)
+                )
+                and (sha256 is None or sha256 in {file.sha256 for file in held.files})
+            )
+            if fits and self.registry.is_whole(held):
+                return held
+        return None
+
+    def _own(self, ref: str) -> Variant | None:
+        """Return a held variant that no index knows, or of a version that the reference names."""
+        parsed = Ref.parse(ref)
+        if parsed.version is None and self.indexes.find(parsed.name):
+            return None
+        try:
+            found = self.registry.resolve(ref)
+        except NotFound:
+            return None
+        return found if self.registry.is_whole(found) else None
+
+    def _renamed(self, ref: Ref) -> Ref | None:
+        """Return a reference under the name that an index's other name stands for."""
+        entries = self.indexes.find(ref.name)
+        if not entries or fold(entries[0].name) == fold(ref.name):
+            return None
+        variant = entries[0].variant if len(entries) == 1 else None
+        return Ref(entries[0].name, ref.variant or variant, ref.version)
+
+    @contextmanager
+    def _waiting_for_others(self, plan: Plan) -> Iterator[None]:
+        """Hold a lock that saves a second download; nothing but time depends on it."""
+        from filelock import FileLock
+
+        key = hashlib.sha256(f"{plan.source}/{plan.entry}".encode()).hexdigest()[:32]
+        self.settings.downloads.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.settings.downloads / f"{key}.lock")
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError):  # a file system without locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def load(
+    ref: str,
+    *,
+    variant: str | None = None,
+    opset: str | int | None = None,
+    device: str = "auto",
+    providers: "Sequence[Provider] | None" = None,
+    session_options: "SessionOptions | None" = None,
+    offline: bool | None = None,
+) -> "InferenceSession":
+    """Return an onnxruntime session on a model, pulling it first where an index pins its bytes.
+
+    A model that is held never touches the network.
+
+    Args:
+        ref: ``NAME[:VARIANT][@VERSION]``, such as ``"resnet50"`` or ``"mine:int8@production"``.
+        variant: a label or a precision, instead of the reference's.
+        opset: a number or a constraint such as ``"<=13"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``…
+        providers: onnxruntime's execution providers instead of a device, with their options.
+        session_options: onnxruntime's own; without them only errors are logged.
+        offline: never touch the network; None for what the environment says.
+
+    Raises:
+        NotFound: if neither the registry nor an index has it.
+        IntegrityError: if the bytes are not, or no longer, what they should be.
+        Refused: if a provider that was asked for is not there, or the model does not open.
+    """
+    with Zoo(offline=offline) as zoo:
+        found = zoo.obtain(ref, variant=variant, opset=opset)
+        return zoo.registry.load(
+            found.ref, device=device, providers=providers, session_options=session_options
+        )
+
+
+def pull(
+    ref: str,
+    *,
+    opset: str | int | None = None,
+    name: str | None = None,
+    sha256: str | None = None,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Variant:
+    """Fetch a model, verify it, keep it and return it; what is held already is left alone.
+
+    Args:
+        ref: a name in an index, ``hf://org/repo[@revision][/file][:variant]``,
+            ``https://…/model.onnx``, ``pkg://package/path`` or a local path.
+        opset: a number or a constraint, for a name.
+        name: what to call it here: ``NAME[:VARIANT]``.
+        sha256: what the file of a source must hash to, in hexadecimal.
+        offline: never touch the network; None for what the environment says.
+        progress: called with ``(label, done, total)`` in bytes.
+
+    Raises:
+        NotFound, NotAuthorised, RemoteError: if it cannot be had.
+        IntegrityError, InvalidModel: if what arrived is not what it should be.
+    """
+    with Zoo(offline=offline) as zoo:
+        return zoo.pull(ref, opset=opset, name=name, sha256=sha256, progress=progress).variant
+
+
+def register(
+    path: str | Path,
+    name: str,
+    *,
+    new_version: bool = False,
+    task: str | None = None,
+    license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
+    tags: Sequence[str] = (),
+) -> Variant:
+    """Copy an ONNX file and its external data into the registry; see `Registry.register`."""
+    with Registry() as registry:
+        return registry.register(
+            path, name, new_version=new_version, task=task, license=license, tags=tags
+        ).variant
+
+
+def resolve(ref: str, *, variant: str | None = None, opset: str | int | None = None) -> Variant:
+    """Return the held variant that a reference means: its path, digest, graph, source.
+
+    Raises:
+        NotFound: if no such model, version or variant is held.
+    """
+    with Zoo() as zoo:
+        return zoo.resolve(ref, variant=variant, opset=opset)
+
+
+def _fetch_into(stage: Stage, source: Source, file: Listed, progress: Progress | None) -> None:
+    fetched = source.fetch(file.path, sha256=file.sha256, size=file.bytes, progress=progress)
+    if fetched.owned:
+        stage.take(fetched.path, File(file.path, fetched.sha256, fetched.bytes))
+        return
+    copied = stage.copy(fetched.path, file.path, progress)
+    if file.sha256 not in {None, copied.sha256}:
+        raise IntegrityError(
+            f"`{fetched.path}` has SHA-256 {copied.sha256}; expected {file.sha256}"
+        )
