@@ -1,0 +1,301 @@
+"""One resumable, verified download."""
+
+import hashlib
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry.errors import IntegrityError, RemoteError
+from onnxzoo.registry.part import Part
+from onnxzoo.registry.records import Progress
+from onnxzoo.registry.store import reporting_storage
+from onnxzoo.registry.transport import Answer, Interrupted, Limits, asking, refuse, without_query
+
+if TYPE_CHECKING:
+    import requests
+
+_REPORT = 0.1  # seconds between two reports of progress
+_HEADERS = {"User-Agent": "onnxzoo", "Accept": "*/*", "Accept-Encoding": "identity"}
+_NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified file.
+
+    Attributes:
+        path: where it lies.
+        sha256: hexadecimal.
+        bytes: its size.
+        owned: the caller may move it away; otherwise it is somebody's own and must be copied.
+        headers: of the first answer, before any redirect; empty if nothing had to be asked.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    owned: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    url: str
+    sha256: str | None
+    size: int | None
+    private: Mapping[str, str]
+    label: str
+    progress: Progress | None
+    limits: Limits
+
+    @property
+    def shown(self) -> str:
+        return without_query(self.url)
+
+
+def download(
+    url: str,
+    part: Path,
+    *,
+    sha256: str | None,
+    size: int | None,
+    headers: Mapping[str, str] | None = None,
+    label: str | None = None,
+    progress: Progress | None = None,
+    limits: Limits = _NO_LIMITS,
+    session: "requests.Session | None" = None,
+) -> Fetched:
+    """Fetch a file, resuming what an earlier call left, and verify it before anyone sees it.
+
+    The verified file is synced and then renamed: ``X.part`` becomes ``X`` where the hash was
+    given, a name of its own where it was not or where another process could not be locked out.
+    It is the caller's to move away. Callers that ask for the same part at once wait for the
+    first and copy its file if it still lies there. What is not finished stays as ``X.part``
+    with a journal ``X.part.json``.
+
+    Args:
+        url: http or https.
+        part: the part file, its name ending in ``.part``; one for each content.
+        sha256: what it must hash to, in hexadecimal; None takes the bytes as they come.
+        size: bytes; None if not known.
+        headers: sent to the URL's own host only, such as ``Authorization``.
+        label: what progress calls the file; None takes the last part of the URL.
+        progress: told of bytes done, those of an earlier call included.
+        limits: time, attempts, redirects and size.
+        session: carries proxies, certificates and connections; None for a fresh one.
+
+    Raises:
+        IntegrityError: if hash or size differ; the bytes are thrown away.
+        NotFound, NotAuthorised: as the server says.
+        RemoteError: for whatever else the network does; what arrived is kept.
+        StorageError: if the disk refuses.
+    """
+    label = label or without_query(url).rpartition("/")[2]
+    job = _Job(url, sha256, size, headers or {}, label, progress, limits)
+    with reporting_storage(part.parent):
+        part.parent.mkdir(parents=True, exist_ok=True)
+    with _session(session) as http, _claimed(part, limits) as own:
+        shared = own == part
+        finished = part.with_suffix("")
+        if shared and sha256 and (copied := _copied(finished, sha256)):
+            return copied
+        final = finished if shared and sha256 else _private(finished)
+        with Part(own, job.shown, keep=shared) as bytes_so_far:
+            return _obtained(http, job, bytes_so_far, final)
+
+
+def leftovers(downloads: Path, older_than: float) -> list[Path]:
+    """Return the files in a folder of downloads that nobody touched for so many seconds."""
+    then = time.time() - older_than
+    return [path for path in sorted(downloads.glob("*")) if path.lstat().st_mtime < then]
+
+
+@contextmanager
+def _session(given: "requests.Session | None") -> Iterator["requests.Session"]:
+    if given is not None:
+        yield given
+        return
+    from http.cookiejar import DefaultCookiePolicy
+
+    import requests
+
+    with requests.Session() as session:
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        yield session
+
+
+@contextmanager
+def _claimed(part: Path, limits: Limits) -> Iterator[Path]:
+    """Give the part file once nobody else writes to it, or a private one if that is not sure."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{part}.lock", timeout=limits.lock)
+    try:
+        lock.acquire()
+    except (Timeout, OSError, NotImplementedError):
+        yield _private(part)
+        return
+    with lock:
+        lock.release()
+        yield part if _excludes(Path(lock.lock_file)) else _private(part)
+
+
+def _excludes(path: Path) -> bool:
+    """Tell whether a held lock keeps others out; on some network file systems it does not."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _private(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _copied(finished: Path, sha256: str) -> Fetched | None:
+    """Return a copy of what another caller just fetched, unless it was taken away meanwhile."""
+    copy = _private(finished)
+    with reporting_storage(finished.parent):
+        try:
+            shutil.copyfile(finished, copy)
+        except FileNotFoundError:
+            return None
+        with copy.open("rb+") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                return Fetched(copy, sha256, copy.stat().st_size)
+        copy.unlink()
+    return None
+
+
+def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> Fetched:
+    try:
+        first = _persist(http, job, part)
+        if part.pieces > 1 and job.sha256 not in {None, part.sha256()}:
+            part.restart()  # an earlier piece may be what is wrong
+            first = _persist(http, job, part)
+        _check(job, part)
+    except IntegrityError:
+        part.discard()
+        raise
+    part.publish(final)
+    return Fetched(final, part.sha256(), part.done, headers=first)
+
+
+def _check(job: _Job, part: Part) -> None:
+    if job.size not in {None, part.done}:
+        raise IntegrityError(f"`{job.shown}` has {part.done} bytes; expected {job.size}")
+    if job.sha256 not in {None, part.sha256()}:
+        raise IntegrityError(
+            f"`{job.shown}` has SHA-256 {part.sha256()}; expected {job.sha256}",
+            hint="its source holds other bytes now, or something on the way changed them",
+        )
+
+
+def _persist(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+    """Ask until the whole body is there; return the headers of the first answer."""
+    for attempt in range(1, job.limits.attempts + 1):
+        try:
+            return _attempt(http, job, part)
+        except Interrupted as interrupted:
+            reason = interrupted
+        if attempt < job.limits.attempts:
+            time.sleep(_pause(job.limits, attempt, reason.wait))
+    kept = f"; {part.done} bytes are kept" if part.done else ""
+    raise RemoteError(
+        f"`{job.shown}` {reason.reason}, after {job.limits.attempts} attempts{kept}",
+        hint="run it again: it goes on where it stopped" if part.done else "run it again later",
+    ) from reason
+
+
+def _pause(limits: Limits, attempt: int, wait: float | None) -> float:
+    if wait is None:
+        wait = limits.backoff * 2 ** (attempt - 1) * random.SystemRandom().uniform(1.0, 1.25)
+    return min(wait, limits.pause)
+
+
+def _attempt(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+    if part.done and part.done == job.size:
+        return {}
+    if part.done and not (part.validator or job.sha256):
+        part.restart()  # nothing would tell other bytes from these
+    with asking(http, job.url, _asked(part), job.private, job.limits) as answer:
+        total = _begin(answer, job, part)
+        _receive(answer, job, part, total)
+        return answer.first
+
+
+def _asked(part: Part) -> dict[str, str]:
+    headers = dict(_HEADERS)
+    if part.done:
+        headers["Range"] = f"bytes={part.done}-"
+        if part.validator:
+            headers["If-Range"] = part.validator
+    return headers
+
+
+def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
+    """Check an answer's head against what was asked; return the size of the whole file."""
+    if answer.status == 416 and part.done:  # noqa: PLR2004
+        part.restart()
+        raise Interrupted("has no such range", 0)
+    refuse(answer)
+    _refuse_disguised(answer)
+    if answer.status == 206:  # noqa: PLR2004
+        total = _resumed(answer, part)
+    else:
+        part.restart(answer.validator)
+        total = answer.length
+    if job.size is not None and total not in {None, job.size}:
+        raise IntegrityError(f"`{answer.url}` has {total} bytes; expected {job.size}")
+    part.pieces += 1
+    return job.size if total is None else total
+
+
+def _refuse_disguised(answer: Answer) -> None:
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
+    if answer.headers.get("Content-Type", "").startswith("text/html"):
+        raise RemoteError(
+            f"`{answer.url}` answered with a web page; expected a file",
+            hint="open it in a browser: it may want a login",
+        )
+
+
+def _resumed(answer: Answer, part: Part) -> int:
+    start, total = answer.range or (None, 0)
+    changed = part.validator and answer.validator not in {None, part.validator}
+    if start != part.done or changed:
+        part.restart()
+        raise Interrupted("sent another range than it was asked for", 0)
+    return total
+
+
+def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:
+    most = job.limits.bytes if total is None else total
+    reported = 0.0
+    for chunk in answer.chunks():
+        if part.done + len(chunk) > most:
+            raise _too_long(answer, job, most)
+        part.append(chunk)
+        if job.progress and (now := time.monotonic()) - reported >= _REPORT:
+            job.progress(job.label, part.done, total)
+            reported = now
+    if total is not None and part.done < total:
+        raise Interrupted(f"sent {part.done} bytes of {total}")
+    if job.progress:
+        job.progress(job.label, part.done, part.done)
+
+
+def _too_long(answer: Answer, job: _Job, most: int) -> IntegrityError | RemoteError:
+    kind = IntegrityError if job.size is not None else RemoteError
+    return kind(f"`{answer.url}` sends more than {most} bytes")

@@ -1,0 +1,312 @@
+"""What an ONNX file says of itself, read without its weights.
+
+The protobuf's fields are walked in the file and tensors' payloads skipped, so that time and memory
+depend on the graph and not on the weights.
+
+Source: onnx.proto (IR version 13), field numbers and the meaning of each.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+from onnxzoo.registry.records import Axis, Graph, Tensor
+from onnxzoo.registry.wire import Field, Reader
+
+_DEEPEST = 100  # messages within messages; protobuf's own limit
+_LONGEST = 1 << 20  # bytes in a name; a longer one is an attack or an accident
+# TensorProto.DataType, in NumPy's and ml_dtypes' words.
+_DTYPES = (
+    "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool",
+    "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16",
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4",
+    "float4_e2m1fn", "float8_e8m0fnu", "uint2", "int2",
+)  # fmt: skip
+_EXTERNAL = 1  # TensorProto.DataLocation
+_FLOATS = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
+_QDQ = {"QuantizeLinear", "DequantizeLinear"}
+# Ops that compute in integers. Source: ONNX operators and onnxruntime's contrib operators.
+_INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
+_FOUR_BITS = {"int4", "uint4"}
+
+
+@dataclass(slots=True)
+class _Weights:
+    """What was met on the way: op counts, elements by dtype, files outside."""
+
+    ops: Counter[str] = field(default_factory=Counter)
+    elements: Counter[str] = field(default_factory=Counter)
+    external: set[str] = field(default_factory=set)
+
+
+def describe(path: Path) -> Graph:
+    """Return what an ONNX file says of itself; weights stay on disk.
+
+    Args:
+        path: a `.onnx` file; its external data need not be present.
+
+    Raises:
+        InvalidModel: if the file is not a readable ONNX model.
+
+    Source: ONNX IR specification; onnx.proto, "ModelProto".
+    """
+    with path.open("rb", buffering=0) as file:
+        return _model(Reader(file, path.name))
+
+
+def _model(reader: Reader) -> Graph:
+    weights = _Weights()
+    ir_version, producer, graph = 0, ["", ""], None
+    opsets: dict[str, int] = {}
+    metadata: dict[str, str] = {}
+    for found in reader.fields(0, reader.size):
+        match found.number:
+            case 1:
+                ir_version = _number(reader, found)
+            case 2 | 3:
+                producer[found.number - 2] = _text(reader, found)
+            case 7:
+                if graph is not None:
+                    raise reader.malformed("it holds two graphs")
+                graph = found
+            case 8:
+                domain, version = _opset(reader, found)
+                opsets["" if domain == "ai.onnx" else domain] = version
+            case 14:
+                key, value = _entry(reader, found)
+                metadata[key] = value
+            case 25:
+                _function(reader, found, weights)
+    if graph is None:
+        raise reader.malformed("it has no graph")
+    _check_versions(reader, ir_version, opsets)
+    inputs, outputs = _graph(reader, graph, weights, 0)
+    return Graph(
+        ir_version=ir_version,
+        opset=opsets.get("", 0) if opsets else 1,
+        opsets=dict(sorted(opsets.items())),
+        producer=" ".join(filter(None, producer)),
+        inputs=inputs,
+        outputs=outputs,
+        ops=dict(sorted(weights.ops.items())),
+        parameters=sum(weights.elements.values()),
+        precision=_precision(weights, inputs),
+        external=tuple(sorted(weights.external)),
+        metadata=metadata,
+    )
+
+
+def _check_versions(reader: Reader, ir_version: int, opsets: dict[str, int]) -> None:
+    if not ir_version:
+        raise reader.malformed("it has no IR version")
+    if not opsets and ir_version >= 3:  # noqa: PLR2004  (since when the field is required)
+        raise reader.malformed("it names no opset")
+
+
+def _graph(
+    reader: Reader, graph: Field, weights: _Weights, depth: int
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Walk a GraphProto; return its inputs that are no initialisers, and its outputs."""
+    if depth > _DEEPEST:
+        raise reader.malformed(f"graphs nest deeper than {_DEEPEST}")
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
+    initialised: set[str] = set()
+    for found in reader.fields(graph.start, graph.end):
+        match found.number:
+            case 1:
+                _node(reader, found, weights, depth)
+            case 5:
+                initialised.add(_weight(reader, found, weights))
+            case 11:
+                inputs.append(_value(reader, found))
+            case 12:
+                outputs.append(_value(reader, found))
+            case 15:
+                initialised.add(_sparse(reader, found, weights))
+    return tuple(t for t in inputs if t.name not in initialised), tuple(outputs)
+
+
+def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
+    op = domain = ""
+    for found in reader.fields(node.start, node.end):
+        match found.number:
+            case 4:
+                op = _text(reader, found)
+            case 5:
+                _attribute(reader, found, weights, depth)
+            case 7:
+                domain = _text(reader, found)
+    weights.ops[op if domain in {"", "ai.onnx"} else f"{domain}.{op}"] += 1
+
+
+def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) -> None:
+    for found in reader.fields(attribute.start, attribute.end):
+        match found.number:
+            case 5 | 10:
+                _weight(reader, found, weights)
+            case 6 | 11:
+                _graph(reader, found, weights, depth + 1)
+            case 22 | 23:
+                _sparse(reader, found, weights)
+
+
+def _function(reader: Reader, function: Field, weights: _Weights) -> None:
+    for found in reader.fields(function.start, function.end):
+        if found.number == 7:  # noqa: PLR2004  (FunctionProto.node)
+            _node(reader, found, weights, 0)
+
+
+def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:
+    """Count a TensorProto's elements; return its name."""
+    dims: list[int] = []
+    dtype, location, name, outside = 0, 0, "", ""
+    for found in reader.fields(tensor.start, tensor.end):
+        match found.number:
+            case 1:
+                dims += reader.varints(found)
+            case 2:
+                dtype = _number(reader, found)
+            case 8:
+                name = _text(reader, found)
+            case 13:
+                key, value = _entry(reader, found)
+                outside = value if key == "location" else outside
+            case 14:
+                location = _number(reader, found)
+    if location == _EXTERNAL:
+        if not outside:
+            raise reader.malformed(f"the tensor `{name}` is external, but names no file")
+        weights.external.add(outside)
+    weights.elements[_dtype(dtype)] += prod(dims)
+    return name
+
+
+def _sparse(reader: Reader, tensor: Field, weights: _Weights) -> str:
+    name = ""
+    for found in reader.fields(tensor.start, tensor.end):
+        if found.number == 1:
+            name = _weight(reader, found, weights)
+        elif found.number == 2:  # noqa: PLR2004  (SparseTensorProto.indices: no parameters)
+            _weight(reader, found, _Weights(external=weights.external))
+    return name
+
+
+def _value(reader: Reader, value: Field) -> Tensor:
+    name, dtype, shape = "", "undefined", None
+    for found in reader.fields(value.start, value.end):
+        if found.number == 1:
+            name = _text(reader, found)
+        elif found.number == 2:  # noqa: PLR2004  (ValueInfoProto.type)
+            dtype, shape = _type(reader, found, 0)
+    return Tensor(name, dtype, shape)
+
+
+def _type(reader: Reader, kind: Field, depth: int) -> tuple[str, tuple[Axis, ...] | None]:
+    """Return a TypeProto in onnxruntime's words, and a tensor's shape."""
+    if depth > _DEEPEST:
+        raise reader.malformed(f"types nest deeper than {_DEEPEST}")
+    for found in reader.fields(kind.start, kind.end):
+        match found.number:
+            case 1:
+                return _tensor_type(reader, found)
+            case 8:
+                dtype, shape = _tensor_type(reader, found)
+                return f"sparse_tensor({dtype})", shape
+            case 4 | 9:
+                word = "seq" if found.number == 4 else "optional"  # noqa: PLR2004
+                return f"{word}({_element(reader, found, 1, depth)})", None
+            case 5:
+                keys = [
+                    _number(reader, f)
+                    for f in reader.fields(found.start, found.end)
+                    if f.number == 1
+                ]
+                key = _dtype(keys[-1] if keys else 0)
+                return f"map({key},{_element(reader, found, 2, depth)})", None
+    return "undefined", None
+
+
+def _element(reader: Reader, kind: Field, number: int, depth: int) -> str:
+    for found in reader.fields(kind.start, kind.end):
+        if found.number == number:
+            dtype, _ = _type(reader, found, depth + 1)
+            return dtype if "(" in dtype else f"tensor({dtype})"
+    return "undefined"
+
+
+def _tensor_type(reader: Reader, kind: Field) -> tuple[str, tuple[Axis, ...] | None]:
+    dtype, shape = 0, None
+    for found in reader.fields(kind.start, kind.end):
+        if found.number == 1:
+            dtype = _number(reader, found)
+        elif found.number == 2:  # noqa: PLR2004  (TypeProto.Tensor.shape)
+            shape = tuple(
+                _axis(reader, axis)
+                for axis in reader.fields(found.start, found.end)
+                if axis.number == 1
+            )
+    return _dtype(dtype), shape
+
+
+def _axis(reader: Reader, axis: Field) -> Axis:
+    size: Axis = None
+    for found in reader.fields(axis.start, axis.end):
+        if found.number == 1:
+            size = _signed(_number(reader, found))
+        elif found.number == 2:  # noqa: PLR2004  (Dimension.dim_param)
+            size = _text(reader, found) or None
+    return size
+
+
+def _opset(reader: Reader, opset: Field) -> tuple[str, int]:
+    domain, version = "", 0
+    for found in reader.fields(opset.start, opset.end):
+        if found.number == 1:
+            domain = _text(reader, found)
+        elif found.number == 2:  # noqa: PLR2004  (OperatorSetIdProto.version)
+            version = _number(reader, found)
+    return domain, version
+
+
+def _entry(reader: Reader, entry: Field) -> tuple[str, str]:
+    """Return a StringStringEntryProto."""
+    pair = {f.number: _text(reader, f) for f in reader.fields(entry.start, entry.end)}
+    return pair.get(1, ""), pair.get(2, "")
+
+
+def _number(reader: Reader, found: Field) -> int:
+    if found.value is None:
+        raise reader.malformed(f"field {found.number} is not a number")
+    return found.value
+
+
+def _text(reader: Reader, found: Field) -> str:
+    if found.value is not None or found.end - found.start > _LONGEST:
+        raise reader.malformed(f"field {found.number} is not a name")
+    return reader.text(found)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _dtype(number: int) -> str:
+    return _DTYPES[number] if number < len(_DTYPES) else f"dtype{number}"
+
+
+def _precision(weights: _Weights, inputs: tuple[Tensor, ...]) -> str:
+    """Return what the weights truly are, from ops and dtypes: names lie."""
+    names = {op.rpartition(".")[2] for op in weights.ops}
+    elements = weights.elements
+    if "MatMulNBits" in names or any(elements[dtype] for dtype in _FOUR_BITS):
+        return "int4"
+    if any(op.startswith(_INTEGER) for op in names):
+        return "int8"
+    if names >= _QDQ or ("DequantizeLinear" in names and elements["int8"] + elements["uint8"]):
+        return "qdq"
+    floats = {dtype: elements[dtype] for dtype in _FLOATS if elements[dtype]}
+    if floats:
+        return _FLOATS[max(floats, key=lambda dtype: floats[dtype])]
+    return next((_FLOATS[t.dtype] for t in inputs if t.dtype in _FLOATS), "fp32")

@@ -1,0 +1,281 @@
+"""The indexes in force: private ones, then what the Hub said last, then the shipped one."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from onnxzoo.registry.errors import NotFound, Refused, RemoteError
+from onnxzoo.registry.names import fold, slug
+from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.entries import Entry, entry_of, parse
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+ZOO = "onnxmodelzoo"  # the organisation on the Hub, and the name of its index
+SHIPPED = Path(__file__).parent / "data" / "onnx_model_zoo.jsonl"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_TIMEOUT = 30  # seconds without a byte
+_LARGEST = 256 << 20  # bytes of an index that is fetched
+_NEAR = 0.7  # how alike a suggestion must be, of 1
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An index in force.
+
+    Attributes:
+        updated_at: when its file was written here.
+        where: the file, and the URL that it came from.
+    """
+
+    name: str
+    models: int
+    variants: int
+    bytes: int
+    updated_at: datetime
+    where: str
+
+
+class Index:
+    """One JSON Lines file of entries, read when it is first asked.
+
+    Args:
+        path: the file.
+        name: what it is called, also in `Draft.origin`.
+        trusted: made by this project and proven by its tests, so that a look-up need not check
+            every line.
+    """
+
+    def __init__(self, path: Path, name: str, *, trusted: bool, url: str | None = None) -> None:
+        self.path = path
+        self.name = name
+        self.url = url
+        self._trusted = trusted
+
+    def find(self, key: str) -> list[Entry]:
+        """Return a model's entries by its folded name; by another name, the entries it names."""
+        if self._trusted:
+            rows = self._rows(key)
+            found = [row for row in rows if fold(row["name"]) == key]
+            found = found or [row for row in rows if key in map(_key, row.get("aliases", ()))]
+            return [entry_of(row) for row in found]
+        named = [entry for entry in self.entries if fold(entry.name) == key]
+        return named or [entry for entry in self.entries if key in map(_key, entry.aliases)]
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every entry.
+
+        Raises:
+            Refused: if a line is malformed, or two lines are the same variant.
+        """
+        entries: list[Entry] = []
+        seen: set[tuple[str, str]] = set()
+        for number, line in enumerate(self._text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            where = f"{self.url or self.path}, line {number}"
+            entry = parse(line, where)
+            if (entry.name, entry.variant) in seen:
+                raise Refused(f"{where}: `{entry.name}:{entry.variant}` is there twice")
+            seen.add((entry.name, entry.variant))
+            entries.append(entry)
+        return entries
+
+    def status(self) -> Status:
+        """Return its size and age."""
+        stat = self.path.stat()
+        return Status(
+            name=self.name,
+            models=len({entry.name for entry in self.entries}),
+            variants=len(self.entries),
+            bytes=stat.st_size,
+            updated_at=datetime.fromtimestamp(stat.st_mtime, UTC),
+            where=self.url or str(self.path),
+        )
+
+    @cached_property
+    def _text(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise NotFound(f"no index `{self.path}`", hint="mend ZOO_INDEX, or unset it") from error
+        except (OSError, ValueError) as error:
+            raise Refused(f"cannot read the index `{self.path}`: {error}") from error
+
+    def _rows(self, key: str) -> list[dict[str, Any]]:
+        """Return the lines that may mean a key, decoded: decoding all of them costs 25 ms."""
+        longest = max(key.replace("/", "-").split("-"), key=len)
+        lowered, rows, at = self._text.lower(), [], 0
+        while (at := lowered.find(longest, at)) >= 0:
+            end = lowered.find("\n", at)
+            rows.append(json.loads(self._text[lowered.rfind("\n", 0, at) + 1 : end]))
+            at = end
+        return rows
+
+
+class Indexes:
+    """The indexes in the order in which they are searched; the first that has a name wins."""
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        self._indexes = indexes
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Indexes":
+        """Return the private indexes, and the zoo's: as last updated, else as shipped."""
+        private = [_private(where, settings) for where in settings.indexes]
+        updated = updated_path(settings)
+        zoo = Index(updated if updated.exists() else SHIPPED, ZOO, trusted=True)
+        return cls([*private, zoo])
+
+    def find(self, name: str) -> list[Entry]:
+        """Return the entries that a name or another name means; none if nobody knows it."""
+        return next((found for index in self._indexes if (found := index.find(_key(name)))), [])
+
+    def origin(self, entry: Entry) -> str:
+        """Return whose weights an entry's are: ``<index>:<model>``."""
+        key = fold(entry.name)
+        index = next(index for index in self._indexes if index.find(key))
+        return f"{index.name}:{entry.name}"
+
+    def search(
+        self,
+        words: Sequence[str] = (),
+        *,
+        task: str | None = None,
+        opset: "SpecifierSet | None" = None,
+        max_bytes: int | None = None,
+        license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
+    ) -> list[Entry]:
+        """Return the entries that match everything, best first.
+
+        Args:
+            words: each must occur in the name, another name, the task, a tag, an op type, the
+                exporter or the precision. Names that begin with the first word come first.
+            task: such as ``image-classification``.
+            opset: a constraint; what has no recorded opset does not match one.
+            max_bytes: the size of all files.
+            license: an SPDX identifier, upper and lower case alike.
+        """
+        keys = [fold(word) for word in words]
+        found = [
+            entry
+            for entry in self._entries()
+            if (task is None or fold(task) == fold(entry.task or ""))
+            and (opset is None or _within(entry.opset, opset))
+            and (max_bytes is None or entry.bytes <= max_bytes)
+            and (license is None or license.lower() == (entry.license or "").lower())
+            and _mentions(entry, keys)
+        ]
+        return sorted(found, key=lambda entry: _rank(entry, keys))
+
+    def suggest(self, name: str) -> list[str]:
+        """Return at most three names that are near to one that nobody knows."""
+        names = {fold(entry.name): entry.name for entry in self._entries()}
+        key = _key(name)
+        near = get_close_matches(key, names, n=3, cutoff=_NEAR)
+        near += sorted(known for known in names if known.startswith(key))
+        return [names[known] for known in list(dict.fromkeys(near))[:3]]
+
+    def status(self) -> list[Status]:
+        """Return every index's size and age, in the order in which they are searched."""
+        return [index.status() for index in self._indexes]
+
+    def _entries(self) -> Iterator[Entry]:
+        """Yield every entry of a name that no earlier index has."""
+        seen: set[str] = set()
+        for index in self._indexes:
+            names = {fold(entry.name) for entry in index.entries}
+            yield from (entry for entry in index.entries if fold(entry.name) not in seen)
+            seen |= names
+
+
+def updated_path(settings: Settings) -> Path:
+    """Return where ``zoo index update`` keeps what the Hub said."""
+    return settings.home / "indexes" / f"{ZOO}.jsonl"
+
+
+def _key(name: str) -> str:
+    return "/".join(fold(slug(part)) for part in name.split("/"))
+
+
+def _within(opset: int | None, constraint: "SpecifierSet") -> bool:
+    return opset is not None and constraint.contains(str(opset))
+
+
+def _mentions(entry: Entry, keys: Sequence[str]) -> bool:
+    if not keys:
+        return True
+    words = (entry.name, *entry.aliases, entry.task or "", *entry.tags, *entry.ops)
+    text = fold("\n".join((*words, entry.exporter or "", entry.precision)))
+    return all(key in text for key in keys)
+
+
+def _rank(entry: Entry, keys: Sequence[str]) -> tuple[bool, bool, str, int]:
+    name = fold(entry.name)
+    first = keys[0] if keys else ""
+    return name != first, not name.startswith(first), name, -(entry.opset or 0)
+
+
+def _private(where: str, settings: Settings) -> Index:
+    if "://" not in where:
+        path = Path(where).expanduser()
+        return Index(path, slug(path.stem), trusted=False)
+    name = slug(Path(urlsplit(where).path).stem)
+    return Index(_cached(where, settings), name, trusted=False, url=where)
+
+
+def _cached(url: str, settings: Settings) -> Path:
+    """Return the file that an index's URL is kept in, fetched if it is not there yet."""
+    path = cached_path(url, settings)
+    if not path.exists():
+        fetch_index(url, settings)
+    return path
+
+
+def cached_path(url: str, settings: Settings) -> Path:
+    """Return where an index that has a URL is kept."""
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return settings.cache / "indexes" / f"{digest}.jsonl"
+
+
+def fetch_index(url: str, settings: Settings) -> None:
+    """Fetch a private index again and keep it, if every line of it is sound.
+
+    Raises:
+        RemoteError: if it cannot be had; what was kept before stays.
+        Refused: if the URL is not https, or a line is malformed.
+    """
+    from requests import RequestException, get
+
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise Refused(f"the index `{url}` is not an https URL")
+    if settings.offline:
+        raise RemoteError(f"the index `{url}` is not here yet, and offline mode forbids asking")
+    try:
+        response = get(url, timeout=_TIMEOUT, stream=True)
+        response.raise_for_status()
+        content = response.raw.read(_LARGEST + 1, decode_content=True)
+    except (RequestException, OSError) as error:
+        raise RemoteError(f"cannot fetch the index `{url}`: {error}") from error
+    if len(content) > _LARGEST:
+        raise Refused(f"the index `{url}` is larger than {_LARGEST} bytes")
+    path = cached_path(url, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    try:
+        Index(fresh, path.stem, trusted=False, url=url).status()
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
