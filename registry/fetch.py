@@ -141,9 +141,10 @@ def _claimed(part: Path, limits: Limits) -> Iterator[Path]:
     except (Timeout, OSError, NotImplementedError):
         yield _private(part)
         return
-    with lock:
-        lock.release()
+    try:
         yield part if _excludes(Path(lock.lock_file)) else _private(part)
+    finally:
+        lock.release()
 
 
 def _excludes(path: Path) -> bool:
@@ -249,11 +250,11 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
         raise Interrupted("has no such range", 0)
     refuse(answer)
     _refuse_disguised(answer)
+    total = answer.length
     if answer.status == 206:  # noqa: PLR2004
         total = _resumed(answer, part)
     else:
         part.restart(answer.validator)
-        total = answer.length
     if job.size is not None and total not in {None, job.size}:
         raise IntegrityError(f"`{answer.url}` has {total} bytes; expected {job.size}")
     part.pieces += 1
@@ -272,7 +273,7 @@ def _refuse_disguised(answer: Answer) -> None:
 
 
 def _resumed(answer: Answer, part: Part) -> int:
-    start, total = answer.range or (None, 0)
+    start, total = answer.range or (-1, 0)
     changed = part.validator and answer.validator not in {None, part.validator}
     if start != part.done or changed:
         part.restart()

@@ -74,7 +74,7 @@ class Part:
         self._worker.shutdown()
         if not self._file.closed:
             with suppress(OSError):  # a disk that is full has said so already
-                self._note() if self._keep else self._remove()
+                self._note() if self._keep and self.done else self._remove()
             self._file.close()
 
     def append(self, chunk: bytes) -> None:
