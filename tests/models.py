@@ -35,7 +35,11 @@ def external(path: Path, location: str = "weights.bin", *, value: float = 1.0) -
     (path.parent / location).parent.mkdir(parents=True, exist_ok=True)
     tensor = model.graph.initializer[0]
     (path.parent / location).write_bytes(tensor.raw_data)
-    for key, text in (("location", location), ("offset", "0"), ("length", str(len(tensor.raw_data)))):
+    for key, text in (
+        ("location", location),
+        ("offset", "0"),
+        ("length", str(len(tensor.raw_data))),
+    ):
         tensor.external_data.add(key=key, value=text)
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -75,7 +79,7 @@ def branching(path: Path) -> Path:
         [helper.make_tensor_value_info("e", TensorProto.FLOAT, None)],
     )
     nodes = [
-        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.ones((), bool))),
         helper.make_node("If", ["yes"], ["y"], then_branch=then, else_branch=other),
     ]
     return save(path, nodes, [])

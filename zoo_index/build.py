@@ -115,7 +115,8 @@ def _aliases(row: Facts, taken: set[str]) -> tuple[str, ...]:
     """Return a row's other names: its id, its old zoo name, and its id without the opset."""
     words = [row["id"], row.get("zoo_name")]
     if row["collection"] == "validated":
-        words.append(_OPSET.sub("", _PRECISION.sub("", row["id"])))
+        stem = _PRECISION.sub("", row["id"])
+        words.append(re.sub(f"[-_]{row.get('opset')}$", "", stem))
     known = {fold(slug(word)): word for word in words if word}
     return tuple(word for key, word in known.items() if key not in taken)
 
