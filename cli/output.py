@@ -72,7 +72,8 @@ def line(text: str) -> None:
 
 
 def talk(text: str) -> None:
-    """Print one line of talk."""
+    """Print one line of talk, after the data that came before it."""
+    sys.stdout.flush()
     print(safe(text), file=sys.stderr)
 
 

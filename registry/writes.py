@@ -158,7 +158,8 @@ def _model(session: "Session", draft: Draft) -> Model:
         model = Model(name=draft.name, key=key, task=draft.task, created_at=now())
         session.add(model)
         session.flush()
-    label(session, {"model_id": _id(model.id), "name": model.name}, draft.tags)
+    for tag in draft.tags:
+        session.merge(Tag(model_id=_id(model.id), name=tag))
     return model
 
 
