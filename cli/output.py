@@ -176,9 +176,8 @@ def show_plan(plan: "Plan", held: Variant | None = None) -> None:
     )
     line("files")
     for file in plan.files:
-        line(
-            f"  {file.path}  {size(file.bytes)}  {f'sha256:{file.sha256}' if file.sha256 else 'no hash known'}"
-        )
+        known = f"sha256:{file.sha256}" if file.sha256 else "no hash known"
+        line(f"  {file.path}  {size(file.bytes)}  {known}")
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,356 @@
+"""The main job: pull from every kind of source, keep it, load it."""
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import onnxzoo
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.errors import (
+    IntegrityError,
+    InvalidModel,
+    NotAuthorised,
+    NotFound,
+    RemoteError,
+    UsageError,
+)
+from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.entries import Entry, dump
+from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
+from onnxzoo.zoo_index.zoo import Zoo
+from tests import models
+from tests.hub import Hub, sha256, size
+
+LIGHT = [e.name for e in Index(SHIPPED, ZOO, trusted=True).entries if e.collection == "light"]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as running:
+        yield running
+
+
+@pytest.fixture
+def zoo(hub: Hub, settings: Settings) -> Iterator[Zoo]:
+    with Zoo(Registry(settings=replace(settings, endpoint=hub.url))) as opened:
+        yield opened
+
+
+def indexed(
+    hub: Hub, settings: Settings, folder: Path, variants: Mapping[str, Path]
+) -> tuple[Settings, Path]:
+    """Serve variants of one model, ``net``, and return settings with an index of them."""
+    lines = []
+    for label, path in variants.items():
+        hub.add(f"zoo/net-{label}", {path.name: path})
+        lines.append(entry(label, path))
+    index = folder / "index.jsonl"
+    index.write_text("".join(f"{dump(line)}\n" for line in lines))
+    return replace(settings, endpoint=hub.url, indexes=(str(index),)), index
+
+
+def entry(label: str, path: Path) -> Entry:
+    file = {"path": path.name, "sha256": sha256(path), "bytes": size(path)}
+    opset = label.partition("opset")[2]
+    values = {
+        "name": "net",
+        "variant": label,
+        "precision": label.partition("-")[0],
+        "source": f"hf://zoo/net-{label}",
+        "files": [file],
+        "opset": int(opset or 17),
+        "license": "MIT",
+        "task": "tests",
+        "tags": ["small"],
+        "aliases": [f"old-net-{label}"],
+    }
+    from onnxzoo.zoo_index.entries import parse
+
+    return parse(json.dumps(values), "test")
+
+
+@pytest.fixture
+def net(hub: Hub, settings: Settings, tmp_path: Path) -> Settings:
+    """Settings whose index knows three variants of ``net``."""
+    variants = {
+        "fp32": models.linear(tmp_path / "net-17.onnx"),
+        "fp32-opset13": models.linear(tmp_path / "net-13.onnx", opset=13),
+        "qdq": models.quantized(tmp_path / "net-qdq.onnx"),
+    }
+    return indexed(hub, settings, tmp_path, variants)[0]
+
+
+def test_a_model_is_pulled_by_its_name(hub: Hub, net: Settings) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        added = zoo.pull("net")
+        assert (added.variant.ref, added.new) == ("net:fp32@1", True)
+        assert added.variant.license == "MIT"
+        assert added.variant.task == "tests"
+        assert added.variant.tags == ("small",)
+        assert added.variant.revision == hub.repos["zoo/net-fp32"].refs["main"]
+        assert zoo.registry.is_whole(added.variant)
+
+
+def test_another_variant_of_the_same_model_joins_its_version(net: Settings) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        refs = [zoo.pull(ref).variant.ref for ref in ("net", "net:qdq")]
+        refs.append(zoo.pull("net", opset="<=13").variant.ref)
+        assert refs == ["net:fp32@1", "net:qdq@1", "net:fp32-opset13@1"]
+
+
+def test_other_bytes_of_a_variant_start_a_new_version(
+    hub: Hub, settings: Settings, tmp_path: Path
+) -> None:
+    refs = []
+    for number in (1, 2):
+        path = models.linear(tmp_path / f"net{number}.onnx", value=number)
+        changed, _ = indexed(hub, settings, tmp_path, {"fp32": path})
+        with Zoo(Registry(settings=changed)) as zoo:
+            refs.append(zoo.pull("net").variant.ref)
+    assert refs == ["net:fp32@1", "net:fp32@2"]
+
+
+def test_pulling_what_is_held_touches_no_network(hub: Hub, net: Settings) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        zoo.pull("net")
+        hub.requests.clear()
+        again = zoo.pull("net")
+    assert (again.new, again.variant.ref, hub.requests) == (False, "net:fp32@1", [])
+
+
+@pytest.mark.parametrize("ref", ["old-net-qdq", "OLD_net_QDQ", "net:qdq", "NET:QDQ"])
+def test_an_indexs_other_name_means_the_same_before_and_after_the_pull(
+    net: Settings, ref: str
+) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        assert zoo.pull(ref).variant.ref == "net:qdq@1"
+        assert zoo.resolve(ref).ref == "net:qdq@1"
+
+
+def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        assert zoo.pull("net", name="mine:first").variant.ref == "mine:first@1"
+
+
+@pytest.mark.parametrize(
+    ("ref", "opset", "message"),
+    [
+        ("nett", None, "did you mean `net`"),
+        ("net:int4", None, "no `int4` of `net`; it has `fp32` (opset 17)"),
+        ("net", "<=9", "no variant at opset `<=9` of `net`"),
+        ("net@7", None, "no version `7` of `net`"),
+    ],
+)
+def test_what_no_index_has_is_not_found(
+    net: Settings, ref: str, opset: str | None, message: str
+) -> None:
+    with Zoo(Registry(settings=net)) as zoo, pytest.raises(NotFound) as caught:
+        zoo.pull(ref, opset=opset)
+    assert message in caught.value.message
+
+
+def test_wrong_bytes_are_never_kept(hub: Hub, net: Settings) -> None:
+    hub.fault("wrong")
+    with Zoo(Registry(settings=net)) as zoo:
+        with pytest.raises(IntegrityError, match="has SHA-256"):
+            zoo.pull("net")
+        assert zoo.registry.list() == []
+        assert zoo.pull("net").new
+
+
+def test_a_model_that_is_held_loads_with_no_network(hub: Hub, net: Settings) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        zoo.pull("net")
+    hub.requests.clear()
+    with Zoo(Registry(settings=net), offline=True) as zoo:
+        session = zoo.registry.load(zoo.obtain("net").ref)
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], x)
+    assert hub.requests == []
+
+
+def test_what_is_not_held_is_not_fetched_offline(net: Settings) -> None:
+    with Zoo(Registry(settings=net), offline=True) as zoo, pytest.raises(RemoteError) as caught:
+        zoo.obtain("net")
+    assert "offline" in caught.value.message
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_light_models_outputs_are_the_expected_ones(name: str) -> None:
+    session = onnxzoo.load(name)
+    path = onnxzoo.resolve(name).path
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    tensor = onnx.TensorProto.FromString((folder / f"{path.stem}_output_0.pb").read_bytes())
+    expected = numpy_helper.to_array(tensor)
+    (feed,) = session.get_inputs()
+    count = int(np.prod(feed.shape))
+    x = (np.arange(count).reshape(feed.shape) / count).astype(np.float32)
+    np.testing.assert_allclose(session.run(None, {feed.name: x})[0], expected, 1e-3, 1e-7)
+
+
+def test_pull_register_and_resolve_agree(tmp_path: Path) -> None:
+    pulled = onnxzoo.pull("light-squeezenet")
+    assert onnxzoo.resolve("light-squeezenet") == pulled
+    mine = onnxzoo.register(pulled.path, "mine", tags=["a"])
+    assert (mine.ref, mine.digest) == ("mine:fp32@1", pulled.digest)
+
+
+def test_a_repository_with_one_model_needs_no_choice(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    commit = hub.add("Acme/Ranker", {"model.onnx": models.linear(tmp_path / "m.onnx")})
+    variant = zoo.pull("hf://Acme/Ranker").variant
+    assert (variant.ref, variant.source) == ("acme/ranker:fp32@1", "hf://Acme/Ranker")
+    assert variant.revision == commit
+
+
+@pytest.fixture
+def several(hub: Hub, tmp_path: Path) -> None:
+    files = {
+        "onnx/model.onnx": models.linear(tmp_path / "a.onnx"),
+        "onnx/model_fp16.onnx": models.linear(tmp_path / "b.onnx", dtype="float32", value=2),
+        "onnx/model_quantized.onnx": models.quantized(tmp_path / "c.onnx"),
+        "README.md": b"# Ranker",
+    }
+    hub.add("acme/ranker", files)
+
+
+def test_several_models_are_listed_with_their_variants(zoo: Zoo, several: None) -> None:
+    with pytest.raises(UsageError) as caught:
+        zoo.pull("hf://acme/ranker")
+    assert "`onnx/model.onnx` (:fp32), `onnx/model_fp16.onnx` (:fp16)" in caught.value.message
+    assert "hf://acme/ranker:" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "ref"),
+    [
+        (":fp32", "acme/ranker:fp32@1"),
+        (":fp16", "acme/ranker:fp16@1"),
+        (":quantized", "acme/ranker:quantized@1"),
+        ("/onnx/model_quantized.onnx", "acme/ranker:quantized@1"),
+        ("@main/onnx/model.onnx", "acme/ranker:fp32@1"),
+    ],
+)
+def test_one_of_several_is_asked_for_by_variant_or_file(
+    zoo: Zoo, several: None, asked: str, ref: str
+) -> None:
+    assert zoo.pull(f"hf://acme/ranker{asked}").variant.ref == ref
+
+
+def test_variants_of_one_commit_share_a_version_and_another_commit_starts_one(
+    hub: Hub, zoo: Zoo, several: None, tmp_path: Path
+) -> None:
+    refs = [zoo.pull(f"hf://acme/ranker:{v}").variant.ref for v in ("fp32", "fp16")]
+    hub.add("acme/ranker", {"model.onnx": models.linear(tmp_path / "z.onnx", value=9)})
+    refs.append(zoo.pull("hf://acme/ranker", upgrade=True).variant.ref)
+    assert refs == ["acme/ranker:fp32@1", "acme/ranker:fp16@1", "acme/ranker:fp32@2"]
+
+
+def test_a_held_model_of_a_repository_touches_no_network(hub: Hub, zoo: Zoo, several: None) -> None:
+    zoo.pull("hf://acme/ranker:fp16")
+    hub.requests.clear()
+    assert not zoo.pull("hf://acme/ranker:fp16").new
+    assert hub.requests == []
+
+
+def test_external_data_is_found_from_the_graph(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    path = models.external(tmp_path / "model.onnx", "data/w.weights")
+    hub.add(
+        "acme/large",
+        {"onnx/model.onnx": path, "onnx/data/w.weights": tmp_path / "data" / "w.weights"},
+    )
+    variant = zoo.pull("hf://acme/large").variant
+    assert [file.path for file in variant.files] == ["onnx/data/w.weights", "onnx/model.onnx"]
+    assert zoo.registry.load(variant.ref).get_inputs()[0].name == "x"
+
+
+def test_a_private_repository_is_named_as_such(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    hub.add("acme/secret", {"model.onnx": models.linear(tmp_path / "m.onnx")}, gated=True)
+    with pytest.raises(NotAuthorised):
+        zoo.pull("hf://acme/secret")
+
+
+def test_a_file_behind_a_url_is_pulled_with_its_hash(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    url = hub.put("/files/my_net.onnx", path)
+    with pytest.raises(IntegrityError):
+        zoo.pull(url, sha256="0" * 64)
+    variant = zoo.pull(url, sha256=sha256(path)).variant
+    assert (variant.ref, variant.source) == ("my_net:fp32@1", url)
+
+
+def test_a_file_without_a_hash_is_taken_with_a_warning(
+    hub: Hub, zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = hub.put("/files/net.onnx", models.linear(tmp_path / "m.onnx"))
+    zoo.pull(url)
+    assert "gives no SHA-256" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "name"),
+    [
+        (b"<!doctype html><html></html>", IntegrityError, "HTML page"),
+        (b'{"error": "Repository not found"}', IntegrityError, "Repository not found"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1234\n",
+            IntegrityError,
+            "1234 bytes",
+        ),
+        (b"", IntegrityError, "empty"),
+        (b"PK\x03\x04" + b"x" * 50, InvalidModel, "zip archive"),
+        (b"\x80\x04\x95\x00.", InvalidModel, "pickle"),
+    ],
+)
+def test_what_is_no_model_is_refused_by_its_true_name(
+    hub: Hub, zoo: Zoo, content: bytes, error: type[Exception], name: str
+) -> None:
+    url = hub.put("/files/net.onnx", content)
+    with pytest.raises(error, match=name):
+        zoo.pull(url)
+    assert zoo.registry.list() == []
+
+
+def test_a_local_file_is_copied(zoo: Zoo, tmp_path: Path) -> None:
+    path = models.external(tmp_path / "my.onnx")
+    variant = zoo.pull(str(path)).variant
+    assert (variant.ref, len(variant.files), path.exists()) == ("my:fp32@1", 2, True)
+    assert not zoo.pull(str(path)).new
+
+
+def test_a_damaged_bundle_is_healed_by_repair_and_by_pulling_again(
+    net: Settings,
+) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        for heal in ("repair", "pull"):
+            path = zoo.pull("net").variant.path
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+            (checked,) = zoo.registry.verify()
+            assert checked.problems
+            if heal == "repair":
+                zoo.repair(checked)
+            else:
+                zoo.pull("net")
+            assert [found.problems for found in zoo.registry.verify()] == [()]
+
+
+def _pull_net(settings: Settings) -> str:
+    with Zoo(Registry(settings=settings)) as zoo:
+        return zoo.pull("net").variant.ref
+
+
+def test_twelve_processes_that_pull_at_once_make_one_bundle(hub: Hub, net: Settings) -> None:
+    with multiprocessing.get_context("spawn").Pool(12) as pool:
+        refs = pool.map(_pull_net, [net] * 12, chunksize=1)
+    assert set(refs) == {"net:fp32@1"}
+    with Registry(settings=net) as registry:
+        assert len(registry.list()) == 1
+        assert len(list(registry.store.digests())) == 1
+    assert len([r for r in hub.bodies() if r.method == "GET"]) == 1
