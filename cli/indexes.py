@@ -46,9 +46,14 @@ def update(json: options.Json = False) -> None:
     from onnxzoo.zoo_index.update import update as run
 
     settings = Settings.from_env()
-    with progress(quiet=json, ci=settings.ci, verb="asked") as report:
+    with progress(settings, quiet=json, counts=True) as report:
         updated = run(settings, progress=report)
     if json:
         document(asdict(updated))
         return
-    line(f"{updated.new} new, {updated.changed} changed, {updated.gone} gone, {updated.same} same")
+    counts = (
+        f"{len(updated.new)} new",
+        f"{len(updated.changed)} changed",
+        f"{len(updated.gone)} gone",
+    )
+    line(f"{', '.join(counts)}, {updated.same} the same")

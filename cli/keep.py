@@ -59,7 +59,7 @@ def pull(
             return
         for ref in refs:
             try:
-                with progress(quiet=quiet, ci=zoo.settings.ci, verb="fetched") as report:
+                with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
                     added = zoo.pull(
                         ref, opset=opset, name=name, sha256=sha256, upgrade=upgrade, progress=report
                     )
@@ -107,7 +107,7 @@ def register(
 
     with (
         Registry() as registry,
-        progress(quiet=quiet, ci=True, verb="copied") as report,
+        progress(registry.settings, quiet=quiet) as report,
     ):
         added = registry.register(
             file,
@@ -186,7 +186,7 @@ def verify(
 
     errors: list[ZooError] = []
     with Zoo() as zoo:
-        with progress(quiet=quiet or json, ci=True, verb="hashed") as report:
+        with progress(zoo.settings, quiet=quiet or json) as report:
             reports = list(zoo.registry.verify(refs or (), progress=report))
         damaged = [checked for checked in reports if checked.problems]
         for checked in damaged:
@@ -296,7 +296,7 @@ def _say_damage(checked: "Checked") -> None:
 
 def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:
     try:
-        with progress(quiet=quiet, ci=zoo.settings.ci, verb="fetched") as report:
+        with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
             zoo.repair(checked, report)
     except ZooError as error:
         failure(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.cli.output import safe, size, talk
 from onnxzoo.registry.records import Progress
+from onnxzoo.registry.settings import Settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -18,20 +19,24 @@ _LONGEST = 40  # characters of a file's name beside its bar
 
 
 @contextmanager
-def progress(*, quiet: bool, ci: bool, verb: str) -> Iterator[Progress | None]:
-    """Give what a long task reports to: bars, lines, or nothing when quiet.
+def progress(
+    settings: Settings, *, quiet: bool, verb: str | None = None, counts: bool = False
+) -> Iterator[Progress | None]:
+    """Give what a long task reports to: bars on a terminal, else lines or nothing.
 
     Args:
+        settings: a log of continuous integration is read later, not watched.
         quiet: report nothing.
-        ci: a log is read later, not watched: one line a file, as when stderr is no terminal.
-        verb: what is being done, such as ``pulling``.
+        verb: begins the line of each file that is done, such as ``fetched``; None: no lines.
+        counts: what is counted is things, not bytes.
     """
-    if quiet:
+    watched = sys.stderr.isatty() and not settings.ci
+    if quiet or not (watched or verb):
         yield None
-    elif ci or not sys.stderr.isatty():
-        yield _Lines(verb)
+    elif not watched:
+        yield _Lines(verb or "")
     else:
-        bars = _Bars()
+        bars = _Bars(counts=counts)
         try:
             yield bars
         finally:
@@ -55,7 +60,8 @@ class _Lines:
 class _Bars:
     """A bar a file, with size, speed and time left; rich is imported when the first is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counts: bool) -> None:
+        self._counts = counts
         self._started = time.monotonic()
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -64,7 +70,7 @@ class _Bars:
         if self._bars is None:
             if time.monotonic() - self._started < _PATIENCE:
                 return
-            self._bars = _bars()
+            self._bars = _bars(counts=self._counts)
             self._bars.start()
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(safe(_short(label)), total=total)
@@ -75,22 +81,23 @@ class _Bars:
             self._bars.stop()
 
 
-def _bars() -> "Bars":
+def _bars(*, counts: bool) -> "Bars":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
+    amounts = [MofNCompleteColumn()] if counts else [DownloadColumn(), TransferSpeedColumn()]
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *amounts,
         TimeRemainingColumn(),
         console=Console(stderr=True),
         expand=True,

@@ -45,7 +45,7 @@ def run(
     given = {name: _array(path) for name, path in _pairs(input_ or (), "--input x=x.npy")}
     axes = {name: _count(text) for name, text in _pairs(axis or (), "--axis batch=4")}
     with Zoo() as zoo:
-        with progress(quiet=json, ci=zoo.settings.ci, verb="fetched") as report:
+        with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = zoo.obtain(ref, opset=opset, progress=report)
         _check_known(given, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]

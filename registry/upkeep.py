@@ -65,7 +65,7 @@ def verify(
     total, before = sum(manifest.bytes for manifest in chosen), 0
     for manifest in chosen:
         refs_of_it = tuple(ref_of(row) for row in found if row["digest"] == manifest.digest)
-        step = _part_of_all(progress, refs_of_it[0], before, total) if progress else None
+        step = _part_of_all(progress, before, total) if progress else None
         problems = tuple(store.damage(manifest, step))
         before += manifest.bytes
         if not problems:
@@ -119,13 +119,13 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _part_of_all(progress: Progress, label: str, before: int, total: int) -> Progress:
+def _part_of_all(progress: Progress, before: int, total: int) -> Progress:
     """Return a progress of one bundle's files that tells of all bundles' bytes."""
     done_by_path: dict[str, int] = {}
 
     def step(path: str, done: int, _: int | None) -> None:
         done_by_path[path] = done
-        progress(label, before + sum(done_by_path.values()), total)
+        progress("all bundles", before + sum(done_by_path.values()), total)
 
     return step
 

@@ -1,0 +1,305 @@
+"""The command line as a user meets it: what it prints where, and with which exit code."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from onnxzoo.cli.app import main
+from onnxzoo.cli.output import safe
+from tests import models
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ran(ended.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def mine(zoo: Run, tmp_path: Path) -> Path:
+    """A registered model, ``mine``, with two versions."""
+    path = models.linear(tmp_path / "mine.onnx")
+    assert zoo("register", path, "--name", "mine", "--tag", "small", "--license", "MIT").code == 0
+    other = models.linear(tmp_path / "other.onnx", value=2)
+    assert zoo("register", other, "--name", "mine").code == 0
+    return path
+
+
+def test_help_names_every_command(zoo: Run) -> None:
+    commands = (
+        "search pull list show versions opsets register alias tag run path verify rm gc "
+        "doctor index"
+    )
+    ran = zoo("--help")
+    listed = [
+        line.split()[0]
+        for line in ran.out.partition("Commands:")[2].splitlines()
+        if line[2:3].strip()
+    ]
+    assert (ran.code, listed[: len(commands.split())]) == (0, commands.split())
+
+
+def test_the_version_is_printed(zoo: Run) -> None:
+    assert zoo("--version").out.startswith("onnxzoo ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error", "hint"),
+    [
+        (["nonsense"], 2, "no such command 'nonsense'", "zoo --help"),
+        (["pull"], 2, "missing argument", "zoo pull --help"),
+        (["list", "--frob"], 2, "no such option: --frob", "zoo list --help"),
+        (["pull", "resnt50"], 3, "did you mean `resnet50`", "zoo search resnet50"),
+        (["pull", "UPPER CASE!"], 2, "`upper case!` is not a model's name", "for example"),
+        (["show", "gone"], 3, "no model `gone`", "zoo search"),
+        (["path", "gone"], 3, "no model `gone` is held", "zoo search gone"),
+        (["run", "gone"], 3, "no model `gone`", "zoo search"),
+        (["versions", "resnet50"], 3, "no model `resnet50` is held", "zoo search resnet50"),
+        (["rm", "gone"], 3, "no model `gone` is held", "zoo search gone"),
+        (["register", "gone.onnx", "--name", "x"], 3, "no file `gone.onnx`", None),
+        (["pull", "resnet50", "--opset", "abc"], 2, "`abc` is not an opset", "--opset 12"),
+        (["search", "x", "--max-size", "huge"], 2, "`huge` is not a size", "--max-size 50MB"),
+        (["search", "qwertz"], 3, "no model matches", None),
+        (["alias", "gone", "production"], 3, "no model `gone`", None),
+        (["pull", "a", "b", "--name", "c"], 2, "--name and --sha256 go with one", None),
+    ],
+)
+def test_a_mistake_gets_its_code_what_happened_and_what_to_type(
+    zoo: Run, words: list[str], code: int, error: str, hint: str | None
+) -> None:
+    ran = zoo(*words)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("error: ")
+    assert error in ran.err
+    assert hint is None or hint in ran.err.partition("hint: ")[2]
+
+
+def test_an_empty_registry_says_what_to_do(zoo: Run) -> None:
+    assert zoo("list") == Ran(0, "", "nothing is held yet; try: zoo pull light-squeezenet\n")
+    assert zoo("list", "--json").out == "[]\n"
+    assert zoo("list", "-q") == Ran(0, "", "")
+    assert zoo("verify").code == 0
+    assert zoo("gc").code == 0
+
+
+def test_the_main_job_runs_with_no_network(zoo: Run) -> None:
+    assert "pulled light-squeezenet:fp32@1" in zoo("pull", "light-squeezenet").out
+    assert zoo("pull", "light-squeezenet").out == "light-squeezenet:fp32@1 is held already\n"
+    ran = zoo("run", "light-squeezenet")
+    assert ran.code == 0
+    assert "[1, 1000, 1, 1]" in ran.out
+    assert "load" in ran.out
+
+
+def test_run_pulls_what_only_an_index_has(zoo: Run) -> None:
+    assert zoo("run", "light-zfnet512").code == 0
+    assert zoo("list", "-q").out == "light-zfnet512:fp32@1\n"
+
+
+def test_quiet_prints_references_only(zoo: Run, mine: Path) -> None:
+    assert zoo("list", "-q").out == "mine:fp32@2\nmine:fp32@1\n"
+    assert zoo("versions", "mine", "-q").out == "mine@2\nmine@1\n"
+    assert zoo("opsets", "mine", "-q").out == "mine:fp32@2\nmine:fp32@1\n"
+    assert zoo("pull", "light-squeezenet", "-q") == Ran(0, "light-squeezenet:fp32@1\n", "")
+    assert zoo("search", "mine", "-q").out == "mine\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["show", "mine"],
+        ["show", "resnet50"],
+        ["versions", "mine"],
+        ["opsets", "resnet50"],
+        ["search", "resnet50"],
+        ["pull", "light-squeezenet"],
+        ["pull", "resnet50", "--dry-run"],
+        ["alias", "mine"],
+        ["tag", "mine"],
+        ["path", "mine"],
+        ["run", "mine"],
+        ["verify"],
+        ["gc", "--dry-run"],
+        ["index", "list"],
+        ["doctor"],
+    ],
+)
+def test_json_is_one_document_on_stdout(zoo: Run, mine: Path, words: list[str]) -> None:
+    ran = zoo(*words, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) or ran.out.strip() == "[]"
+
+
+def test_json_has_the_keys_that_were_promised(zoo: Run, mine: Path) -> None:
+    shown = json.loads(zoo("show", "mine@1", "--json").out)
+    keys = (
+        "name version variant precision opset ir_version bytes digest source revision license "
+        "task created_at aliases inputs outputs files path"
+    )
+    assert set(keys.split()) <= set(shown)
+    assert shown["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 4]}]
+    assert Path(shown["path"]).is_file()
+    assert set(shown["files"][0]) == {"path", "sha256", "bytes"}
+
+
+def test_an_alias_is_set_moved_listed_and_removed(zoo: Run, mine: Path) -> None:
+    assert "mine@production is version 1" in zoo("alias", "mine@1", "production").err
+    assert "version 2, moved from 1" in zoo("alias", "mine@2", "production").err
+    assert json.loads(zoo("alias", "mine", "--json").out) == {"latest": 2, "production": 2}
+    assert zoo("path", "mine@production").out == zoo("path", "mine@2").out
+    assert zoo("alias", "mine", "production", "--remove").code == 0
+    assert json.loads(zoo("alias", "mine", "--json").out) == {"latest": 2}
+    assert zoo("alias", "mine", "latest").code == 2
+
+
+def test_tags_are_set_listed_and_removed(zoo: Run, mine: Path) -> None:
+    assert zoo("tag", "mine", "edge").out == "edge\nsmall\n"
+    assert zoo("list", "edge", "-q").out.splitlines() == ["mine:fp32@2", "mine:fp32@1"]
+    assert zoo("tag", "mine", "edge", "--remove").out == "small\n"
+    assert zoo("tag", "mine", "edge", "--remove").code == 3
+
+
+def test_what_an_alias_points_to_is_not_removed_unless_told(zoo: Run, mine: Path) -> None:
+    zoo("alias", "mine@1", "production")
+    refused = zoo("rm", "mine@1")
+    assert (refused.code, "`production` points to" in refused.err) == (5, True)
+    assert zoo("rm", "mine@1", "--force").out == "removed mine:fp32@1\n"
+    assert json.loads(zoo("gc", "--dry-run", "--json").out)["bytes"] > 0
+    assert zoo("gc").code == 0
+    assert json.loads(zoo("gc", "--dry-run", "--json").out)["items"] == []
+
+
+def test_damage_is_named_moved_aside_and_repaired(zoo: Run, mine: Path) -> None:
+    path = Path(zoo("path", "mine@1").out.strip())
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    found = zoo("verify")
+    assert (found.code, "mine:fp32@1" in found.err, "moved aside" in found.err) == (4, True, True)
+    assert zoo("path", "mine@1").code == 4
+    assert zoo("doctor").code == 4
+    assert zoo("verify", "--repair").code == 0
+    assert zoo("verify").code == 0
+
+
+def test_run_takes_inputs_and_saves_outputs(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((2, 4), 3, np.float32))
+    out = tmp_path / "out.npz"
+    assert zoo("run", "mine", "-i", f"x={tmp_path / 'x.npy'}", "--save", out).code == 0
+    with np.load(out) as saved:
+        np.testing.assert_array_equal(saved["y"], np.full((2, 4), 6, np.float32))
+    assert "[5, 4]" in zoo("run", "mine", "--axis", "batch=5").out
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        ("y=x.npy", 3, "no file `x.npy`"),
+        ("x", 2, "`x` is not `NAME=VALUE`"),
+        ("z=ok.npy", 2, "no input `z`; the model has `x` [batch, 4]"),
+        ("x=bad.npy", 2, "`bad.npy` is not an array"),
+        ("x=ok.npy", 2, "the model does not take these inputs"),
+    ],
+)
+def test_a_wrong_input_is_refused_by_name(
+    zoo: Run, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str,
+    code: int, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    np.save("ok.npy", np.zeros((1, 5), np.float32))
+    Path("bad.npy").write_bytes(b"\x80\x04.")
+    ran = zoo("run", "mine", "-i", option)
+    assert (ran.code, message in ran.err) == (code, True), ran.err
+
+
+def test_a_provider_that_is_not_there_is_refused(zoo: Run, mine: Path) -> None:
+    ran = zoo("run", "mine", "--device", "tensorrt")
+    assert (ran.code, "onnxruntime-gpu" in ran.err) == (5, True)
+
+
+def test_several_references_are_pulled_although_one_fails(zoo: Run) -> None:
+    ran = zoo("pull", "light-squeezenet", "gone", "light-zfnet512")
+    assert (ran.code, ran.out.count("pulled")) == (3, 2)
+
+
+def test_offline_says_so(zoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    ran = zoo("pull", "resnet50")
+    assert (ran.code, "offline" in ran.err) == (6, True)
+    assert zoo("pull", "resnet50", "--dry-run").code == 0
+
+
+def test_a_damaged_database_is_named_and_kept(zoo: Run, home: Path) -> None:
+    home.mkdir()
+    (home / "registry.db").write_bytes(b"not a database" * 100)
+    ran = zoo("list")
+    assert (ran.code, "registry.db" in ran.err) == (9, True)
+    assert (home / "registry.db").read_bytes() == b"not a database" * 100
+    assert zoo("doctor").code == 9
+
+
+def test_text_from_a_model_cannot_forge_output(zoo: Run, tmp_path: Path) -> None:
+    import onnx
+
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.producer_name = "evil\x1b[2J\u202e\nerror: forged"
+    path.write_bytes(model.SerializeToString())
+    zoo("register", path, "--name", "mine")
+    out = zoo("show", "mine").out
+    assert r"evil\x1b[2J\u202e\nerror: forged" in out
+    assert "\x1b" not in zoo("show", "mine", "--json").out
+
+
+def test_what_could_move_the_cursor_becomes_visible() -> None:
+    assert safe("a\r\x07\x9b\u200b\ufeff") == r"a\r\x07\x9b\u200b\ufeff"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m onnxzoo search --limit 0 | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
+
+
+SLOW = """
+import time
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.settings import Settings
+with progress(Settings.from_env(), quiet=False, verb="fetched") as report:
+    for done in (0, 50, 100):
+        report("big.onnx", done, 100)
+        time.sleep(0.4)
+"""
+
+
+@pytest.mark.parametrize(("ci", "seen"), [("", "100/100 bytes"), ("true", "fetched big.onnx: 100")])
+def test_a_terminal_sees_a_bar_and_a_log_one_line(ci: str, seen: str) -> None:
+    reader, writer = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "CI": ci}
+    subprocess.run([sys.executable, "-c", SLOW], stderr=writer, check=True, env=environment)
+    assert seen in os.read(reader, 1 << 16).decode()
