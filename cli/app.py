@@ -1,6 +1,5 @@
 """The ``zoo`` command: its commands, and what becomes of their errors."""
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -10,7 +9,6 @@ import typer
 from onnxzoo.cli import doctor, find, indexes, keep, use
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import UsageError, ZooError
-from onnxzoo.registry.settings import Settings
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -46,25 +44,23 @@ app.command()(doctor.doctor)
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
         bool,
         typer.Option("--version", callback=lambda on: _version() if on else None, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    import logging
+
+    class Talk(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            talk(f"{record.levelname.lower()}: {record.getMessage()}")
+
+    logging.getLogger("onnxzoo").addHandler(Talk())
 
 
 def main() -> None:
     """Run the command line and exit with the code that the outcome stands for."""
-    logging.getLogger("onnxzoo").addHandler(_Talk())
     sys.exit(_outcome())
-
-
-class _Talk(logging.Handler):
-    """Prints the library's warnings as talk."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        talk(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _outcome() -> int:
@@ -91,6 +87,8 @@ def _unexpected(error: Exception) -> int:
     if message is None:
         talk(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
         talk("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
+        from onnxzoo.registry.settings import Settings
+
         if Settings.from_env().debug:
             raise error
         return 1

@@ -1,18 +1,18 @@
 """The doctor: what is installed, where things lie, what is wrong and the way out."""
 
-import platform
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, fields, line, size, talk
 from onnxzoo.registry.errors import IntegrityError, StorageError, ZooError
-from onnxzoo.registry.settings import Settings
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.settings import Settings
 
 _PACKAGES = (
     "onnxzoo", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "sqlmodel", "alembic",
@@ -31,6 +31,8 @@ class Problem(NamedTuple):
 
 def doctor(json: options.Json = False) -> None:
     """Show versions, where things lie, what is wrong and the way out."""
+    from onnxzoo.registry.settings import Settings
+
     settings = Settings.from_env()
     facts = {**_versions(), **_runtime(), **_places(settings)}
     problems = list(_problems(settings))
@@ -52,6 +54,9 @@ def doctor(json: options.Json = False) -> None:
 
 
 def _versions() -> dict[str, object]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     there: dict[str, object] = {"python": platform.python_version(), "system": platform.platform()}
     for package in _PACKAGES:
         try:
@@ -67,7 +72,7 @@ def _runtime() -> dict[str, object]:
     return {"providers": ", ".join(available_providers()), "highest opset": highest_opset()}
 
 
-def _places(settings: Settings) -> dict[str, object]:
+def _places(settings: "Settings") -> dict[str, object]:
     from huggingface_hub import get_token
 
     return {
@@ -82,7 +87,7 @@ def _places(settings: Settings) -> dict[str, object]:
     }
 
 
-def _problems(settings: Settings) -> Iterator[Problem]:
+def _problems(settings: "Settings") -> Iterator[Problem]:
     from onnxzoo.registry.api import Registry
     from onnxzoo.zoo_index.index import Indexes
 

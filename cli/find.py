@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,6 +51,8 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Search the models that are held or can be pulled."""
+    from dataclasses import asdict
+
     from onnxzoo.registry.choose import parse_opset
     from onnxzoo.zoo_index import catalogue
     from onnxzoo.zoo_index.zoo import Zoo
@@ -160,7 +161,7 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
                     " ".join(row["aliases"]),
                     row["license"] or "?",
                     row["source"],
-                    date(row["created_at"]),
+                    row["created_at"][:10],
                 )
                 for row in rows
             ),
@@ -169,6 +170,8 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
 
 def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
     """List the opsets of a model: which are held, which can be pulled, which run here."""
+    from dataclasses import asdict
+
     from onnxzoo.registry.names import Ref
     from onnxzoo.registry.sessions import highest_opset
     from onnxzoo.zoo_index import catalogue
@@ -300,7 +303,7 @@ def _version(
         "aliases": [alias for alias, target in aliases.items() if target == number],
         "license": first.license,
         "source": first.source,
-        "created_at": min(variant.created_at for variant in variants),
+        "created_at": min(variant.created_at for variant in variants).isoformat(),
     }
 
 

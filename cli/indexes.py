@@ -1,7 +1,5 @@
 """Commands on the indexes: what can be pulled, and how old that knowledge is."""
 
-from dataclasses import asdict
-
 import typer
 
 from onnxzoo.cli import options
@@ -16,12 +14,14 @@ app = typer.Typer(
 @app.command("list")
 def list_indexes(json: options.Json = False) -> None:
     """List the indexes in the order in which they are searched, with age and size."""
+    from dataclasses import asdict
+
     from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.index import Indexes
 
     found = Indexes.from_settings(Settings.from_env()).status()
     if json:
-        document([asdict(status) for status in found])
+        document([asdict(s) | {"updated_at": s.updated_at.isoformat()} for s in found])
         return
     table(
         ("INDEX", "MODELS", "VARIANTS", "SIZE", "UPDATED", "WHERE"),
@@ -42,6 +42,8 @@ def list_indexes(json: options.Json = False) -> None:
 @app.command()
 def update(json: options.Json = False) -> None:
     """Ask the Hub for the organisation's current list and keep it as an index."""
+    from dataclasses import asdict
+
     from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.update import update as run
 

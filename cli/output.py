@@ -5,15 +5,14 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.errors import ZooError
-from onnxzoo.registry.records import Tensor, Variant
-
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.records import Tensor, Variant
     from onnxzoo.zoo_index.plan import Plan
 
 # Control, bidirectional and zero-width characters, line and paragraph separators, and the
@@ -50,14 +49,15 @@ def size(count: int | None) -> str:
     return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} B"
 
 
-def date(when: datetime) -> str:
+def date(when: "datetime") -> str:
     """Return a time for people: local, to the minute."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def shape(tensor: Tensor) -> str:
+def shape(tensor: "Tensor") -> str:
     """Return a tensor's shape for people; an open axis is ``?``.
 
+    >>> from onnxzoo.registry.records import Tensor
     >>> shape(Tensor("x", "float32", ("N", 3, None)))
     '[N, 3, ?]'
     """
@@ -77,7 +77,7 @@ def talk(text: str) -> None:
     print(safe(text), file=sys.stderr)
 
 
-def failure(error: ZooError) -> None:
+def failure(error: "ZooError") -> None:
     """Print what went wrong and the way out."""
     talk(f"error: {error.message}")
     if error.hint:
@@ -108,8 +108,10 @@ def fields(pairs: Iterable[tuple[str, object]]) -> None:
         print(f"{name:{width}}  {safe(value)}")
 
 
-def variant_document(variant: Variant) -> dict[str, Any]:
+def variant_document(variant: "Variant") -> dict[str, Any]:
     """Return the JSON object of a held variant, under the keys that every command uses."""
+    from dataclasses import asdict
+
     graph = variant.graph
     return {
         "ref": variant.ref,
@@ -129,7 +131,7 @@ def variant_document(variant: Variant) -> dict[str, Any]:
         "task": variant.task,
         "tags": variant.tags,
         "aliases": variant.aliases,
-        "created_at": variant.created_at,
+        "created_at": variant.created_at.isoformat(),
         "inputs": [asdict(tensor) for tensor in graph.inputs],
         "outputs": [asdict(tensor) for tensor in graph.outputs],
         "ops": graph.ops,
@@ -140,8 +142,10 @@ def variant_document(variant: Variant) -> dict[str, Any]:
     }
 
 
-def plan_document(plan: "Plan", held: Variant | None = None) -> dict[str, Any]:
+def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]:
     """Return the JSON object of what a pull would fetch."""
+    from dataclasses import asdict
+
     return {
         "ref": held.ref if held else None,
         "name": plan.name,
@@ -158,7 +162,7 @@ def plan_document(plan: "Plan", held: Variant | None = None) -> dict[str, Any]:
     }
 
 
-def show_plan(plan: "Plan", held: Variant | None = None) -> None:
+def show_plan(plan: "Plan", held: "Variant | None" = None) -> None:
     """Print what a pull would fetch."""
     fields(
         [
@@ -181,8 +185,6 @@ def show_plan(plan: "Plan", held: Variant | None = None) -> None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

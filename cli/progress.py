@@ -2,17 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onnxzoo.cli.output import safe, size, talk
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+    from onnxzoo.registry.records import Progress
+    from onnxzoo.registry.settings import Settings
 
 _PATIENCE = 0.3  # seconds; what is done sooner shows no bar
 _LONGEST = 40  # characters of a file's name beside its bar
@@ -20,8 +22,8 @@ _LONGEST = 40  # characters of a file's name beside its bar
 
 @contextmanager
 def progress(
-    settings: Settings, *, quiet: bool, verb: str | None = None, counts: bool = False
-) -> Iterator[Progress | None]:
+    settings: "Settings", *, quiet: bool, verb: str | None = None, counts: bool = False
+) -> "Iterator[Progress | None]":
     """Give what a long task reports to: bars on a terminal, else lines or nothing.
 
     Args:

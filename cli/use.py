@@ -11,10 +11,11 @@ from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, safe, shape, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.records import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from onnxzoo.registry.records import Tensor
 
     Array = np.ndarray[Any, Any]
 
@@ -121,7 +122,7 @@ def _array(text: str) -> "Array":
     return array
 
 
-def _check_known(given: "Mapping[str, Array]", inputs: Sequence[Tensor]) -> None:
+def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> None:
     names = [tensor.name for tensor in inputs]
     for name in given:
         if name not in names:
