@@ -169,7 +169,7 @@ def refuse(answer: Answer) -> None:
     if answer.status in {200, 206}:
         return
     if answer.status in _AGAIN or answer.status >= 500:  # noqa: PLR2004
-        wait = _wait(answer.headers)
+        wait = asked_wait(answer.headers)
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         raise Interrupted(f"answered {answer.status}{asked}", wait)
     if answer.status in {404, 410}:
@@ -256,7 +256,7 @@ def _check_rate(rate: float, limits: Limits) -> None:
         raise Interrupted(f"sent {rate:.0f} bytes a second; expected {limits.rate:.0f} at least")
 
 
-def _wait(headers: Mapping[str, str]) -> float | None:
+def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks for.
 
     Source: RFC 9110, 10.2.3 (Retry-After); the Hub's ``RateLimit: "api";r=0;t=55``.

@@ -1,0 +1,202 @@
+"""A repository on the Hugging Face Hub."""
+
+import re
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote, unquote
+
+from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
+from onnxzoo.registry.fetch import Fetched, download
+from onnxzoo.registry.manifest import check_path
+from onnxzoo.registry.records import Progress
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.transport import asked_wait
+from onnxzoo.zoo_index.listed import Listed, need_network, part_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+    from huggingface_hub.errors import HfHubHTTPError
+
+_TEXT = re.compile(
+    r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>refs/[^/]+/[^/]+|[^/]+))?(/(?P<file>.+))?",
+    re.IGNORECASE | re.ASCII,
+)
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_PUBLIC = "https://huggingface.co"
+_TIMEOUT = 30.0  # seconds for an answer of the API
+
+
+class HubSource:
+    """A repository, at a revision or at ``main``; one file of it, or all.
+
+    Once its commit is known, from the API or from the first file's answer, every further file
+    is taken from that commit.
+    """
+
+    def __init__(
+        self, repo: str, revision: str | None, file: str | None, settings: Settings
+    ) -> None:
+        self._repo = repo
+        self._asked = revision
+        self._file = check_path(file) if file else None
+        self._settings = settings
+        self._endpoint = settings.endpoint or _PUBLIC
+        self._commit: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, settings: Settings) -> Self:
+        """Parse ``hf://owner/repo[@revision][/file]``; a revision's ``/`` is written ``%2F``.
+
+        Raises:
+            UsageError: if the text is not of this form.
+        """
+        match = _TEXT.fullmatch(text.rstrip("/"))
+        if match is None:
+            raise UsageError(
+                f"`{text}` is not a repository; expected `hf://owner/repo[@revision][/file]`"
+            )
+        return cls(match["repo"], unquote(match["revision"] or "") or None, match["file"], settings)
+
+    @property
+    def url(self) -> str:
+        """``hf://owner/repo``."""
+        return f"hf://{self._repo}"
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, once it is known."""
+        return self._commit
+
+    def means(self, path: str, revision: str | None) -> bool:
+        """Tell whether this is the named file, if any, at the named commit, if any."""
+        if self._file not in {None, path}:
+            return False
+        if self._asked is None:
+            return True
+        return bool(_COMMIT.fullmatch(self._asked) and (revision or "").startswith(self._asked))
+
+    def files(self) -> tuple[Listed, ...]:
+        """Return the files with their sizes, and the SHA-256 of those in LFS."""
+        listed = tuple(
+            Listed(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
+            for file in self._ask().siblings or ()
+        )
+        if self._file is None:
+            return listed
+        if not any(file.path == self._file for file in listed):
+            raise self._no_file(self._file)
+        return tuple(file for file in listed if file.path == self._file)
+
+    def fetch(
+        self,
+        path: str,
+        *,
+        sha256: str | None,
+        size: int | None,
+        progress: Progress | None = None,
+    ) -> Fetched:
+        """Return a verified file; the API is asked only to explain a failure."""
+        # Documented, but not re-exported in a way that type checkers see.
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        need_network(self._settings, self.url)
+        revision = self._commit or self._asked or "main"
+        url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
+        token = build_hf_headers().get("authorization")
+        try:
+            fetched = download(
+                url + quote(check_path(path)),
+                part_of(self._settings, self.url, path, sha256 or revision),
+                sha256=sha256,
+                size=size,
+                headers={"Authorization": token} if token else None,
+                label=path,
+                progress=progress,
+            )
+        except (NotFound, NotAuthorised) as error:
+            raise self._explained(error, path) from error
+        self._commit = self._commit or fetched.headers.get("X-Repo-Commit")
+        return fetched
+
+    def _ask(self) -> "ModelInfo":
+        """Ask the API what the revision holds, and keep the commit that it stands for."""
+        from huggingface_hub import HfApi
+
+        # HTTPError is what its HTTP client raises: httpx or httpx2, by huggingface_hub's version.
+        from huggingface_hub.errors import (  # type: ignore[attr-defined]
+            HfHubHTTPError,
+            HFValidationError,
+            HTTPError,
+        )
+
+        need_network(self._settings, self.url)
+        try:
+            info = HfApi(self._endpoint, library_name="onnxzoo").model_info(
+                self._repo, revision=self._asked, files_metadata=True, timeout=_TIMEOUT
+            )
+        except HfHubHTTPError as error:
+            raise self._refusal(error) from error
+        except HFValidationError as error:
+            raise UsageError(f"`{self._repo}` is not the name of a repository") from error
+        except (HTTPError, OSError) as error:
+            raise RemoteError(
+                f"`{self._endpoint}` cannot be reached",
+                hint="check the network; what is held can be used offline: zoo ls",
+            ) from error
+        self._commit = info.sha
+        return info
+
+    def _refusal(self, error: "HfHubHTTPError") -> ZooError:
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        status = error.response.status_code
+        if isinstance(error, GatedRepoError):
+            return self._gated()
+        if isinstance(error, RevisionNotFoundError):
+            return NotFound(
+                f"no revision `{self._asked}` of `{self.url}`",
+                hint=f"see {self._endpoint}/{self._repo}/commits/main",
+            )
+        if isinstance(error, RepositoryNotFoundError) and status == 404:  # noqa: PLR2004
+            return NotFound(f"no repository `{self.url}`, or none that your token may see")
+        if isinstance(error, RepositoryNotFoundError):
+            return NotAuthorised(
+                f"`{self.url}` is private, or there is no such repository",
+                hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
+            )
+        if status in {401, 403}:
+            return NotAuthorised(
+                f"`{self._endpoint}` does not accept your token for `{self.url}`",
+                hint="hf auth login, or export HF_TOKEN=…",
+            )
+        wait = asked_wait(error.response.headers)
+        asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
+        hint = "run it again later"
+        return RemoteError(f"`{self._endpoint}` answered {status}{asked}", hint=hint)
+
+    def _explained(self, error: ZooError, path: str) -> ZooError:
+        """Return what a refused file is due to: the API tells a missing one from a gated one."""
+        try:
+            self._ask()
+        except RemoteError:
+            return error
+        except ZooError as known:
+            return known
+        return self._gated() if isinstance(error, NotAuthorised) else self._no_file(path)
+
+    def _gated(self) -> NotAuthorised:
+        return NotAuthorised(
+            f"`{self.url}` is gated: its files want an account that accepted its terms",
+            hint=f"accept them at {self._endpoint}/{self._repo}, then: hf auth login, "
+            "or export HF_TOKEN=…",
+        )
+
+    def _no_file(self, path: str) -> NotFound:
+        at = f"@{self._asked}" if self._asked else ""
+        return NotFound(
+            f"no file `{path}` in `{self.url}{at}`",
+            hint=f"see {self._endpoint}/{self._repo}/tree/{self._asked or 'main'}",
+        )

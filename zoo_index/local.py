@@ -1,0 +1,112 @@
+"""Sources on this machine: a file, a folder, and what an installed package ships."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.fetch import Fetched
+from onnxzoo.registry.manifest import check_path
+from onnxzoo.registry.records import Progress
+from onnxzoo.registry.store import reporting_storage
+from onnxzoo.zoo_index.listed import Listed
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A folder, or one file of it; what it gives stays where it is.
+
+    Attributes:
+        url: what to record.
+        root: the folder.
+        name: the one file that is meant, None for all.
+    """
+
+    url: str
+    root: Path
+    name: str | None
+
+    @property
+    def revision(self) -> None:
+        """None: a folder has no commits."""
+
+    def means(self, path: str, revision: str | None) -> bool:  # noqa: ARG002  (a Source's)
+        """Return False: a file may have changed since, and looking costs nothing."""
+        return False
+
+    def files(self) -> tuple[Listed, ...]:
+        """Return the file with its hash, or the folder's files with their sizes."""
+        with reporting_storage(self.root):
+            if self.name is not None:
+                found = self.root / self.name
+                return (Listed(self.name, found.stat().st_size, _sha256(found)),)
+            return tuple(
+                Listed(path.relative_to(self.root).as_posix(), path.stat().st_size, None)
+                for path in sorted(self.root.rglob("*"))
+                if path.is_file()
+            )
+
+    def fetch(
+        self,
+        path: str,
+        *,
+        sha256: str | None,
+        size: int | None,
+        progress: Progress | None = None,  # noqa: ARG002  (nothing travels)
+    ) -> Fetched:
+        """Return a file where it lies, verified; see `Source.fetch`."""
+        found = self.root / check_path(path)
+        if not found.is_file():
+            raise NotFound(f"no file `{path}` in `{self.root}`")
+        with reporting_storage(self.root):
+            fetched = Fetched(found, _sha256(found), found.stat().st_size, owned=False)
+        if size not in {None, fetched.bytes}:
+            raise IntegrityError(f"`{found}` has {fetched.bytes} bytes; expected {size}")
+        if sha256 not in {None, fetched.sha256}:
+            raise IntegrityError(f"`{found}` has SHA-256 {fetched.sha256}; expected {sha256}")
+        return fetched
+
+
+def open_local(text: str) -> FolderSource:
+    """Return the source of a local path or a ``file://`` URL; ``~`` is the user's home."""
+    path = Path(text)
+    if text.lower().startswith("file://"):
+        parts = urlsplit(text)
+        if parts.netloc not in {"", "localhost"}:
+            raise UsageError(f"`{text}` names the host `{parts.netloc}`; expected a local file")
+        path = Path(url2pathname(parts.path))
+    path = path.expanduser().absolute()
+    return _opened(str(path), path)
+
+
+def open_package(text: str) -> FolderSource:
+    """Return the source of ``pkg://package/path``; the package is found but not imported."""
+    package, _, path = text.partition("://")[2].rstrip("/").partition("/")
+    if not package.isidentifier():
+        raise UsageError(f"`{text}` names no package; expected `pkg://package/path`")
+    if path:
+        check_path(path)
+    spec = find_spec(package)
+    for root in (spec and spec.submodule_search_locations) or ():
+        if (found := Path(root) / path).exists():
+            return _opened(f"pkg://{package}/{path}".rstrip("/"), found)
+    if spec is None:
+        hint = f"pip install {package}"
+        raise NotFound(f"no package `{package}` is installed", hint=hint)
+    raise NotFound(f"no file `{path}` in the installed package `{package}`")
+
+
+def _opened(url: str, path: Path) -> FolderSource:
+    if path.is_dir():
+        return FolderSource(url, path, None)
+    if path.is_file():
+        return FolderSource(url, path.parent, path.name)
+    raise NotFound(f"no file or folder `{path}`")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
