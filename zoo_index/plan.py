@@ -58,6 +58,11 @@ class Plan:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
+    def pinned_source(self) -> str:
+        """The source at the revision that was planned with."""
+        return f"{self.source}@{self.revision}" if self.revision else self.source
+
+    @property
     def is_pinned(self) -> bool:
         """Whether every known file has a SHA-256 to be held against."""
         return all(file.sha256 is not None for file in self.files)

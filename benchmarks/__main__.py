@@ -1,0 +1,205 @@
+"""Print the table of ratios: ``python -m benchmarks [PART]``, where PART begins a part's name."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.fill import fill
+from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_import
+from onnxzoo.registry.api import Registry
+from tests import models
+
+_BIN = Path(sys.executable).parent
+_MEGABYTES = 500
+_VARIANTS = 100_000
+_RUNS = 7
+
+_PULL_POOCH = "import pooch, sys; pooch.retrieve(sys.argv[1], 'sha256:' + sys.argv[2], path='p')"
+_PULL_HUB = "import huggingface_hub as h; h.hf_hub_download('bench/big', 'model.onnx')"
+_PULL_CURL = 'curl -sSL -o model.onnx "$0" && sha256sum model.onnx'
+
+
+def main() -> None:
+    chosen = sys.argv[1] if len(sys.argv) > 1 else ""
+    print(f"python {sys.version.split()[0]}, {os.cpu_count()} cores, medians of runs in turns\n")
+    print("| what | ours | peer | theirs | ratio | to reach |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for part in (start, imports, pull, registry, verify, memory):
+        if part.__name__.startswith(chosen):
+            with tempfile.TemporaryDirectory() as folder:
+                for row in part(Path(folder)):
+                    print(
+                        f"| {row.what} | {row.ours * 1000:,.1f} ms | {row.peer} | "
+                        f"{row.theirs * 1000:,.1f} ms | {row.ratio:.2f} | {row.target} |",
+                        flush=True,
+                    )
+
+
+def start(folder: Path) -> Iterator[Row]:
+    """Time whole processes that look and leave."""
+    env = {"ZOO_HOME": str(folder), "HF_HOME": str(folder / "hf")}
+    zoo, hf = str(_BIN / "zoo"), str(_BIN / "hf")
+    subprocess.run([zoo, "pull", "light-squeezenet"], env={**os.environ, **env}, check=True,
+                   capture_output=True)  # fmt: skip
+    (folder / "hf" / "hub").mkdir(parents=True)
+    taken = processes(
+        {
+            "zoo --help": [zoo, "--help"],
+            "import typer": [sys.executable, "-c", "import typer"],
+            "hf --help": [hf, "--help"],
+            "zoo list": [zoo, "list"],
+            "hf cache ls": [hf, "cache", "ls"],
+        },
+        runs=_RUNS,
+        env=env,
+    )
+    for ours, peer, target in (
+        ("zoo --help", "import typer", "≤ 2"),
+        ("zoo --help", "hf --help", ""),
+        ("zoo list", "hf cache ls", ""),
+    ):
+        yield Row(f"`{ours}`", taken[ours], f"`{peer}`", taken[peer], target)
+
+
+def imports(_: Path) -> Iterator[Row]:
+    """Time imports alone."""
+    yield Row(
+        "`import onnxzoo`",
+        seconds_to_import("onnxzoo", runs=_RUNS),
+        "`import onnxruntime`",
+        seconds_to_import("onnxruntime", runs=_RUNS),
+        "≤ 0.1",
+    )
+
+
+def pull(folder: Path) -> Iterator[Row]:
+    """Time the download of one model from a loopback Hub in a process of its own."""
+    model = models.sized(folder / "served" / "bench" / "big" / "model.onnx", _MEGABYTES)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    work = folder / "work"
+    with _served(folder / "served") as url:
+        env = {
+            "ZOO_HOME": str(work / "zoo"),
+            "HF_HOME": str(work / "hf"),
+            "HF_ENDPOINT": url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        }
+        file = f"{url}/bench/big/resolve/main/model.onnx"
+        taken = processes(
+            {
+                "zoo pull": [str(_BIN / "zoo"), "pull", "hf://bench/big", "-q"],
+                "curl": ["bash", "-c", _PULL_CURL, file],
+                "hf_hub_download": [sys.executable, "-c", _PULL_HUB],
+                "pooch": [sys.executable, "-c", _PULL_POOCH, file, digest],
+            },
+            runs=3,
+            env=env,
+            before=_cleared(work),
+        )
+    what = f"`zoo pull` of {_MEGABYTES} MB, verified and synced"
+    for peer, name, target in (
+        ("curl", "curl and sha256sum", ""),
+        ("hf_hub_download", "hf_hub_download, no hash", "≤ 1"),
+        ("pooch", "pooch.retrieve with its hash", "≤ 0.2"),
+    ):
+        yield Row(what, taken["zoo pull"], name, taken[peer], target)
+
+
+def registry(folder: Path) -> Iterator[Row]:
+    """Time look-ups among many variants."""
+    for name in ("large", "empty"):
+        (folder / name).mkdir()
+    fill(folder / "large", _VARIANTS)
+    fill(folder / "empty", 0)
+    with Registry(folder / "large") as large, Registry(folder / "empty") as empty:
+        large.resolve("model-000007:int8")
+        name = f"among {_VARIANTS:,} variants"
+        yield Row(
+            f"resolve a name {name}",
+            calls(lambda: large.resolve("model-012345:int8"), runs=300),
+            "the work it may take",
+            0.001,
+            "≤ 1",
+        )
+        yield Row(
+            f"search {name}",
+            calls(lambda: large.list(["model-0123", "int8"], limit=50), runs=20),
+            "search an empty registry",
+            calls(lambda: empty.list(["model-0123", "int8"], limit=50), runs=20),
+        )
+    taken = {
+        home: processes(
+            {home: [str(_BIN / "zoo"), "list", "--limit", "50"]},
+            runs=_RUNS,
+            env={"ZOO_HOME": str(folder / home)},
+        )[home]
+        for home in ("large", "empty")
+    }
+    yield Row(f"`zoo list --limit 50` {name}", taken["large"], "of none", taken["empty"], "≤ 1.3")
+
+
+def verify(folder: Path) -> Iterator[Row]:
+    """Time the verification of 1 GB against SHA-256 itself."""
+    model = models.sized(folder / "big.onnx", 1000)
+    with Registry(folder / "home") as opened:
+        path = opened.register(model, "big").variant.path
+        model.unlink()
+        yield Row(
+            "verify 1 GB",
+            calls(lambda: list(opened.verify()), runs=3),
+            "hashlib.file_digest",
+            calls(lambda: hashlib.file_digest(path.open("rb"), "sha256"), runs=3),
+            "≈ 1",
+        )
+
+
+def memory(folder: Path) -> Iterator[Row]:
+    """Compare the peak memory of a pull of 500 MB with that of 5 MB (megabytes, not time)."""
+    for name, megabytes in (("big", _MEGABYTES), ("small", _MEGABYTES // 100)):
+        models.sized(folder / "served" / "bench" / name / "model.onnx", megabytes)
+    with _served(folder / "served") as url:
+        env = {"ZOO_HOME": str(folder / "home"), "HF_ENDPOINT": url}
+        peak = {
+            name: peak_memory([str(_BIN / "zoo"), "pull", f"hf://bench/{name}", "-q"], env)
+            for name in ("small", "big")
+        }
+    print(
+        f"| peak memory of a pull of {_MEGABYTES} MB | {peak['big'] / 1e6:.0f} MB | of "
+        f"{_MEGABYTES // 100} MB | {peak['small'] / 1e6:.0f} MB | "
+        f"{peak['big'] / peak['small']:.2f} | flat |"
+    )
+    yield from ()
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.hub", str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _cleared(work: Path) -> Callable[[], None]:
+    def clear() -> None:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        os.chdir(work)
+        os.sync()
+
+    return clear
+
+
+if __name__ == "__main__":
+    main()
