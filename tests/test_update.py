@@ -1,0 +1,122 @@
+"""``zoo index update`` against a loopback Hub."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.errors import RemoteError
+from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.entries import dump
+from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
+from onnxzoo.zoo_index.update import update
+from tests import models
+from tests.hub import Hub, sha256, size
+
+NAMES = ("mnist-12", "mnist-8", "candy-9")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as running:
+        yield running
+
+
+@pytest.fixture
+def small(settings: Settings, hub: Hub) -> Settings:
+    """Settings whose index in force knows three models, at the commits that the Hub has."""
+    entries = {
+        entry.source.rpartition("/")[2]: entry
+        for entry in Index(SHIPPED, ZOO, trusted=True).entries
+    }
+    lines = []
+    for name in NAMES:
+        commit = hub.add(f"{ZOO}/{name}", {f"{name}.onnx": name.encode()})
+        lines.append(dump(replace(entries[name], revision=commit)) + "\n")
+    path = updated_path(settings)
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(lines))
+    return replace(settings, endpoint=hub.url)
+
+
+def asked(hub: Hub) -> list[str]:
+    """Return the repositories that were asked about one by one."""
+    paths = [r.path for r in hub.requests if r.path.startswith(f"/api/models/{ZOO}/")]
+    return [path.split("/")[4] for path in paths]
+
+
+def sleeping(_: float) -> None:
+    """Do not wait."""
+
+
+def test_nothing_new_costs_no_call_beyond_the_list(hub: Hub, small: Settings) -> None:
+    found = update(small, sleep=sleeping)
+    assert (found.new, found.changed, found.gone, found.same) == ((), (), (), 3)
+    assert asked(hub) == []
+
+
+def test_new_changed_and_gone_are_kept_as_an_index(
+    hub: Hub, small: Settings, tmp_path: Path
+) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    hub.add(f"{ZOO}/mnist-12", {"mnist-12.onnx": path})
+    hub.add(f"{ZOO}/fresh_Opset21", {"fresh_Opset21.onnx": path})
+    del hub.repos[f"{ZOO}/candy-9"]
+    found = update(small, sleep=sleeping)
+    assert found.new == (f"{ZOO}/fresh_Opset21",)
+    assert found.changed == (f"{ZOO}/mnist-12",)
+    assert found.gone == (f"{ZOO}/candy-9",)
+    assert sorted(asked(hub)) == ["fresh_Opset21", "mnist-12"]
+    indexes = Indexes.from_settings(small)
+    (fresh,) = indexes.find("fresh_opset21")
+    assert (fresh.opset, fresh.license) == (21, None)
+    assert (fresh.files[0].sha256, fresh.bytes) == (sha256(path), size(path))
+    changed = next(e for e in indexes.find("mnist") if e.variant == "fp32")
+    assert (changed.files[0].sha256, changed.opset) == (sha256(path), 12)
+    assert indexes.find("candy") == []
+    hub.requests.clear()
+    update(small, sleep=sleeping)
+    assert asked(hub) == []
+
+
+def test_a_rate_limit_is_waited_for(hub: Hub, small: Settings) -> None:
+    hub.add(f"{ZOO}/fresh", {"fresh.onnx": b"x"})
+    hub.fault("429", at="api", path="fresh", Retry_After="7")
+    waited: list[float] = []
+    assert update(small, sleep=waited.append).new == (f"{ZOO}/fresh",)
+    assert 7 in waited
+
+
+def test_an_interrupted_update_goes_on_where_it_stopped(hub: Hub, small: Settings) -> None:
+    for name in ("a", "b"):
+        hub.add(f"{ZOO}/{name}", {f"{name}.onnx": name.encode()})
+    before = updated_path(small).read_bytes()
+    hub.fault("500", at="api", path="/b")
+    with pytest.raises(RemoteError, match="500"):
+        update(small, sleep=sleeping)
+    assert updated_path(small).read_bytes() == before
+    hub.requests.clear()
+    update(small, sleep=sleeping)
+    assert asked(hub) == ["b"]
+
+
+def test_a_hub_that_lists_nothing_changes_nothing(settings: Settings) -> None:
+    with Hub() as empty, pytest.raises(RemoteError, match="lists no models"):
+        update(replace(settings, endpoint=empty.url), sleep=sleeping)
+    assert not updated_path(settings).exists()
+
+
+def test_offline_asks_nobody(settings: Settings) -> None:
+    with pytest.raises(RemoteError, match="offline"):
+        update(replace(settings, offline=True))
+
+
+def test_what_did_not_change_since_the_shipped_index_was_compiled_is_not_asked_about(
+    hub: Hub, settings: Settings
+) -> None:
+    hub.add(f"{ZOO}/mnist-12", {"mnist-12.onnx": b"x"})  # last changed in 2025
+    found = update(replace(settings, endpoint=hub.url), sleep=sleeping)
+    assert (found.new, found.changed, found.same, len(found.gone)) == ((), (), 1, 2324)
+    assert asked(hub) == []
+    assert Indexes.from_settings(settings).find("light-squeezenet")
