@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.fill import fill
-from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_import
+from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_import, timed
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.manifest import File
+from onnxzoo.zoo_index.entries import Entry, dump
 from tests import models
 
 _BIN = Path(sys.executable).parent
@@ -20,9 +22,12 @@ _MEGABYTES = 500
 _VARIANTS = 100_000
 _RUNS = 7
 
-_PULL_POOCH = "import pooch, sys; pooch.retrieve(sys.argv[1], 'sha256:' + sys.argv[2], path='p')"
-_PULL_HUB = "import huggingface_hub as h; h.hf_hub_download('bench/big', 'model.onnx')"
-_PULL_CURL = 'curl -sSL -o model.onnx "$0" && sha256sum model.onnx'
+# Each pulls a small model first, so that what is timed is the pull and not the imports.
+_TIMED = "import time; {small}; t = time.perf_counter(); {big}; print(time.perf_counter() - t)"
+_POOCH = "import pooch; pooch.retrieve({url!r}, {hash!r}, path='pooch', fname={name!r})"
+_HUB = "import huggingface_hub as h; h.hf_hub_download('bench/{name}', 'model.onnx')"
+_ZOO = "import onnxzoo; onnxzoo.pull({name!r})"
+_CURL = 'curl -sSL -o model.onnx "$0" && sha256sum model.onnx'
 
 
 def main() -> None:
@@ -79,37 +84,76 @@ def imports(_: Path) -> Iterator[Row]:
 
 
 def pull(folder: Path) -> Iterator[Row]:
-    """Time the download of one model from a loopback Hub in a process of its own."""
-    model = models.sized(folder / "served" / "bench" / "big" / "model.onnx", _MEGABYTES)
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    """Time the download of one model from a loopback Hub: whole processes, then calls alone."""
+    digests = {}
+    for name, megabytes in (("big", _MEGABYTES), ("small", 1)):
+        path = folder / "served" / "bench" / name / "model.onnx"
+        digests[name] = hashlib.sha256(models.sized(path, megabytes).read_bytes()).hexdigest()
+    (folder / "index.jsonl").write_text(
+        "".join(_line(folder, name, digest) for name, digest in digests.items())
+    )
     work = folder / "work"
     with _served(folder / "served") as url:
         env = {
             "ZOO_HOME": str(work / "zoo"),
+            "ZOO_INDEX": str(folder / "index.jsonl"),
             "HF_HOME": str(work / "hf"),
             "HF_ENDPOINT": url,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }
-        file = f"{url}/bench/big/resolve/main/model.onnx"
-        taken = processes(
+        codes = {
+            name: {
+                "zoo": _ZOO.format(name=name),
+                "hf_hub_download": _HUB.format(name=name),
+                "pooch": _POOCH.format(
+                    url=f"{url}/bench/{name}/resolve/main/model.onnx",
+                    hash=f"sha256:{digest}",
+                    name=name,
+                ),
+            }
+            for name, digest in digests.items()
+        }
+        big = codes["big"]
+        whole = processes(
             {
-                "zoo pull": [str(_BIN / "zoo"), "pull", "hf://bench/big", "-q"],
-                "curl": ["bash", "-c", _PULL_CURL, file],
-                "hf_hub_download": [sys.executable, "-c", _PULL_HUB],
-                "pooch": [sys.executable, "-c", _PULL_POOCH, file, digest],
+                "zoo": [str(_BIN / "zoo"), "pull", "big", "-q"],
+                "curl": ["bash", "-c", _CURL, f"{url}/bench/big/resolve/main/model.onnx"],
+                **{name: [sys.executable, "-c", big[name]] for name in big if name != "zoo"},
             },
-            runs=3,
+            runs=5,
             env=env,
-            before=_cleared(work),
+            before=_cleared(work, env),
         )
-    what = f"`zoo pull` of {_MEGABYTES} MB, verified and synced"
-    for peer, name, target in (
+        alone = timed(
+            {
+                name: _TIMED.format(small=small, big=big[name])
+                for name, small in codes["small"].items()
+            },
+            runs=5,
+            env=env,
+            before=_cleared(work, env),
+        )
+    peers = (
         ("curl", "curl and sha256sum", ""),
         ("hf_hub_download", "hf_hub_download, no hash", "≤ 1"),
         ("pooch", "pooch.retrieve with its hash", "≤ 0.2"),
-    ):
-        yield Row(what, taken["zoo pull"], name, taken[peer], target)
+    )
+    for what, taken in (("`zoo pull`, whole process", whole), ("`onnxzoo.pull`, call", alone)):
+        for peer, name, target in peers:
+            if peer in taken:
+                what_of = f"{what}, {_MEGABYTES} MB, hashed and synced"
+                yield Row(what_of, taken["zoo"], name, taken[peer], target)
+
+
+def _line(folder: Path, name: str, digest: str) -> str:
+    path = folder / "served" / "bench" / name / "model.onnx"
+    file = File("model.onnx", digest, path.stat().st_size)
+    source = f"hf://bench/{name}"
+    return (
+        dump(Entry(name=name, variant="fp32", precision="fp32", source=source, files=(file,)))
+        + "\n"
+    )
 
 
 def registry(folder: Path) -> Iterator[Row]:
@@ -191,11 +235,16 @@ def _served(folder: Path) -> Iterator[str]:
         server.wait()
 
 
-def _cleared(work: Path) -> Callable[[], None]:
+def _cleared(work: Path, env: Mapping[str, str]) -> Callable[[], None]:
+    """Return what empties every cache, and makes the registry that a user has already."""
+
     def clear() -> None:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         os.chdir(work)
+        subprocess.run(
+            [_BIN / "zoo", "list"], env={**os.environ, **env}, capture_output=True, check=True
+        )
         os.sync()
 
     return clear

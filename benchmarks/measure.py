@@ -1,7 +1,6 @@
 """Times of whole processes and of calls, taken in turns so that a noisy machine is fair to all."""
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -49,6 +48,31 @@ def processes(
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
+def timed(
+    codes: Mapping[str, str],
+    *,
+    runs: int,
+    env: Mapping[str, str],
+    before: Callable[[], None],
+) -> dict[str, float]:
+    """Return the median of the seconds that each piece of Python code prints, run in turns."""
+    times: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(runs):
+        for name, code in codes.items():
+            before()
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, **env},
+                capture_output=True,
+                check=False,
+                text=True,
+            )
+            if done.returncode:
+                sys.exit(done.stderr)
+            times[name].append(float(done.stdout.split()[-1]))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
 def seconds_to_import(module: str, *, runs: int) -> float:
     """Return the median seconds of an import alone, without the interpreter's own start."""
     code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
@@ -83,9 +107,3 @@ def peak_memory(command: Command, env: Mapping[str, str]) -> int:
         check=True,
     )
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
-
-
-def cpu_seconds() -> float:
-    """Return the processor time of this process so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
