@@ -51,10 +51,12 @@ class _Lines:
     def __init__(self, verb: str) -> None:
         self._verb = verb
         self._started: dict[str, float] = {}
+        self._done: set[str] = set()
 
     def __call__(self, label: str, done: int, total: int | None) -> None:
         started = self._started.setdefault(label, time.monotonic())
-        if done == total:
+        if done == total and label not in self._done:
+            self._done.add(label)
             took = time.monotonic() - started
             talk(f"{self._verb} {label}: {size(done)} in {took:.1f} s")
 
