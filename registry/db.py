@@ -78,8 +78,9 @@ class Database:
         from sqlmodel import Session
 
         with translating(self._url), Session(self._engine()) as session, session.begin():
+            connection = session.connection()  # begins now, and not with the first statement
             if self._path is None:
-                session.connection().exec_driver_sql(_TAKE_TURNS)
+                connection.exec_driver_sql(_TAKE_TURNS)
             yield session
 
     def close(self) -> None:

@@ -35,7 +35,8 @@ _VERSION = {
 
 _EVENTS = """
 SELECT at, action, reference, detail FROM event
-WHERE :name IS NULL OR reference = :name OR reference LIKE :name || ':%'
+WHERE :name IS NULL OR reference = :name
+   OR reference LIKE :name || ':%' OR reference LIKE :name || '@%'
 ORDER BY id DESC LIMIT :limit
 """
 
@@ -91,9 +92,10 @@ def listed(
 # Every model has a variant, so the first rows are among the first models': 84 ms become 1 ms.
 _FIRST_MODELS = "m.id IN (SELECT id FROM model ORDER BY name LIMIT :limit)"
 _ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
-_OCCURS = r"""(m.key LIKE :w{0} ESCAPE '\' OR m.task LIKE :w{0} ESCAPE '\'
+_OCCURS = r"""(m.key LIKE :w{0} ESCAPE '\' OR replace(lower(m.task), '_', '-') LIKE :w{0} ESCAPE '\'
  OR r.precision LIKE :w{0} ESCAPE '\'
- OR EXISTS (SELECT 1 FROM tag WHERE model_id = m.id AND name LIKE :w{0} ESCAPE '\'))"""
+ OR EXISTS (SELECT 1 FROM tag
+            WHERE model_id = m.id AND replace(name, '_', '-') LIKE :w{0} ESCAPE '\'))"""
 
 
 def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:

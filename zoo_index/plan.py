@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from onnxzoo.zoo_index.sources import Listed, Source
-
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.names import Ref, check_word, slug
 from onnxzoo.registry.sessions import highest_opset
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
+from onnxzoo.zoo_index.sources import Listed, Source
 
 # How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx.
 # Source: the file names of transformers.js and optimum exports on the Hugging Face Hub.

@@ -9,8 +9,6 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from onnxzoo.zoo_index.sources import Listed, Source, open_source
-
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound
 from onnxzoo.registry.lookup import narrowed
@@ -20,6 +18,7 @@ from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
 from onnxzoo.registry.store import Stage
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, split_source
+from onnxzoo.zoo_index.sources import Listed, Source, open_source
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -169,9 +168,8 @@ class Zoo:
             self.registry.restore(stage, checked)
 
     def _fetch(self, plan: Plan, progress: Progress | None) -> Added:
-        from onnxzoo.registry.sniff import check
-
         from onnxzoo.registry.inspect import describe
+        from onnxzoo.registry.sniff import check
 
         if not plan.is_pinned:
             _log.warning("`%s` gives no SHA-256: its bytes are taken as they come", plan.source)

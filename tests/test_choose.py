@@ -1,0 +1,66 @@
+"""The rule that picks a variant."""
+
+from typing import NamedTuple
+
+import pytest
+
+from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.errors import UsageError
+
+
+class Candidate(NamedTuple):
+    variant: str
+    precision: str
+    opset: int | None
+
+
+ALL = [
+    Candidate("int8", "int8", 12),
+    Candidate("fp32", "fp32", 12),
+    Candidate("fp32-opset7", "fp32", 7),
+    Candidate("fp32-opset99", "fp32", 99),
+    Candidate("small", "fp16", 13),
+]
+
+
+@pytest.mark.parametrize(
+    ("variant", "opset", "chosen"),
+    [
+        (None, None, "fp32"),
+        ("int8", None, "int8"),
+        ("fp16", None, "small"),
+        ("fp32", None, "fp32"),
+        ("fp32-opset99", None, "fp32-opset99"),
+        (None, "<=11", "fp32-opset7"),
+        (None, "7", "fp32-opset7"),
+        (None, "13", "small"),
+        (None, ">12,<99", "small"),
+        (None, ">=99", "fp32-opset99"),
+        ("fp32", "<12", "fp32-opset7"),
+        ("int8", "7", None),
+        ("int4", None, None),
+    ],
+)
+def test_the_rule(variant: str | None, opset: str | None, chosen: str | None) -> None:
+    found = choose(ALL, variant=variant, opset=parse_opset(opset), highest_opset=lambda: 21)
+    assert (found.variant if found else None) == chosen
+
+
+def test_where_nothing_runs_the_nearest_is_taken() -> None:
+    new = [Candidate(f"fp32-opset{n}", "fp32", n) for n in (30, 28, 29)]
+    found = choose(new, variant=None, opset=None, highest_opset=lambda: 21)
+    assert found == new[1]
+
+
+def test_the_runtime_is_not_asked_where_there_is_no_choice() -> None:
+    def ask() -> int:
+        raise AssertionError
+
+    assert choose(ALL[:1], variant=None, opset=None, highest_opset=ask) == ALL[0]
+    assert choose(ALL, variant="int8", opset=None, highest_opset=ask) == ALL[0]
+
+
+@pytest.mark.parametrize("text", ["abc", "<=", "12 13", "=="])
+def test_what_is_no_opset_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_opset(text)

@@ -1,0 +1,174 @@
+"""The database: creation, transactions, refusal of what is not ours."""
+
+import multiprocessing
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry import db
+from onnxzoo.registry.db import APPLICATION_ID, SCHEMA, Database
+from onnxzoo.registry.errors import DatabaseError, StorageError, ZooError
+
+MODELS = "SELECT name FROM model ORDER BY name"
+WRITERS, WRITES = 8, 25
+
+
+def insert(path: Path, names: list[str]) -> None:
+    from onnxzoo.registry.tables import Model
+
+    for name in names:
+        with Database(path).write() as session:
+            session.add(Model(name=name, key=name, created_at="now"))
+
+
+def count_up(path: Path) -> None:
+    from onnxzoo.registry.tables import Model
+
+    for _ in range(WRITES):
+        with Database(path).write() as session:
+            row = session.get(Model, 1)
+            assert row is not None
+            row.task = str(int(row.task or 0) + 1)
+
+
+def names(path: Path) -> list[str]:
+    with Database(path).read() as rows:
+        return [row["name"] for row in rows(MODELS)]
+
+
+def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import create_engine
+    from sqlmodel import SQLModel
+
+    import onnxzoo.registry.tables  # noqa: F401  (fills the metadata)
+
+    insert(tmp_path / "r.db", ["a"])
+    engine = create_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
+    engine.dispose()
+    assert found == []
+
+
+def test_the_newest_migration_is_the_schema() -> None:
+    versions = Path(db.__file__).parent / "migrations" / "versions"
+    assert max(path.stem[1:5] for path in versions.glob("r*.py")) == SCHEMA
+
+
+def test_the_connection_settings_are_in_force(tmp_path: Path) -> None:
+    expected = {
+        "foreign_keys": 1,
+        "synchronous": 2,
+        "journal_mode": "wal",
+        "application_id": APPLICATION_ID,
+        "user_version": int(SCHEMA),
+    }
+    database = Database(tmp_path / "r.db")
+    with database.read() as rows:
+        assert {key: rows(f"PRAGMA {key}")[0][0] for key in expected} == expected
+    with database.write() as session:
+        connection = session.connection()
+        found = {key: connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in expected}
+        assert found == expected
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    from onnxzoo.registry.tables import Model
+
+    def fail() -> None:
+        with Database(tmp_path / "r.db").write() as session:
+            session.add(Model(name="a", key="a", created_at="now"))
+            session.flush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(tmp_path / "r.db") == []
+
+
+def test_processes_that_make_the_database_at_once_make_one(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "r.db"
+    with multiprocessing.get_context("spawn").Pool(WRITERS) as pool:
+        pool.starmap(insert, [(path, [f"{n}-a", f"{n}-b"]) for n in range(WRITERS)], chunksize=1)
+    assert len(names(path)) == 2 * WRITERS
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".new")] == []
+
+
+def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    insert(path, ["a"])
+    with multiprocessing.get_context("spawn").Pool(WRITERS) as pool:
+        pool.map(count_up, [path] * WRITERS, chunksize=1)
+    with Database(path).read() as rows:
+        assert rows("SELECT task FROM model")[0]["task"] == str(WRITERS * WRITES)
+
+
+def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    insert(path, ["a"])
+    with Database(path).read() as rows:
+        before = rows(MODELS)
+        insert(path, ["b"])
+        assert len(rows(MODELS)) == len(before) == 1
+    assert names(path) == ["a", "b"]
+
+
+def test_a_forked_child_opens_a_connection_of_its_own(tmp_path: Path) -> None:
+    database = Database(tmp_path / "r.db")
+    with database.read() as rows:
+        assert rows(MODELS) == []
+    parent = database._reader(tmp_path / "r.db")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if database._reader(tmp_path / "r.db") is not parent else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "it is empty"),
+        (lambda path: path.write_bytes(b"garbage" * 1000), "is damaged"),
+        (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)"), "another program"),
+    ],
+)
+def test_what_is_no_registry_is_refused_and_left_alone(
+    tmp_path: Path, make: object, message: str
+) -> None:
+    path = tmp_path / "r.db"
+    assert callable(make)
+    make(path)
+    before = path.read_bytes()
+    for use in (lambda: names(path), lambda: insert(path, ["a"])):
+        with pytest.raises(DatabaseError, match=message):
+            use()
+    assert path.read_bytes() == before
+
+
+def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    insert(path, ["a"])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(DatabaseError, match="`9999`") as caught:
+        names(path)
+    assert "--upgrade" in (caught.value.hint or "")
+
+
+def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        names(tmp_path / "file" / "r.db")
+
+
+def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:
+    database = Database(tmp_path / "r.db")
+    with pytest.raises(ZooError), database.read() as rows:
+        rows("SELECT nonsense FROM nowhere")
+    with pytest.raises(ZooError), database.write() as session:
+        session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")

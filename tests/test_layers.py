@@ -1,0 +1,113 @@
+"""The direction of imports, and what only one module may do."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# From the bottom up; modules of one layer may import each other, without a cycle.
+LAYERS = (
+    {"registry.errors"},
+    {"registry.names", "registry.manifest", "registry.settings"},
+    {"registry.records"},
+    {"registry.store", "registry.tables", "registry.wire", "registry.choose"},
+    {"registry.db", "registry.transport", "registry.part"},
+    {"registry.fetch", "registry.inspect", "registry.sniff", "registry.sessions",
+     "registry.queries", "registry.lookup", "registry.writes", "registry.migrations.env"},
+    {"registry.upkeep"},
+    {"registry.api"},
+    {"zoo_index.entries", "zoo_index.listed"},
+    {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local"},
+    {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},
+    {"zoo_index.plan"},
+    {"zoo_index.zoo"},
+    {"zoo_index.catalogue"},
+    {"cli.output", "cli.options"},
+    {"cli.progress"},
+    {"cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.use"},
+    {"cli.app"},
+)  # fmt: skip
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+HEAVY = {
+    "alembic", "filelock", "huggingface_hub", "numpy", "onnx", "onnxruntime", "packaging",
+    "platformdirs", "pooch", "requests", "rich", "sqlalchemy", "sqlmodel", "urllib3",
+}  # fmt: skip
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for folder in ("registry", "zoo_index", "cli")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "__init__.py" and "versions" not in path.parts
+}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node, node.module
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def ours(tree: ast.AST) -> set[str]:
+    names = {name.removeprefix("onnxzoo.") for _, name in imports(tree)}
+    return names & set(MODULES)
+
+
+def test_every_module_has_its_layer() -> None:
+    assert set(MODULES) == set(LAYER)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_down(module: str) -> None:
+    for name in ours(ast.parse(MODULES[module].read_text())):
+        assert LAYER[name] <= LAYER[module], f"{module} imports {name}"
+
+
+def test_modules_of_a_layer_do_not_import_each_other_in_a_circle() -> None:
+    graph = {name: ours(ast.parse(path.read_text())) for name, path in MODULES.items()}
+    done: set[str] = set()
+    while ready := {name for name, needs in graph.items() if needs <= done} - done:
+        done |= ready
+    assert set(graph) - done == set()
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.tables", "cli.options"}))
+def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
+    if module.startswith("registry.migrations"):
+        return
+    tree = ast.parse(MODULES[module].read_text())
+    at_start = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in at_start:
+        for _, name in imports(ast.Module([node], [])):
+            assert name.partition(".")[0] not in HEAVY, f"{module} imports {name} at its start"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_the_command_line_prints(module: str) -> None:
+    calls = [n for n in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(n, ast.Call)]
+    prints = [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"]
+    assert module.startswith("cli.") or not prints
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.settings"}))
+def test_only_the_settings_read_the_environment(module: str) -> None:
+    text = MODULES[module].read_text()
+    assert "os.environ" not in text
+    assert "getenv" not in text
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.sessions"}))
+def test_only_one_module_opens_sessions(module: str) -> None:
+    names = {
+        name
+        for node, name in imports(ast.parse(MODULES[module].read_text()))
+        if name.partition(".")[0] == "onnxruntime"
+    }
+    assert names <= {
+        "onnxruntime",
+        "onnxruntime.InferenceSession",
+        "onnxruntime.SessionOptions",
+    }
