@@ -69,7 +69,8 @@ def test_the_connection_settings_are_in_force(tmp_path: Path) -> None:
     }
     database = Database(tmp_path / "r.db")
     with database.read() as rows:
-        assert {key: rows(f"PRAGMA {key}")[0][0] for key in expected} == expected
+        found = {key: next(iter(dict(rows(f"PRAGMA {key}")[0]).values())) for key in expected}
+        assert found == expected
     with database.write() as session:
         connection = session.connection()
         found = {key: connection.exec_driver_sql(f"PRAGMA {key}").scalar() for key in expected}

@@ -211,7 +211,7 @@ def test_a_repository_with_one_model_needs_no_choice(hub: Hub, zoo: Zoo, tmp_pat
 
 @pytest.fixture
 def several(hub: Hub, tmp_path: Path) -> None:
-    files = {
+    files: dict[str, bytes | Path] = {
         "onnx/model.onnx": models.linear(tmp_path / "a.onnx"),
         "onnx/model_fp16.onnx": models.linear(tmp_path / "b.onnx", dtype="float32", value=2),
         "onnx/model_quantized.onnx": models.quantized(tmp_path / "c.onnx"),

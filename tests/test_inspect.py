@@ -1,0 +1,183 @@
+"""What a file says of itself, held against what onnx reads."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.records import Tensor
+from tests import models
+
+WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"
+ALL = sorted(WHEEL.rglob("*.onnx"))
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from nodes(inner)
+
+
+def field(number: int, payload: bytes, hole: int = 0) -> bytes:
+    """Encode a field whose payload is followed by so many bytes that are not written."""
+    length, head = len(payload) + hole, bytes([number << 3 | 2])
+    while length > 0x7F:
+        head, length = head + bytes([length & 0x7F | 0x80]), length >> 7
+    return head + bytes([length]) + payload
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.relative_to(WHEEL).as_posix())
+def test_every_model_of_the_wheel_is_read_as_onnx_reads_it(path: Path) -> None:
+    model = onnx.load(path, load_external_data=False)
+    graph = describe(path)
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    initialised |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    every = [*nodes(model.graph), *(node for f in model.functions for node in f.node)]
+    ops = Counter(
+        node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}"
+        for node in every
+    )
+    assert graph.ir_version == model.ir_version
+    assert graph.opsets == {
+        "" if opset.domain == "ai.onnx" else opset.domain: opset.version
+        for opset in model.opset_import
+    }
+    assert [t.name for t in graph.inputs] == [
+        value.name for value in model.graph.input if value.name not in initialised
+    ]
+    assert [t.name for t in graph.outputs] == [value.name for value in model.graph.output]
+    assert graph.ops == ops
+    assert graph.metadata == {entry.key: entry.value for entry in model.metadata_props}
+
+
+def test_a_graph_is_described(tmp_path: Path) -> None:
+    graph = describe(models.linear(tmp_path / "m.onnx", opset=13))
+    assert (graph.opset, graph.ir_version, graph.producer) == (13, 8, "tests")
+    assert graph.inputs == (Tensor("x", "float32", ("batch", 4)),)
+    assert (graph.ops, graph.parameters, graph.external) == ({"Mul": 1}, 4, ())
+
+
+def test_subgraphs_and_constants_count(tmp_path: Path) -> None:
+    graph = describe(models.branching(tmp_path / "m.onnx"))
+    assert graph.ops == {"Constant": 1, "If": 1, "Mul": 1, "Neg": 1}
+    assert graph.parameters == 5
+
+
+def test_external_data_is_named_and_need_not_be_there(tmp_path: Path) -> None:
+    path = models.external(tmp_path / "m.onnx", "data/w.bin")
+    (tmp_path / "data" / "w.bin").unlink()
+    assert describe(path).external == ("data/w.bin",)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_the_precision_is_that_of_the_weights(tmp_path: Path, dtype: str) -> None:
+    path = models.linear(tmp_path / "model_half_int8.onnx", dtype=dtype)
+    assert describe(path).precision == f"fp{dtype[-2:]}"
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "dtype", "precision"),
+    [
+        ("ConvInteger", "", "int8", "int8"),
+        ("QLinearConv", "", "uint8", "int8"),
+        ("QLinearAdd", "com.microsoft", "int8", "int8"),
+        ("MatMulNBits", "com.microsoft", "uint8", "int4"),
+        ("DequantizeLinear", "", "int8", "qdq"),
+        ("Mul", "", "int64", "fp32"),
+    ],
+)
+def test_quantized_models_are_known_by_their_ops(
+    tmp_path: Path, op: str, domain: str, dtype: str, precision: str
+) -> None:
+    node = helper.make_node(op, ["x", "w"], ["y"], domain=domain)
+    weights = numpy_helper.from_array(np.ones(4, dtype), "w")
+    assert describe(models.save(tmp_path / "m.onnx", [node], [weights])).precision == precision
+
+
+def test_a_qdq_model_is_qdq(tmp_path: Path) -> None:
+    assert describe(models.quantized(tmp_path / "m.onnx")).precision == "qdq"
+
+
+def test_types_that_are_no_tensors_are_spelt_as_onnxruntime_spells_them(tmp_path: Path) -> None:
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [None, 2])
+    sequence = helper.make_sequence_type_proto(tensor)
+    mapping = helper.make_map_type_proto(TensorProto.INT64, tensor)
+    values = [
+        helper.make_value_info("a", sequence),
+        helper.make_value_info("b", helper.make_optional_type_proto(sequence)),
+        helper.make_value_info("c", mapping),
+        helper.make_value_info("d", tensor),
+    ]
+    graph = helper.make_graph([], "g", values, [])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    assert [(t.dtype, t.shape) for t in describe(path).inputs] == [
+        ("seq(tensor(float32))", None),
+        ("optional(seq(tensor(float32)))", None),
+        ("map(int64,tensor(float32))", None),
+        ("float32", (None, 2)),
+    ]
+
+
+def test_a_file_beyond_two_gigabytes_is_read_without_its_weights(tmp_path: Path) -> None:
+    """A sparse file: the weight's payload is a hole of 2.5 GB."""
+    model = onnx.load(models.linear(tmp_path / "small.onnx"))
+    size = 2_500_000_000
+
+    tensor = TensorProto(dims=[size // 4], data_type=TensorProto.FLOAT, name="big")
+    initializer = field(5, tensor.SerializeToString() + field(9, b"", size), size)
+    graph = model.graph.SerializeToString()
+    head = field(7, graph + initializer, size)
+    model.ClearField("graph")
+    path = tmp_path / "big.onnx"
+    with path.open("wb") as file:
+        file.write(model.SerializeToString() + head)
+        file.truncate(file.tell() + size)
+    assert describe(path).parameters == size // 4 + 4
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"\xff" * 100, b"\x08\x07", b"\x0a\xff"])
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(InvalidModel, match=r"`m\.onnx` is not an ONNX model"):
+        describe(tmp_path / "m.onnx")
+
+
+def test_graphs_that_nest_without_end_are_refused(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(150):
+        graph = field(1, field(4, b"If") + field(5, field(6, graph)))
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08" + field(8, b"\x10\x11") + field(7, graph))
+    with pytest.raises(InvalidModel, match="nest deeper"):
+        describe(tmp_path / "m.onnx")
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.branching(tmp_path_factory.mktemp("fuzz") / "m.onnx")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused(healthy: Path, data: st.DataObject) -> None:
+    content = bytearray(healthy.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    path = healthy.with_name(f"fuzz-{os.getpid()}.onnx")
+    path.write_bytes(content)
+    try:
+        describe(path)
+    except InvalidModel as error:
+        assert "is not an ONNX model" in error.message  # noqa: PT017
