@@ -5,7 +5,7 @@ import ipaddress
 import re
 from pathlib import Path
 from secrets import token_hex
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fetch import Fetched, download
@@ -34,7 +34,7 @@ class WebSource:
         self._settings = settings
         self._headers = _authorization(parts.username, parts.password)
         self._full = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-        if not parts.hostname or not self._name:
+        if not parts.hostname or not self._name or not _has_sound_port(parts):
             raise UsageError(
                 f"`{without_query(text)}` names no file; expected `https://host/…/model.onnx`"
             )
@@ -111,6 +111,13 @@ def _authorization(user: str | None, password: str | None) -> dict[str, str]:
         return {}
     pair = f"{unquote(user)}:{unquote(password or '')}".encode()
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def _has_sound_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:
