@@ -67,18 +67,19 @@ def _outcome() -> int:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
     except ZooError as error:
         failure(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        talk("interrupted: what was downloaded so far is kept; run the command again to go on")
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
+    if code == _INTERRUPTED:  # which is how typer reports Ctrl-C
+        talk("interrupted: what was downloaded so far is kept; run the command again to go on")
+    return code if isinstance(code, int) else 0
 
 
 def _unexpected(error: Exception) -> int:

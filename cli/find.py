@@ -195,15 +195,15 @@ def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json 
             line(row["ref"] or f"{row['name']}:{row['variant']}")
     else:
         table(
-            ("OPSET", "VARIANT", "PRECISION", "SIZE", "HELD", "RUNS HERE", "SOURCE"),
+            ("OPSET", "VARIANT", "PRECISION", "SIZE", "RUNS HERE", "HELD", "SOURCE"),
             (
                 (
                     row["opset"] or "?",
                     row["variant"],
                     row["precision"],
                     size(row["bytes"]),
-                    row["ref"] or f"no (zoo pull {row['name']}:{row['variant']})",
                     _YES[row["runs_here"]],
+                    row["ref"] or "no",
                     row["source"],
                 )
                 for row in rows

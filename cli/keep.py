@@ -223,8 +223,10 @@ def remove(
 
     with Registry() as registry:
         for ref in refs:
-            if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-                typer.confirm(f"forget {ref}?", abort=True, err=True)
+            asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+            if asks and not typer.confirm(f"forget {ref}?", err=True):
+                talk(f"kept {ref}")
+                continue
             removed = registry.remove(ref, force=force)
             for gone in removed.refs:
                 line(gone if quiet else f"removed {gone}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.settings import Settings
 
 _PATIENCE = 0.3  # seconds; what is done sooner shows no bar
+_STEP = 0.05  # seconds between two updates of a bar; drawing costs time too
 _LONGEST = 40  # characters of a file's name beside its bar
 
 
@@ -66,13 +67,17 @@ class _Bars:
 
     def __init__(self, *, counts: bool) -> None:
         self._counts = counts
-        self._started = time.monotonic()
+        self._started = self._updated = time.monotonic()
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, label: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self._updated < _STEP and done != total:
+            return
+        self._updated = now
         if self._bars is None:
-            if time.monotonic() - self._started < _PATIENCE:
+            if now - self._started < _PATIENCE:
                 return
             self._bars = _bars(counts=self._counts)
             self._bars.start()

@@ -3,8 +3,10 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -284,6 +286,23 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -m onnxzoo search --limit 0 | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
+
+
+def test_an_interruption_says_what_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "slow.onnx"
+    models.sized(path, 300)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onnxzoo", "register", path, "--name", "big"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    staging = Path(os.environ["ZOO_HOME"]) / "store" / ".staging"
+    while not any(staging.glob("*/slow.onnx")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert (process.returncode, said.startswith("interrupted: ")) == (130, True)
+    assert list(staging.iterdir()) == []
 
 
 SLOW = """
