@@ -110,12 +110,6 @@ def download(
             return _obtained(http, job, bytes_so_far, final)
 
 
-def leftovers(downloads: Path, older_than: float) -> list[Path]:
-    """Return the files in a folder of downloads that nobody touched for so many seconds."""
-    then = time.time() - older_than
-    return [path for path in sorted(downloads.glob("*")) if path.lstat().st_mtime < then]
-
-
 @contextmanager
 def _session(given: "requests.Session | None") -> Iterator["requests.Session"]:
     if given is not None:

@@ -59,7 +59,11 @@ class Part:
         with reporting_storage(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
-            self._resume()
+            try:
+                self._resume()
+            except OSError:
+                self._file.close()
+                raise
         self._worker = ThreadPoolExecutor(1, "onnxzoo-hash")
 
     def __enter__(self) -> Self:

@@ -185,7 +185,10 @@ def without_query(url: str) -> str:
     >>> without_query("https://me:secret@host:8443/a/b?X-Amz-Signature=1#c")
     'https://host:8443/a/b'
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as an IPv6 address without its bracket
+        return f"{url.partition(':')[0]}://…"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -212,7 +215,11 @@ def _get(
     except (requests.ConnectionError, requests.Timeout) as error:
         raise Interrupted(_reason(error, limits)) from None
     except (requests.RequestException, ValueError):
-        raise RemoteError(f"`{without_query(url)}` is not a URL that can be asked") from None
+        raise _not_askable(url) from None
+
+
+def _not_askable(url: str) -> RemoteError:
+    return RemoteError(f"`{without_query(url)}` is not a URL that can be asked")
 
 
 def _unchanged(request: "requests.PreparedRequest") -> "requests.PreparedRequest":
@@ -223,7 +230,10 @@ def _unchanged(request: "requests.PreparedRequest") -> "requests.PreparedRequest
 def _next(url: str, location: str | None) -> str:
     if not location:
         raise RemoteError(f"`{without_query(url)}` redirects without saying where")
-    target = urljoin(url, location)
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        raise RemoteError(f"`{without_query(url)}` redirects to what is no URL") from None
     if urlsplit(target).scheme != urlsplit(url).scheme:
         raise RemoteError(
             f"`{without_query(url)}` redirects to `{urlsplit(target).scheme}:`; "
@@ -233,8 +243,11 @@ def _next(url: str, location: str | None) -> str:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        raise _not_askable(url) from None
 
 
 def _reason(error: Exception, limits: Limits) -> str:

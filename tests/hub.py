@@ -46,6 +46,8 @@ OF_REDIRECT = {
     "redirect-to-scheme": "another scheme",
     "redirect-loop": "to itself",
     "redirect-nowhere": "302 without Location",
+    "redirect-to-nonsense": "to an address with a bracket too few",
+    "redirect-to-no-port": "to a port that is no number",
 }
 
 
@@ -358,10 +360,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._endless(sent)
         total = size(content)
         asked = self._range(total, sent["ETag"])
-        if fault.name == "not-satisfiable" or (asked and asked[0] >= total):
+        whole = asked is None or fault.name == "ignores-range" or bool(disguise)
+        beyond = not whole and asked is not None and asked[0] >= total
+        if fault.name == "not-satisfiable" or beyond:
             sent |= {"Content-Range": f"bytes */{total}", "Content-Length": "0"}
             return self._head(416, sent)
-        whole = asked is None or fault.name == "ignores-range" or bool(disguise)
         start, end = (0, total) if whole or asked is None else asked
         start //= 2 if fault.name == "content-range-lies" else 1
         end -= fault.after if fault.name == "short" else 0
@@ -431,6 +434,8 @@ class _Handler(BaseHTTPRequestHandler):
             "redirect-to-file": "file:///etc/hostname",
             "redirect-to-scheme": f"https://{self.headers['Host']}{quote(path)}",
             "redirect-loop": quote(path),
+            "redirect-to-nonsense": "http://[::1/m.onnx",
+            "redirect-to-no-port": "http://localhost:port/m.onnx",
         }
         location = {"Location": targets[fault.name]} if fault.name in targets else {}
         self._head(302, {**location, "Content-Length": "0"})

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
@@ -74,10 +73,10 @@ def open_local(text: str) -> FolderSource:
     """Return the source of a local path or a ``file://`` URL; ``~`` is the user's home."""
     path = Path(text)
     if text.lower().startswith("file://"):
-        parts = urlsplit(text)
-        if parts.netloc not in {"", "localhost"}:
-            raise UsageError(f"`{text}` names the host `{parts.netloc}`; expected a local file")
-        path = Path(url2pathname(parts.path))
+        host, _, rest = text.partition("://")[2].partition("/")
+        if host not in {"", "localhost"}:
+            raise UsageError(f"`{text}` names the host `{host}`; expected a local file")
+        path = Path(url2pathname(f"/{rest}"))
     path = path.expanduser().absolute()
     return _opened(str(path), path)
 

@@ -29,15 +29,13 @@ class WebSource:
     """
 
     def __init__(self, text: str, settings: Settings) -> None:
-        parts = urlsplit(text)
+        parts = _split(text)
         self._name = unquote(parts.path.rpartition("/")[2])
         self._settings = settings
         self._headers = _authorization(parts.username, parts.password)
         self._full = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-        if not parts.hostname or not self._name or not _has_sound_port(parts):
-            raise UsageError(
-                f"`{without_query(text)}` names no file; expected `https://host/…/model.onnx`"
-            )
+        if not parts.hostname or not self._name:
+            raise _no_file(text)
         if parts.scheme != "https" and not _is_loopback(parts.hostname):
             raise Refused(
                 f"`{without_query(text)}` is not encrypted; expected `https://`",
@@ -113,11 +111,21 @@ def _authorization(user: str | None, password: str | None) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def _has_sound_port(parts: SplitResult) -> bool:
+def _split(text: str) -> SplitResult:
     try:
-        return parts.port != 0
-    except ValueError:
-        return False
+        parts = urlsplit(text)
+        sound = parts.port != 0
+    except ValueError as error:
+        raise _no_file(text) from error
+    if not sound:
+        raise _no_file(text)
+    return parts
+
+
+def _no_file(text: str) -> UsageError:
+    return UsageError(
+        f"`{without_query(text)}` names no file; expected `https://host/…/model.onnx`"
+    )
 
 
 def _is_loopback(host: str) -> bool:
