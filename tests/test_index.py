@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.build import build
 from onnxzoo.zoo_index.entries import Entry, dump
 from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes
+from tests.hub import Hub
 
 VALIDATED = Path(__file__).with_name("validated_names.txt")
 LINE = {
@@ -188,12 +190,33 @@ def test_a_missing_private_index_is_not_found(home: Path, tmp_path: Path) -> Non
         indexes(home, tmp_path / "gone.jsonl").find("mnist")
 
 
-def test_an_index_behind_a_url_is_not_fetched_offline(home: Path) -> None:
+def test_an_index_behind_a_url_is_fetched_once_and_serves_offline(
+    home: Path, tmp_path: Path
+) -> None:
+    with Hub() as hub:
+        url = hub.put("/models.jsonl", private(tmp_path, LINE))
+        settings = Settings(home, home / "cache", indexes=(url,))
+        assert Indexes.from_settings(settings).find("resnet50")[0].opset == 17
+    offline = Indexes.from_settings(replace(settings, offline=True))
+    assert offline.find("resnet50")[0].opset == 17
+    assert offline.status()[0].where == url
+
+
+def test_an_index_that_was_never_fetched_is_not_asked_for_offline(home: Path) -> None:
     settings = Settings(
         home, home / "cache", indexes=("https://models.example.org/i.jsonl",), offline=True
     )
     with pytest.raises(RemoteError, match="offline"):
-        Indexes.from_settings(settings)
+        Indexes.from_settings(settings).find("resnet50")
+
+
+@pytest.mark.parametrize("content", [b"<html>", b'{"name": "a"}'])
+def test_a_fetched_index_that_is_malformed_is_not_kept(home: Path, content: bytes) -> None:
+    with Hub() as hub:
+        url = hub.put("/models.jsonl", content)
+        with pytest.raises(Refused, match="line 1"):
+            Indexes.from_settings(Settings(home, home / "cache", indexes=(url,))).find("a")
+    assert list((home / "cache" / "indexes").iterdir()) == []
 
 
 @pytest.mark.parametrize(

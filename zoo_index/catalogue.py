@@ -55,7 +55,7 @@ def search(
         license: an SPDX identifier, upper and lower case alike.
     """
     held = [
-        _of_variant(variant)
+        _found(variant, ref=variant.ref)
         for variant in zoo.registry.list(words)
         if task in {None, variant.task}
         and (opset is None or opset.contains(str(variant.opset)))
@@ -72,7 +72,11 @@ def of_model(zoo: Zoo, name: str) -> list[Found]:
     """Return every variant of a model, held or in an index; none if nobody knows it."""
     entries = zoo.indexes.find(name)
     names = {entry.name for entry in entries} or {name}
-    held = [_of_variant(v) for known in names for v in zoo.registry.list(name=known)]
+    held = [
+        _found(variant, ref=variant.ref)
+        for known in names
+        for variant in zoo.registry.list(name=known)
+    ]
     return _merged(held, entries)
 
 
@@ -85,37 +89,21 @@ def _merged(held: Sequence[Found], entries: Sequence[Entry]) -> list[Found]:
             replace(found, can_pull=True) if (found.name, found.variant) in offered else found
             for found in held
         ),
-        *(_of_entry(entry) for entry in entries if (entry.name, entry.variant) not in there),
+        *(_found(entry) for entry in entries if (entry.name, entry.variant) not in there),
     ]
 
 
-def _of_variant(variant: Variant) -> Found:
+def _found(item: Variant | Entry, *, ref: str | None = None) -> Found:
     return Found(
-        name=variant.name,
-        variant=variant.variant,
-        precision=variant.precision,
-        opset=variant.opset,
-        bytes=variant.bytes,
-        source=variant.source,
-        license=variant.license,
-        task=variant.task,
-        tags=variant.tags,
-        ref=variant.ref,
-        can_pull=False,
-    )
-
-
-def _of_entry(entry: Entry) -> Found:
-    return Found(
-        name=entry.name,
-        variant=entry.variant,
-        precision=entry.precision,
-        opset=entry.opset,
-        bytes=entry.bytes,
-        source=entry.source,
-        license=entry.license,
-        task=entry.task,
-        tags=entry.tags,
-        ref=None,
-        can_pull=True,
+        name=item.name,
+        variant=item.variant,
+        precision=item.precision,
+        opset=item.opset,
+        bytes=item.bytes,
+        source=item.source,
+        license=item.license,
+        task=item.task,
+        tags=item.tags,
+        ref=ref,
+        can_pull=ref is None,
     )

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from onnxzoo.registry.errors import NotFound, Refused, RemoteError
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.entries import Entry, entry_of, parse
 
 if TYPE_CHECKING:
@@ -53,13 +54,24 @@ class Index:
         name: what it is called, also in `Draft.origin`.
         trusted: made by this project and proven by its tests, so that a look-up need not check
             every line.
+        url: where it came from, None for a file of the user's own.
+        fetch: gets the file where it is not there yet.
     """
 
-    def __init__(self, path: Path, name: str, *, trusted: bool, url: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        trusted: bool,
+        url: str | None = None,
+        fetch: Callable[[], None] | None = None,
+    ) -> None:
         self.path = path
         self.name = name
         self.url = url
         self._trusted = trusted
+        self._fetch = fetch
 
     def find(self, key: str) -> list[Entry]:
         """Return a model's entries by its folded name; by another name, the entries it names."""
@@ -93,10 +105,11 @@ class Index:
 
     def status(self) -> Status:
         """Return its size and age."""
+        models = {entry.name for entry in self.entries}
         stat = self.path.stat()
         return Status(
             name=self.name,
-            models=len({entry.name for entry in self.entries}),
+            models=len(models),
             variants=len(self.entries),
             bytes=stat.st_size,
             updated_at=datetime.fromtimestamp(stat.st_mtime, UTC),
@@ -105,6 +118,8 @@ class Index:
 
     @cached_property
     def _text(self) -> str:
+        if self._fetch and not self.path.exists():
+            self._fetch()
         try:
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
@@ -231,15 +246,8 @@ def _private(where: str, settings: Settings) -> Index:
         path = Path(where).expanduser()
         return Index(path, slug(path.stem), trusted=False)
     name = slug(Path(urlsplit(where).path).stem)
-    return Index(_cached(where, settings), name, trusted=False, url=where)
-
-
-def _cached(url: str, settings: Settings) -> Path:
-    """Return the file that an index's URL is kept in, fetched if it is not there yet."""
-    path = cached_path(url, settings)
-    if not path.exists():
-        fetch_index(url, settings)
-    return path
+    fetch = partial(fetch_index, where, settings)
+    return Index(cached_path(where, settings), name, trusted=False, url=where, fetch=fetch)
 
 
 def cached_path(url: str, settings: Settings) -> Path:
@@ -271,11 +279,12 @@ def fetch_index(url: str, settings: Settings) -> None:
     if len(content) > _LARGEST:
         raise Refused(f"the index `{url}` is larger than {_LARGEST} bytes")
     path = cached_path(url, settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_bytes(content)
-    try:
-        Index(fresh, path.stem, trusted=False, url=url).status()
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with reporting_storage(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
+        try:
+            Index(fresh, path.stem, trusted=False, url=url).status()
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)

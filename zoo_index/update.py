@@ -18,7 +18,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import asked_wait
 from onnxzoo.zoo_index.entries import Entry, dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, updated_path
+from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, fetch_index, updated_path
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -55,6 +55,8 @@ def update(
 ) -> Updated:
     """Compare the index with the organisation's list and ask about each repository that differs.
 
+    Private indexes that have a URL are fetched again first.
+
     One call lists every repository with its commit; one more is made for each whose commit is not
     the recorded one (for the shipped index: that was changed after it was compiled). What was
     learnt before an interruption is kept and not asked for again.
@@ -69,6 +71,9 @@ def update(
     """
     if settings.offline:
         raise RemoteError("offline mode forbids asking the Hub", hint="unset ZOO_OFFLINE")
+    for where in settings.indexes:
+        if "://" in where:
+            fetch_index(where, settings)
     known = _known(settings)
     api = _api(settings)
     listed = {repo.id: repo for repo in _calling(partial(_list, api), sleep)}
