@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Command = Sequence[str]
 
@@ -31,6 +32,7 @@ def processes(
     *,
     runs: int,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     before: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Return the median seconds of each command, run in turns; `before` runs untimed."""
@@ -40,7 +42,11 @@ def processes(
             before()
             started = time.perf_counter()
             done = subprocess.run(
-                command, env={**os.environ, **(env or {})}, capture_output=True, check=False
+                command,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                capture_output=True,
+                check=False,
             )
             times[name].append(time.perf_counter() - started)
             if done.returncode:
@@ -53,6 +59,7 @@ def timed(
     *,
     runs: int,
     env: Mapping[str, str],
+    cwd: Path,
     before: Callable[[], None],
 ) -> dict[str, float]:
     """Return the median of the seconds that each piece of Python code prints, run in turns."""
@@ -63,6 +70,7 @@ def timed(
             done = subprocess.run(
                 [sys.executable, "-c", code],
                 env={**os.environ, **env},
+                cwd=cwd,
                 capture_output=True,
                 check=False,
                 text=True,

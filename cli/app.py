@@ -93,7 +93,10 @@ def _unexpected(error: Exception) -> int:
         if Settings.from_env().debug:
             raise error
         return 1
-    if text := message():
+    text = message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(text)
+    elif text:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "zoo"
         failure(UsageError(text[0].lower() + text[1:].rstrip("."), hint=f"{command} --help"))

@@ -1,9 +1,11 @@
 """Commands on the indexes: what can be pulled, and how old that knowledge is."""
 
+import sys
+
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import date, document, line, size, table
+from onnxzoo.cli.output import date, document, line, size, table, talk
 from onnxzoo.cli.progress import progress
 
 app = typer.Typer(
@@ -48,6 +50,8 @@ def update(json: options.Json = False) -> None:
     from onnxzoo.zoo_index.update import update as run
 
     settings = Settings.from_env()
+    if sys.stderr.isatty():
+        talk("asking the Hub for its list of models")
     with progress(settings, quiet=json, counts=True) as report:
         updated = run(settings, progress=report)
     if json:

@@ -66,6 +66,12 @@ def test_help_names_every_command(zoo: Run) -> None:
     assert (ran.code, listed[: len(commands.split())]) == (0, commands.split())
 
 
+@pytest.mark.parametrize("words", [[], ["index"]])
+def test_a_command_without_its_command_shows_its_help(zoo: Run, words: list[str]) -> None:
+    ran = zoo(*words)
+    assert (ran.code, ran.out.lower().startswith("usage: "), ran.err) == (2, True, "")
+
+
 def test_the_version_is_printed(zoo: Run) -> None:
     assert zoo("--version").out.startswith("onnxzoo ")
 

@@ -1,5 +1,6 @@
 """Ask the Hub what the zoo holds today, and keep the answer as an index of its own."""
 
+import logging
 import os
 import re
 import time
@@ -156,6 +157,7 @@ def _flat(entries: Mapping[str, Sequence[Entry]]) -> list[Entry]:
 def _api(settings: Settings) -> "HfApi":
     from huggingface_hub import HfApi
 
+    logging.getLogger("huggingface_hub").setLevel("ERROR")  # it tells every retry on stderr
     return HfApi(endpoint=settings.endpoint)
 
 
