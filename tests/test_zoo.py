@@ -285,6 +285,14 @@ def test_a_file_behind_a_url_is_pulled_with_its_hash(hub: Hub, zoo: Zoo, tmp_pat
     assert (variant.ref, variant.source) == ("my_net:fp32@1", url)
 
 
+def test_a_signed_url_is_pulled_and_its_signature_is_not_kept(
+    hub: Hub, zoo: Zoo, tmp_path: Path
+) -> None:
+    url = hub.put("/files/net.onnx", models.linear(tmp_path / "m.onnx"))
+    assert zoo.pull(f"{url}?X-Amz-Signature=abc").variant.source == url
+    assert "X-Amz-Signature=abc" in {request.query for request in hub.requests}
+
+
 def test_a_file_without_a_hash_is_taken_with_a_warning(
     hub: Hub, zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ class Plan:
         files: what is known of the files; a size or a hash is None where nobody pinned it.
         revision: the commit that the source stands at, where it has such a thing.
         origin: whose weights these are; see `Draft.origin`.
+        opened: the source that was asked already; it may hold a secret that `source` has not.
     """
 
     name: str
@@ -48,18 +49,14 @@ class Plan:
     opset: int | None = None
     license: str | None = None
     task: str | None = None
-    tags: tuple[str, ...] = field(default=())
+    tags: tuple[str, ...] = ()
+    opened: Source | None = field(default=None, repr=False, compare=False)
 
     @property
     def bytes(self) -> int | None:
         """The size of all files, None where one is not known."""
         sizes = [file.bytes for file in self.files]
         return None if None in sizes else sum(size or 0 for size in sizes)
-
-    @property
-    def pinned_source(self) -> str:
-        """The source at the revision that was planned with."""
-        return f"{self.source}@{self.revision}" if self.revision else self.source
 
     @property
     def is_pinned(self) -> bool:
@@ -135,6 +132,7 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
         files=(pinned,),
         revision=source.revision,
         origin=f"{source.url}@{source.revision}" if source.revision else None,
+        opened=source,
     )
 
 

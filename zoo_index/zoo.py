@@ -167,7 +167,7 @@ class Zoo:
 
         if not plan.is_pinned:
             _log.warning("`%s` gives no SHA-256: its bytes are taken as they come", plan.source)
-        source = open_source(plan.pinned_source, self.settings)
+        source = plan.opened or open_source(plan.source, self.settings)
         self.registry.expect_write()
         with self.registry.store.stage() as stage:
             for file in plan.files:
