@@ -41,7 +41,7 @@ def main() -> None:
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} cores, medians of runs in turns\n")
     print("| what | ours | peer | theirs | ratio | to reach |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for part in (start, imports, pull, registry, verify, memory):
+    for part in (start, imports, pull, registry, verify, inspect, memory):
         if part.__name__.startswith(chosen):
             with tempfile.TemporaryDirectory() as folder:
                 for row in part(Path(folder)):
@@ -210,6 +210,23 @@ def verify(folder: Path) -> Iterator[Row]:
             "hashlib.file_digest",
             calls(lambda: hashlib.file_digest(path.open("rb"), "sha256"), runs=3),
             "≈ 1",
+        )
+
+
+def inspect(folder: Path) -> Iterator[Row]:
+    """Time the reading of a model's structure, and of many nodes, against onnx.load."""
+    import onnx
+
+    from onnxzoo.registry.inspect import describe
+
+    big = models.sized(folder / "big.onnx", 575)
+    nodes = models.chain(folder / "nodes.onnx", 3000)
+    for what, path in (("a model of 575 MB", big), ("3,000 nodes", nodes)):
+        yield Row(
+            f"describe {what}",
+            calls(lambda path=path: describe(path), runs=9),
+            "onnx.load",
+            calls(lambda path=path: onnx.load(path), runs=3),
         )
 
 

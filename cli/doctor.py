@@ -75,9 +75,11 @@ def _runtime() -> dict[str, object]:
 def _places(settings: "Settings") -> dict[str, object]:
     from huggingface_hub import get_token
 
+    from onnxzoo.registry.settings import without_password
+
     return {
         "home": settings.home,
-        "database": settings.database_url or settings.home / "registry.db",
+        "database": without_password(settings.database_url or str(settings.home / "registry.db")),
         "cache": settings.cache,
         "free disk": size(_free(settings.home)),
         "private indexes": ", ".join(settings.indexes) or "none",

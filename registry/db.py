@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, ZooError
+from onnxzoo.registry.settings import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -123,17 +124,18 @@ def rows_of(session: "Session") -> Rows:
 
 @contextmanager
 def translating(url: str) -> Iterator[None]:
-    """Turn the database's errors into ours, naming the database."""
+    """Turn the database's errors into ours, naming the database without its password."""
+    shown = without_password(url)
     try:
         yield
     except ZooError:
         raise
     except sqlite3.Error as error:
-        raise _translated(error, url) from error
+        raise _translated(error, shown) from error
     except Exception as error:
         if not type(error).__module__.startswith("sqlalchemy."):
             raise
-        raise _translated(getattr(error, "orig", None) or error, url) from error
+        raise _translated(getattr(error, "orig", None) or error, shown) from error
 
 
 def _sqlite_rows(connection: sqlite3.Connection) -> Rows:

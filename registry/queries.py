@@ -35,7 +35,7 @@ _VERSION = {
 
 _EVENTS = """
 SELECT at, action, reference, detail FROM event
-WHERE :name IS NULL OR reference = :name
+WHERE :name = '' OR reference = :name
    OR reference LIKE :name || ':%' OR reference LIKE :name || '@%'
 ORDER BY id DESC LIMIT :limit
 """
@@ -148,7 +148,7 @@ def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest
 
 def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
     """Return the last events, newest first: of one model, or of all."""
-    found = rows(_EVENTS, name=name, limit=limit)
+    found = rows(_EVENTS, name=name or "", limit=limit)
     return [
         Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
         for row in found

@@ -1,6 +1,7 @@
 """Where things lie and what the user asked for: the only reader of the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,15 @@ def at(home: Path, settings: Settings) -> Settings:
     """Return the settings with everything below another home, as ``ZOO_HOME`` would put it."""
     home = home.expanduser().absolute()
     return replace(settings, home=home, cache=home / "cache", database_url=None)
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown.
+
+    >>> without_password("postgresql://me:secret@host/zoo")
+    'postgresql://me:***@host/zoo'
+    """
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
 def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:

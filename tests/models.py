@@ -1,6 +1,7 @@
 """Small ONNX models that the tests make themselves; all open in onnxruntime."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ def sized(path: Path, megabytes: int, *, value: float = 1.0) -> Path:
         helper.make_node("Mul", ["x", "sum"], ["y"]),
     ]
     return save(path, nodes, [weights])
+
+
+def chain(path: Path, nodes: int) -> Path:
+    """``y = x + x + …``: so many nodes in a row."""
+    names = ["x", *(f"t{number}" for number in range(nodes - 1)), "y"]
+    adds = [
+        helper.make_node("Add", [before, "x"], [after], name=f"/layer/{after}/Add")
+        for before, after in pairwise(names)
+    ]
+    return save(path, adds, [])
 
 
 def external(path: Path, location: str = "weights.bin", *, value: float = 1.0) -> Path:

@@ -173,3 +173,11 @@ def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:
         rows("SELECT nonsense FROM nowhere")
     with pytest.raises(ZooError), database.write() as session:
         session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")
+
+
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
+    database = Database(tmp_path, "postgresql+nodriver://me:secret@host/zoo")
+    with pytest.raises(DatabaseError) as caught, database.read() as rows:
+        rows(MODELS)
+    assert "postgresql+nodriver://me:***@host/zoo" in caught.value.message
+    assert "secret" not in caught.value.message
