@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; modules of one layer may import each other, without a cycle.
 LAYERS = (
     {"registry.errors"},
-    {"registry.names", "registry.manifest", "registry.settings"},
+    {"registry.names", "registry.manifest", "registry.settings", "registry.machine"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose"},
     {"registry.db", "registry.transport", "registry.part"},
