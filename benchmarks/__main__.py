@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.fill import fill
@@ -224,9 +225,9 @@ def inspect(folder: Path) -> Iterator[Row]:
     for what, path in (("a model of 575 MB", big), ("3,000 nodes", nodes)):
         yield Row(
             f"describe {what}",
-            calls(lambda path=path: describe(path), runs=9),
+            calls(partial(describe, path), runs=9),
             "onnx.load",
-            calls(lambda path=path: onnx.load(path), runs=3),
+            calls(partial(onnx.load, path), runs=3),
         )
 
 

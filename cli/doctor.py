@@ -75,12 +75,15 @@ def _runtime() -> dict[str, object]:
 def _places(settings: "Settings") -> dict[str, object]:
     from huggingface_hub import get_token
 
+    from onnxzoo.registry.prepared import PreparedSessions
     from onnxzoo.registry.settings import without_password
 
+    count, taken = PreparedSessions(settings.sessions, settings.cache_size).usage()
     return {
         "home": settings.home,
         "database": without_password(settings.database_url or str(settings.home / "registry.db")),
         "cache": settings.cache,
+        "prepared sessions": f"{count}, {size(taken)} of at most {size(settings.cache_size)}",
         "free disk": size(_free(settings.home)),
         "private indexes": ", ".join(settings.indexes) or "none",
         "hub": settings.endpoint or "https://huggingface.co",

@@ -1,6 +1,5 @@
 """Commands that look: search, list, show, versions, opsets."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,16 +21,17 @@ from onnxzoo.cli.output import (
     talk,
     variant_document,
 )
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.errors import NotFound
+from onnxzoo.registry.settings import parse_size
 
 if TYPE_CHECKING:
+    from onnxzoo.registry.prepared import Prepared
     from onnxzoo.registry.records import Event, Tensor, Variant
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _LAST_EVENTS = 5
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _YES = {True: "yes", False: "no", None: "?"}
 
 
@@ -63,7 +63,7 @@ def search(
             words or [],
             task=task,
             opset=parse_opset(opset),
-            max_bytes=_bytes(max_size) if max_size else None,
+            max_bytes=parse_size(max_size) if max_size else None,
             license=license_,
         )
     models: dict[str, list[Found]] = defaultdict(list)
@@ -127,11 +127,12 @@ def show(ref: options.Reference, json: options.Json = False) -> None:
             _show_plan(zoo.plan(ref), json=json)
             return
         whole = zoo.registry.is_whole(variant)
+        prepared = zoo.registry.loader.found(variant)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
     if json:
-        document(variant_document(variant))
+        document(variant_document(variant) | {"prepared": _prepared_document(prepared)})
     else:
-        _show_variant(variant, whole=whole, events=events)
+        _show_variant(variant, whole=whole, prepared=prepared, events=events)
 
 
 def versions(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
@@ -212,7 +213,13 @@ def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json 
         talk(f"onnxruntime here runs opsets up to {highest}")
 
 
-def _show_variant(variant: "Variant", *, whole: bool, events: "Sequence[Event]") -> None:
+def _show_variant(
+    variant: "Variant",
+    *,
+    whole: bool,
+    prepared: "Prepared | None",
+    events: "Sequence[Event]",
+) -> None:
     graph = variant.graph
     fields(
         [
@@ -223,6 +230,7 @@ def _show_variant(variant: "Variant", *, whole: bool, events: "Sequence[Event]")
             ("ir version", graph.ir_version),
             ("size", size(variant.bytes)),
             ("parameters", f"{graph.parameters:,}"),
+            ("prepared", _prepared(prepared)),
             ("task", variant.task),
             ("license", variant.license or "unknown"),
             ("tags", " ".join(variant.tags)),
@@ -248,6 +256,21 @@ def _show_variant(variant: "Variant", *, whole: bool, events: "Sequence[Event]")
     line("history")
     for event in events:
         line(f"  {date(event.at)}  {event.action} {event.reference}  {event.detail or ''}")
+
+
+def _prepared(found: "Prepared | None") -> str:
+    if found is None:
+        return "no"
+    if found.graph is None:
+        return f"no: {found.look.why_not}"
+    ours, theirs = found.look.prepared_seconds or 0, found.look.open_seconds
+    return f"yes, opened in {1000 * ours:.0f} ms (the plain file in {1000 * theirs:.0f} ms)"
+
+
+def _prepared_document(found: "Prepared | None") -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return asdict(found.look) | {"path": found.graph} if found else None
 
 
 def _show_plan(plan: "Plan", *, json: bool) -> None:
@@ -316,10 +339,3 @@ def _top(ops: Mapping[str, int]) -> str:
     more = len(ranked) - _TOP_OPS
     shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
     return shown + (f" and {more} other types" if more > 0 else "")
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    if match is None:
-        raise UsageError(f"`{text}` is not a size", hint="for example: --max-size 50MB")
-    return int(float(match[1]) * _UNITS[match[2]])

@@ -1,15 +1,24 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Self
+from weakref import ref as weakref
 
 from onnxzoo.registry import upkeep
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.db import Database, rows_of
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.errors import (
+    IntegrityError,
+    InvalidModel,
+    NotFound,
+    StorageError,
+    UsageError,
+)
+from onnxzoo.registry.loading import EXACT, Loader
 from onnxzoo.registry.lookup import narrowed, no_variant, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
@@ -33,6 +42,9 @@ if TYPE_CHECKING:
     from onnxzoo.registry.sessions import Provider
 
 
+_log = logging.getLogger("onnxzoo")
+
+
 class Registry:
     """The models that are held: a database of rows and a store of bytes.
 
@@ -45,7 +57,9 @@ class Registry:
         settings = settings or Settings.from_env()
         self.settings = settings if home is None else at(Path(home), settings)
         self.store = Store(self.settings.home / "store")
+        self.loader = Loader(self.settings)
         self._database = Database(self.settings.home / "registry.db", self.settings.database_url)
+        self._loaded: dict[object, tuple[object, weakref[InferenceSession]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -115,22 +129,51 @@ class Registry:
                 task=task,
                 tags=tuple(check_word(tag.lower(), "tag") for tag in tags),
             )
-            return self.publish(stage, draft, "register")
+            return self.publish(stage, draft, "register", must_open=False, progress=progress)
 
-    def publish(self, stage: Stage, draft: Draft, action: str) -> Added:
+    def publish(
+        self,
+        stage: Stage,
+        draft: Draft,
+        action: str,
+        *,
+        must_open: bool,
+        progress: Progress | None = None,
+    ) -> Added:
         """Move a staged bundle into the store and insert its rows, in one transaction.
+
+        Before that a child process looks at the model and prepares a session on it.
 
         Args:
             stage: the files, all of them.
             draft: what is known of them.
             action: the word for it in the event log.
+            must_open: refuse a model that onnxruntime does not open here; else only warn.
+            progress: told of the bytes that are prepared.
+
+        Raises:
+            InvalidModel: if it has to open and does not.
+            Refused: if it wants more memory or time to open than it is allowed.
         """
         from onnxzoo.registry import writes
 
+        self._look(stage, draft, must_open=must_open, progress=progress)
         with self._database.write() as session:
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
         return Added(self.resolve(ref), new)
+
+    def _look(
+        self, stage: Stage, draft: Draft, *, must_open: bool, progress: Progress | None
+    ) -> None:
+        try:
+            self.loader.look_at(stage.folder / draft.entry, stage.manifest.digest, progress)
+        except InvalidModel as error:
+            if must_open:
+                raise
+            _log.warning("`%s` is kept, but does not open here: %s", draft.name, error.message)
+        except StorageError as error:
+            _log.warning("`%s` opens from its plain file: %s", draft.name, error.message)
 
     def restore(self, stage: Stage, checked: Checked) -> None:
         """Put back the bytes of a damaged bundle.
@@ -175,15 +218,28 @@ class Registry:
         device: str = "auto",
         providers: "Sequence[Provider] | None" = None,
         session_options: "SessionOptions | None" = None,
+        open: str = EXACT,  # noqa: A002  (what is asked: how to open)
     ) -> "InferenceSession":
-        """Open a session on a held variant; see `onnxzoo.load`."""
-        from onnxzoo.registry.sessions import open_session
-
+        """Return a session on a held variant; see `onnxzoo.load`."""
+        asked = ref, variant, opset, device, repr(providers), open
+        stamp = self._database.stamp() if session_options is None else None
+        if stamp is not None and asked in self._loaded:
+            then, known = self._loaded[asked]
+            session = known() if then == stamp else None
+            if session is not None:  # and nothing was committed since: nothing is looked up
+                return session
         found = self.resolve(ref, variant=variant, opset=opset)
         self.check_there(found)
-        return open_session(
-            found.path, device=device, providers=providers, session_options=session_options
+        session = self.loader.session(
+            found,
+            device=device,
+            providers=providers,
+            session_options=session_options,
+            open=open,
         )
+        if stamp is not None:
+            self._loaded[asked] = stamp, weakref(session)
+        return session
 
     def is_whole(self, variant: Variant) -> bool:
         """Tell whether every file of a variant is there with its size; bytes are not read."""
@@ -295,7 +351,13 @@ class Registry:
 
     def gc(self, *, dry_run: bool = False) -> Garbage:
         """Free what nothing refers to: bundles, half-made and damaged ones, old downloads."""
-        return upkeep.collect(self._database, self.store, self.settings.downloads, dry_run=dry_run)
+        return upkeep.collect(
+            self._database,
+            self.store,
+            self.settings.downloads,
+            self.loader.prepared,
+            dry_run=dry_run,
+        )
 
     def verify(
         self, refs: Sequence[str] = (), *, progress: Progress | None = None

@@ -84,6 +84,17 @@ class Database:
                 connection.exec_driver_sql(_TAKE_TURNS)
             yield session
 
+    def stamp(self) -> object | None:
+        """Return what changes when anyone else commits; None where nothing can be told cheaply.
+
+        Source: SQLite's documentation, "PRAGMA data_version".
+        """
+        if self._path is None:
+            return None
+        with translating(self._url):
+            connection = self._reader(self._path)
+            return connection, connection.execute("PRAGMA data_version").fetchone()[0]
+
     def close(self) -> None:
         """Close this thread's connection; the next use opens another."""
         connection = self._local.__dict__.pop("connection", None)

@@ -29,42 +29,141 @@ _DEVICES = {
     "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
 }
 _AUTO = ("cuda", "rocm", "coreml", "dml")  # tried in this order, each only where it is there
+# onnxruntime's words for dtypes, where NumPy has others.
+_DTYPES = {"float": "float32", "double": "float64"}
 _ERRORS_ONLY = 3  # onnxruntime's log severity
 
 
 def open_session(
     path: Path,
-    *,
-    device: str = "auto",
-    providers: Sequence[Provider] | None = None,
+    providers: Sequence[Provider],
     session_options: "SessionOptions | None" = None,
+    *,
+    strict: bool = True,
 ) -> "InferenceSession":
     """Open a session on an ONNX file.
 
     Args:
         path: the `.onnx` file; its external data lies where the graph names it.
-        device: ``auto``, ``cpu``, ``cuda``, ``tensorrt``, ``openvino``, ``coreml``, ``dml``…
-        providers: onnxruntime's execution providers instead of a device, with their options.
+        providers: execution providers with their options, as `wanted_providers` returns them.
         session_options: onnxruntime's own options; without them only its errors are logged.
+        strict: refuse a session that onnxruntime opened without one of the providers.
 
     Raises:
-        Refused: if a provider that was asked for is not there, or was dropped while opening.
+        Refused: if onnxruntime dropped a provider while opening.
         InvalidModel: if onnxruntime cannot open the model.
     """
     import onnxruntime
 
-    wanted = list(providers) if providers is not None else _providers(device)
-    _check_there(wanted, onnxruntime.get_available_providers())
     options = session_options or _quiet_options()
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=wanted)
+        session = onnxruntime.InferenceSession(path, options, providers=list(providers))
     except Exception as error:
         raise InvalidModel(
             f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
         ) from error
-    if providers is not None or device != "auto":
-        _check_there(wanted, session.get_providers())
+    if strict:
+        _check_there(providers, session.get_providers())
     return session
+
+
+def save_optimised(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
+    """Open an ONNX file and write its graph as onnxruntime optimised it for this machine.
+
+    Args:
+        path: the `.onnx` file.
+        graph: the `.onnx` file to write.
+        weights: the file beside it for tensors over 1 KiB, and for matrices as the kernels want
+            them (prepacked), so that a session maps both instead of copying.
+        providers: as `wanted_providers` returns them.
+
+    Source: onnxruntime, onnxruntime_session_options_config_keys.h.
+    """
+    options = _quiet_options()
+    options.optimized_model_filepath = str(graph)
+    for key, value in (
+        ("session.optimized_model_external_initializers_file_name", weights),
+        ("session.optimized_model_external_initializers_min_size_in_bytes", "1024"),
+        ("session.save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(key, value)
+    open_session(path, providers, options, strict=False)
+
+
+def open_optimised(
+    graph: Path,
+    providers: Sequence[Provider],
+    session_options: "SessionOptions | None" = None,
+    *,
+    prepack: bool = True,
+    strict: bool = True,
+) -> "InferenceSession":
+    """Open a session on what `save_optimised` wrote.
+
+    Args:
+        graph: the graph's file.
+        providers: as `wanted_providers` returns them.
+        session_options: onnxruntime's own options; they come back as they were.
+        prepack: arrange matrices as the kernels want them; without, opening is faster, running
+            slower, and outputs may differ in the last bits.
+        strict: see `open_session`.
+    """
+    import onnxruntime
+
+    options = session_options or _quiet_options()
+    level = options.graph_optimization_level
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return open_session(graph, providers, options, strict=strict)
+    finally:
+        options.graph_optimization_level = level
+
+
+def suits_prepared(options: "SessionOptions | None") -> bool:
+    """Tell whether a graph that is fully optimised already is what these options ask for."""
+    import onnxruntime
+
+    every = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    return options is None or (
+        options.graph_optimization_level == every and not options.optimized_model_filepath
+    )
+
+
+def runtime_build() -> str:
+    """Return the installed onnxruntime's version and build, on which optimised graphs depend."""
+    import onnxruntime
+
+    return f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+
+
+def wanted_providers(
+    device: str = "auto", providers: Sequence[Provider] | None = None
+) -> list[Provider]:
+    """Return the execution providers that a device, or a list of them, stands for.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``tensorrt``, ``openvino``, ``coreml``, ``dml``…
+        providers: onnxruntime's execution providers instead, with their options.
+
+    Raises:
+        UsageError: if the device is unknown.
+        Refused: if one that was asked for is not there.
+    """
+    import onnxruntime
+
+    wanted = _providers(device) if providers is None else list(providers)
+    _check_there(wanted, onnxruntime.get_available_providers())
+    return wanted
+
+
+def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
+    """Return a session's inputs and outputs, in the words of `records.Tensor`."""
+    return (
+        [_tensor(value) for value in session.get_inputs()],
+        [_tensor(value) for value in session.get_outputs()],
+    )
 
 
 @cache
@@ -135,12 +234,19 @@ def available_providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def _providers(device: str) -> Sequence[Provider]:
+def _tensor(value: Any) -> Tensor:
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    dtype = _DTYPES.get(kind, kind if value.type.startswith("tensor(") else value.type)
+    return Tensor(value.name, dtype, tuple(value.shape))
+
+
+def _providers(device: str) -> list[Provider]:
     import onnxruntime
 
     if device == "auto":
         there = onnxruntime.get_available_providers()
-        return [_DEVICES[name][0] for name in _AUTO if _DEVICES[name][0] in there] + [CPU]
+        found: list[Provider] = [_DEVICES[name][0] for name in _AUTO if _DEVICES[name][0] in there]
+        return [*found, CPU]
     if device not in _DEVICES:
         raise UsageError(f"`{device}` is not a device; expected auto, {', '.join(_DEVICES)}")
     return list(dict.fromkeys([_DEVICES[device][0], CPU]))

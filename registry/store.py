@@ -107,13 +107,13 @@ class Store:
         target = self.path(manifest.digest)
         with reporting_storage(self.root):
             for folder, _, _ in os.walk(stage.folder):
-                _sync(Path(folder))
+                sync(Path(folder))
             if target.exists():
                 self.set_aside(manifest.digest)
             target.parent.mkdir(parents=True, exist_ok=True)
             stage.folder.rename(target)
-            _sync(target.parent)
-            _sync(self.root)
+            sync(target.parent)
+            sync(self.root)
         return manifest
 
     def holds(self, manifest: Manifest) -> bool:
@@ -159,7 +159,7 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """Return what dead processes left in staging and what was set aside as damaged."""
-        staged = [folder for folder in self._staging.glob("*") if _abandoned(folder)]
+        staged = [folder for folder in self._staging.glob("*") if abandoned(folder)]
         return staged + sorted((self.root / ".damaged").glob("*"))
 
 
@@ -167,6 +167,27 @@ def size_of(folder: Path) -> int:
     """Return the bytes of all files below a folder (or of one file)."""
     paths = folder.rglob("*") if folder.is_dir() else [folder]
     return sum(path.lstat().st_size for path in paths if not path.is_dir())
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, durable."""
+    if os.name != "posix":  # Windows has no way to sync a folder
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def abandoned(folder: Path) -> bool:
+    """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
+    host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+    try:
+        old = time.time() - folder.stat().st_mtime > _DAY
+    except FileNotFoundError:
+        return False
+    return old or (host == socket.gethostname() and not _alive(rest))
 
 
 @contextmanager
@@ -214,25 +235,6 @@ def _chunks(reader: FileIO) -> Iterator[memoryview]:
 def _write_all(descriptor: int, chunk: memoryview) -> None:
     while chunk:
         chunk = chunk[os.write(descriptor, chunk) :]
-
-
-def _sync(folder: Path) -> None:
-    if os.name != "posix":  # Windows has no way to sync a folder
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _abandoned(folder: Path) -> bool:
-    host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
-    try:
-        old = time.time() - folder.stat().st_mtime > _DAY
-    except FileNotFoundError:
-        return False
-    return old or (host == socket.gethostname() and not _alive(rest))
 
 
 def _alive(pid: str) -> bool:

@@ -9,6 +9,7 @@ from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import IntegrityError, Refused
 from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.names import Ref
+from onnxzoo.registry.prepared import PreparedSessions
 from onnxzoo.registry.queries import Row, listed, manifests
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
@@ -32,8 +33,15 @@ def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
     return Removed(tuple(map(ref_of, doomed)), sum(freed.values()))
 
 
-def collect(database: Database, store: Store, downloads: Path, *, dry_run: bool) -> Garbage:
-    """Free what nothing refers to: bundles, half-made ones, damaged ones, old downloads.
+def collect(
+    database: Database,
+    store: Store,
+    downloads: Path,
+    prepared: PreparedSessions,
+    *,
+    dry_run: bool,
+) -> Garbage:
+    """Free what nothing refers to: bundles, half-made ones, damaged ones, old downloads, sessions.
 
     A bundle leaves its place inside the transaction that found it unused, so that a pull which
     publishes the same bytes at that moment comes wholly before or wholly after.
@@ -41,8 +49,9 @@ def collect(database: Database, store: Store, downloads: Path, *, dry_run: bool)
     from onnxzoo.registry import writes
 
     with database.write() as session:
-        digests = _garbage(rows_of(session), store)
-        rest = store.leftovers() + _old_downloads(downloads)
+        rows = rows_of(session)
+        digests = _garbage(rows, store)
+        rest = store.leftovers() + _old_downloads(downloads) + prepared.garbage(_used(rows))
         items = [(digest, size_of(store.path(digest))) for digest in digests]
         items += [(str(path), size_of(path)) for path in rest]
         if dry_run:
@@ -102,9 +111,12 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
 
 
 def _garbage(rows: Rows, store: Store) -> list[str]:
-    used = {row["digest"] for row in rows("SELECT DISTINCT digest FROM variant")}
     known = {row["digest"] for row in rows(_UNUSED)}
-    return sorted(known | (set(store.digests()) - used))
+    return sorted(known | (set(store.digests()) - _used(rows)))
+
+
+def _used(rows: Rows) -> set[str]:
+    return {row["digest"] for row in rows("SELECT DISTINCT digest FROM variant")}
 
 
 def _old_downloads(folder: Path) -> list[Path]:

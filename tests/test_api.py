@@ -50,7 +50,7 @@ def add(
             version=version,
             new_version=new_version,
         )
-        added = registry.publish(stage, draft, "test")
+        added = registry.publish(stage, draft, "test", must_open=True)
     return f"{added.variant.variant}@{added.variant.version}" + ("!" if added.new else "")
 
 

@@ -10,7 +10,14 @@ import pytest
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.sessions import CPU, highest_opset, infer, open_session, random_inputs
+from onnxzoo.registry.sessions import (
+    CPU,
+    highest_opset,
+    infer,
+    open_session,
+    random_inputs,
+    wanted_providers,
+)
 from tests import models
 
 
@@ -22,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 def opens(folder: Path, opset: int) -> bool:
     path = models.linear(folder / f"{opset}.onnx", opset=opset)
     try:
-        open_session(path)
+        open_session(path, [CPU])
     except InvalidModel:
         return False
     return True
@@ -34,7 +41,7 @@ def test_the_highest_opset_is_the_highest_that_opens(tmp_path: Path) -> None:
 
 
 def test_a_session_is_onnxruntimes_own(path: Path) -> None:
-    session = open_session(path)
+    session = open_session(path, [CPU])
     assert isinstance(session, onnxruntime.InferenceSession)
     assert session.get_providers() == [CPU]
 
@@ -43,34 +50,32 @@ def test_a_session_is_onnxruntimes_own(path: Path) -> None:
     ("device", "package"),
     [("cuda", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino"), ("dml", "-directml")],
 )
-def test_a_device_that_is_not_there_is_refused_with_its_package(
-    path: Path, device: str, package: str
-) -> None:
+def test_a_device_that_is_not_there_is_refused_with_its_package(device: str, package: str) -> None:
     with pytest.raises(Refused, match="was asked for and is not there") as caught:
-        open_session(path, device=device)
+        wanted_providers(device)
     assert package in (caught.value.hint or "")
 
 
-def test_a_provider_that_is_not_there_is_refused(path: Path) -> None:
+def test_a_provider_that_is_not_there_is_refused() -> None:
     with pytest.raises(Refused, match="CUDAExecutionProvider"):
-        open_session(path, providers=[("CUDAExecutionProvider", {"device_id": 0}), CPU])
+        wanted_providers(providers=[("CUDAExecutionProvider", {"device_id": 0}), CPU])
 
 
-def test_an_unknown_device_is_a_usage_error(path: Path) -> None:
+def test_an_unknown_device_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="`gpu` is not a device; expected auto, cpu"):
-        open_session(path, device="gpu")
+        wanted_providers("gpu")
 
 
 def test_a_model_that_does_not_open_is_refused(tmp_path: Path) -> None:
     node = onnx.helper.make_node("NoSuchOp", ["x"], ["y"])
     with pytest.raises(InvalidModel, match="cannot open"):
-        open_session(models.save(tmp_path / "m.onnx", [node], []))
+        open_session(models.save(tmp_path / "m.onnx", [node], []), [CPU])
 
 
 def test_opening_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     weight = onnx.numpy_helper.from_array(np.ones(4, np.float32), "unused")
     node = onnx.helper.make_node("Neg", ["x"], ["y"])
-    open_session(models.save(tmp_path / "m.onnx", [node], [weight]))
+    open_session(models.save(tmp_path / "m.onnx", [node], [weight]), [CPU])
     assert capfd.readouterr() == ("", "")
 
 
@@ -79,7 +84,7 @@ def test_random_inputs_fit(tmp_path: Path, make: object) -> None:
     assert callable(make)
     path = make(tmp_path / "m.onnx")
     feeds = random_inputs(describe(path).inputs, axes={"batch": 3})
-    assert infer(open_session(path), feeds)["y"].shape == (3, 4)
+    assert infer(open_session(path, [CPU]), feeds)["y"].shape == (3, 4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint8", "bool", "int32"])
@@ -101,4 +106,4 @@ def test_an_input_that_cannot_be_made_up_is_asked_for(tensor: Tensor) -> None:
 
 def test_inputs_that_do_not_fit_are_refused(path: Path) -> None:
     with pytest.raises(UsageError, match="does not take these inputs"):
-        infer(open_session(path), {"x": np.zeros((1, 9), np.float32)})
+        infer(open_session(path, [CPU]), {"x": np.zeros((1, 9), np.float32)})

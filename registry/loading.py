@@ -1,0 +1,145 @@
+"""Sessions on held variants: from what is prepared, else from the plain file; each opened once."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
+from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.registry.sessions import (
+    Provider,
+    open_optimised,
+    open_session,
+    runtime_build,
+    suits_prepared,
+    wanted_providers,
+)
+from onnxzoo.registry.settings import Settings
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+EXACT, FASTEST = "exact", "fastest"
+_log = logging.getLogger("onnxzoo")
+
+
+class Loader:
+    """Opens held variants; one that is open already, with the same options, is handed out again.
+
+    Sessions are safe to share between threads. They are held weakly: one that nobody uses closes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.prepared = PreparedSessions(settings.sessions, settings.cache_size)
+        self._settings = settings
+        self._open: WeakValueDictionary[object, InferenceSession] = WeakValueDictionary()
+        self._opening = Lock()
+        self._tried: set[str] = set()  # keys that this process has begun to prepare
+
+    def session(
+        self,
+        variant: Variant,
+        *,
+        device: str = "auto",
+        providers: Sequence[Provider] | None = None,
+        session_options: "SessionOptions | None" = None,
+        open: str = EXACT,  # noqa: A002  (what is asked: how to open)
+    ) -> "InferenceSession":
+        """Return a session on a variant; see `onnxzoo.load` for the arguments."""
+        if open not in {EXACT, FASTEST}:
+            raise UsageError(f"`{open}` is no way to open; expected `{EXACT}` or `{FASTEST}`")
+        wanted = wanted_providers(device, providers)
+        strict = providers is not None or device != "auto"
+        if session_options is not None:  # two objects may differ in ways that nobody can read
+            return self._opened(variant, wanted, session_options, how=open, strict=strict)
+        # A forked child must not use its parent's sessions: their threads are not there.
+        key = os.getpid(), variant.digest, variant.path.name, repr(wanted), strict, open
+        with self._opening:
+            session = self._open.get(key)
+            if session is None:
+                session = self._opened(variant, wanted, how=open, strict=strict)
+                self._open[key] = session
+        return session
+
+    def look(self, variant: Variant, progress: Progress | None = None) -> Prepared | None:
+        """Prepare a variant for the CPU now, or return what is prepared.
+
+        Raises:
+            InvalidModel, Refused, StorageError: see `look.look`.
+        """
+        return self.look_at(variant.path, variant.digest, progress)
+
+    def look_at(self, path: Path, digest: str, progress: Progress | None = None) -> Prepared | None:
+        """Look at a model that is not held yet; see `look`. Does nothing where none are kept."""
+        from onnxzoo.registry.look import look
+
+        if not self.prepared.limit:
+            return None
+        providers = wanted_providers("auto", None)
+        key = key_of(digest, runtime_build(), providers)
+        return self.prepared.find(key) or look(
+            path,
+            digest,
+            key,
+            self.prepared,
+            providers=providers,
+            settings=self._settings,
+            progress=progress,
+        )
+
+    def found(self, variant: Variant) -> Prepared | None:
+        """Return what is prepared of a variant for this machine's default device."""
+        return self.prepared.find(
+            key_of(variant.digest, runtime_build(), wanted_providers("auto", None))
+        )
+
+    def _opened(
+        self,
+        variant: Variant,
+        wanted: list[Provider],
+        options: "SessionOptions | None" = None,
+        *,
+        how: str,
+        strict: bool,
+    ) -> "InferenceSession":
+        prepared = self._entry(variant, wanted) if suits_prepared(options) else None
+        if prepared is not None and prepared.graph is not None:
+            try:
+                return open_optimised(
+                    prepared.graph, wanted, options, prepack=how == EXACT, strict=strict
+                )
+            except ZooError:  # the plain file serves, and says what is wrong if it is the model
+                self.prepared.discard(prepared.graph.parent.name)
+        return open_session(variant.path, wanted, options, strict=strict)
+
+    def _entry(self, variant: Variant, wanted: list[Provider]) -> Prepared | None:
+        """Return what is prepared; where nothing is, have it made for the next time."""
+        if not self.prepared.limit:
+            return None
+        key = key_of(variant.digest, runtime_build(), wanted)
+        found = self.prepared.find(key)
+        if found is None and key not in self._tried and not self.prepared.is_being_made(key):
+            self._tried.add(key)
+            Thread(target=self._prepare, args=(variant, wanted, key), daemon=True).start()
+        return found
+
+    def _prepare(self, variant: Variant, wanted: list[Provider], key: str) -> None:
+        """Prepare in the background, at the lowest priority; a failure costs speed only."""
+        from onnxzoo.registry.look import look
+
+        try:
+            look(
+                variant.path,
+                variant.digest,
+                key,
+                self.prepared,
+                providers=wanted,
+                settings=self._settings,
+            )
+        except ZooError as error:
+            _log.warning("`%s` opens from its plain file: %s", variant.ref, error.message)

@@ -1,0 +1,206 @@
+"""Prepared sessions on disk: graphs optimised once for this machine, their weights beside them.
+
+An entry is a folder of its own, made elsewhere and renamed into place. It is used only while its
+files are what they were when it was proven, so a lost, cut or altered one costs time and no more.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.store import abandoned, reporting_storage, size_of, sync
+
+GRAPH = "model.onnx"
+WEIGHTS = "weights.bin"
+_ENTRY = "prepared.json"
+_FORMAT = 1  # of an entry; another number is another key
+_KEY = 40  # hexadecimal digits; 160 bits
+_FRESH = 3600  # seconds between two notes that an entry was used
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the first look at a model found.
+
+    Attributes:
+        open_seconds: how long onnxruntime took to open the plain file.
+        memory: bytes by which the process grew for it, at most.
+        prepared_seconds: how long it took to open what was prepared; None where nothing was.
+        why_not: why nothing was prepared.
+    """
+
+    open_seconds: float
+    memory: int
+    prepared_seconds: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry: the graph to open, or None where the plain file has to serve."""
+
+    graph: Path | None
+    look: Look
+
+
+class PreparedSessions:
+    """A folder of entries.
+
+    Args:
+        root: the folder; made when it is first needed.
+        limit: bytes to keep at most; 0 keeps none.
+    """
+
+    def __init__(self, root: Path, limit: int) -> None:
+        self.root = root
+        self.limit = limit
+        self._staging = root / ".staging"
+
+    def find(self, key: str) -> Prepared | None:
+        """Return a sound entry, None if there is none."""
+        folder = self.root / key
+        try:
+            entry = json.loads((folder / _ENTRY).read_bytes())
+            look, files = Look(**entry["look"]), entry["files"]
+            if not all(_is_sound(folder / name, known) for name, known in files.items()):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        _note_use(folder / _ENTRY)
+        return Prepared(folder / GRAPH if files else None, look)
+
+    @contextmanager
+    def stage(self, key: str) -> Iterator[Path]:
+        """Give a folder to make an entry in; what was not kept is removed.
+
+        Raises:
+            StorageError: if the folder cannot be made.
+        """
+        folder = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{key}"
+        with reporting_storage(self.root):
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def is_being_made(self, key: str) -> bool:
+        """Tell whether a living process makes this entry now."""
+        return any(not abandoned(folder) for folder in self._staging.glob(f"*{key}"))
+
+    def keep(self, staged: Path, key: str) -> None:
+        """Rename a sealed entry into place; a sound one that is there already stays."""
+        if self.find(key) is not None:
+            return
+        target = self.root / key
+        with reporting_storage(self.root):
+            if target.exists():
+                self.discard(key)
+            with suppress(FileExistsError):  # another process was quicker
+                staged.rename(target)
+        self.trim(spared=key)
+
+    def discard(self, key: str) -> None:
+        """Take an entry out; sessions that are open on it go on."""
+        trash = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        with suppress(OSError):
+            self._staging.mkdir(parents=True, exist_ok=True)
+            (self.root / key).rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def trim(self, spared: str | None = None) -> None:
+        """Discard entries, least recently used first, until the rest is within the limit."""
+        sizes = {folder: size_of(folder) for folder in self._folders()}
+        excess = sum(sizes.values()) - self.limit
+        for folder in sorted(sizes, key=_used_at):
+            if excess <= 0:
+                return
+            if folder.name != spared or sizes[folder] > self.limit:
+                self.discard(folder.name)
+                excess -= sizes[folder]
+
+    def usage(self) -> tuple[int, int]:
+        """Return how many entries there are, and their bytes."""
+        sizes = [size_of(folder) for folder in self._folders()]
+        return len(sizes), sum(sizes)
+
+    def garbage(self, held: set[str]) -> list[Path]:
+        """Return the entries of bundles that are held no longer, and what dead processes left."""
+        left = [folder for folder in self._staging.glob("*") if abandoned(folder)]
+        return left + [folder for folder in self._folders() if _digest(folder) not in held]
+
+    def _folders(self) -> list[Path]:
+        return sorted(folder for folder in self.root.glob("[0-9a-f]*") if folder.is_dir())
+
+
+def key_of(digest: str, runtime: str, providers: Sequence[object]) -> str:
+    """Return the key of an entry: everything that can change an optimised graph.
+
+    Args:
+        digest: the bundle's.
+        runtime: onnxruntime's version and build.
+        providers: execution providers with their options, as onnxruntime takes them.
+    """
+    facts = [_FORMAT, digest, runtime, list(providers), describe_machine().features]
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY]
+
+
+def seal(folder: Path, digest: str, look: Look) -> None:
+    """Make an entry's files durable and write down what they are; without a graph, why not."""
+    files = {}
+    if look.why_not is None:
+        for path in sorted(folder.iterdir()):
+            path.chmod(0o444)
+            sync(path)
+            with path.open("rb") as file:
+                hashed = hashlib.file_digest(file, "sha256").hexdigest()
+            files[path.name] = {"sha256": hashed, "stamp": _stamp(path)}
+    entry = {"digest": digest, "look": asdict(look), "files": files}
+    (folder / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
+    sync(folder / _ENTRY)
+    sync(folder)
+
+
+def _is_sound(path: Path, known: Mapping[str, object]) -> bool:
+    """Tell whether a file is what it was: by its stamp, or else (it was copied) by its bytes."""
+    if _stamp(path) == known["stamp"]:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == known["sha256"]
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return what changes with every change of a file; nobody can set back the last of them."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _note_use(entry: Path) -> None:
+    with suppress(OSError):  # read-only: then the order of use is not known
+        if time.time() - entry.stat().st_mtime > _FRESH:
+            os.utime(entry)
+
+
+def _used_at(folder: Path) -> float:
+    try:
+        return (folder / _ENTRY).stat().st_mtime
+    except OSError:
+        return 0
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        digest = json.loads((folder / _ENTRY).read_bytes())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(digest)

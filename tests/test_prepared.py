@@ -1,0 +1,278 @@
+"""Prepared sessions: made in a child, proven, kept, never trusted when they changed."""
+
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.errors import InvalidModel, Refused
+from onnxzoo.registry.prepared import GRAPH, WEIGHTS, PreparedSessions
+from onnxzoo.registry.records import Variant
+from onnxzoo.registry.settings import Settings
+from tests import models
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.fixture
+def registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+    with Registry() as opened:
+        yield opened
+
+
+@pytest.fixture
+def variant(registry: Registry, tmp_path: Path) -> Variant:
+    model = models.linear(tmp_path / "m.onnx", value=2, size=4)
+    return registry.register(model, "net").variant
+
+
+def entry(registry: Registry) -> Path:
+    (folder,) = (path for path in registry.settings.sessions.iterdir() if path.name[0] != ".")
+    return folder
+
+
+def opened_from(registry: Registry) -> str:
+    session = registry.load("net")
+    np.testing.assert_array_equal(session.run(None, {"x": X})[0], 2 * X)
+    path: str = session._model_path
+    return str(Path(path).parent)
+
+
+def wait_for_background() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(60)
+
+
+def test_a_registered_model_opens_from_what_was_prepared(
+    registry: Registry, variant: Variant
+) -> None:
+    assert opened_from(registry) == str(entry(registry))
+
+
+def test_what_was_prepared_gives_the_plain_files_outputs(
+    registry: Registry, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.standard_normal((64, 64)).astype(np.float32), f"w{n}")
+        for n in range(3)
+    ]
+    nodes = [
+        helper.make_node(
+            "MatMul", [f"h{n}" if n else "x", f"w{n}"], [f"h{n + 1}" if n < 2 else "y"]
+        )
+        for n in range(3)
+    ]
+    x = helper.make_tensor_value_info("x", 1, ["n", 64])
+    y = helper.make_tensor_value_info("y", 1, ["n", 64])
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"classes": "a,b"})
+    onnx.save(model, tmp_path / "mat.onnx")
+    held = registry.register(tmp_path / "mat.onnx", "mat").variant
+    prepared = registry.loader.found(held)
+    assert prepared is not None
+    assert prepared.graph is not None
+    assert (prepared.graph.parent / WEIGHTS).stat().st_size > 3 * 64 * 64 * 4
+    session = registry.load("mat")
+    assert session.get_modelmeta().custom_metadata_map == {"classes": "a,b"}
+    feeds = {"x": random.standard_normal((5, 64)).astype(np.float32)}
+    import onnxruntime
+
+    plain = onnxruntime.InferenceSession(held.path)
+    np.testing.assert_array_equal(session.run(None, feeds)[0], plain.run(None, feeds)[0])
+    fastest = registry.load("mat", open="fastest")
+    np.testing.assert_allclose(fastest.run(None, feeds)[0], plain.run(None, feeds)[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("harm", ["delete", "truncate", "alter", "garbage", "no entry"])
+def test_a_damaged_one_is_never_used_and_is_made_again(
+    registry: Registry, variant: Variant, harm: str
+) -> None:
+    folder = entry(registry)
+    graph = folder / GRAPH
+    graph.chmod(0o644)
+    if harm == "delete":
+        graph.unlink()
+    elif harm == "truncate":
+        os.truncate(graph, graph.stat().st_size // 2)
+    elif harm == "alter":
+        content = graph.read_bytes()
+        stat = graph.stat()
+        weight = np.float32(2).tobytes()
+        assert weight in content
+        graph.write_bytes(content.replace(weight, np.float32(3).tobytes()))
+        os.utime(graph, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    elif harm == "garbage":
+        (folder / "prepared.json").write_text("{")
+    else:
+        (folder / "prepared.json").unlink()
+    assert opened_from(registry) == str(variant.path.parent)
+    wait_for_background()
+    assert opened_from(registry) == str(entry(registry))
+
+
+def test_a_copied_one_is_proven_by_its_bytes(registry: Registry, variant: Variant) -> None:
+    folder = entry(registry)
+    copied = folder.with_name("copied")
+    shutil.copytree(folder, copied)
+    shutil.rmtree(folder)
+    copied.rename(folder)
+    assert opened_from(registry) == str(folder)
+
+
+def test_other_bytes_another_runtime_or_other_providers_are_another_key() -> None:
+    from onnxzoo.registry.prepared import key_of
+
+    keys = {
+        key_of("sha256:aa", "1.32", ["CPUExecutionProvider"]),
+        key_of("sha256:bb", "1.32", ["CPUExecutionProvider"]),
+        key_of("sha256:aa", "1.33", ["CPUExecutionProvider"]),
+        key_of("sha256:aa", "1.32", [("CPUExecutionProvider", {"use_arena": "0"})]),
+    }
+    assert len(keys) == 4
+
+
+def test_a_light_model_of_ir_3_is_prepared(registry: Registry) -> None:
+    import onnxzoo
+
+    held = onnxzoo.pull("light-squeezenet")
+    prepared = registry.loader.found(held)
+    assert prepared is not None
+    assert prepared.graph is not None
+
+
+def test_a_model_that_gives_random_outputs_is_not_prepared(
+    registry: Registry, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["r"]),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    path = models.save(tmp_path / "m.onnx", nodes, [])
+    held = registry.register(path, "net").variant
+    prepared = registry.loader.found(held)
+    assert prepared is not None
+    assert prepared.graph is None
+    assert "other outputs" in str(prepared.look.why_not)
+    assert registry.load("net")._model_path == str(held.path)
+
+
+def big_from_nothing(path: Path, side: int) -> Path:
+    """A model of some hundred bytes that wants ``4 * side * side`` bytes when it is opened."""
+    shape = numpy_helper.from_array(np.array([side, side], np.int64), "s")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    return models.save(path, nodes, [shape])
+
+
+def test_a_model_that_wants_too_much_memory_is_refused_and_nothing_kept(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_MAX_MEMORY", "1500MB")
+    with Registry() as bounded, pytest.raises(Refused, match="wants more memory") as caught:
+        bounded.register(big_from_nothing(tmp_path / "m.onnx", 30_000), "net")
+    assert "ZOO_MAX_MEMORY=" in str(caught.value.hint)
+    assert not registry.list()
+    assert not list(registry.store.digests())
+
+
+def test_a_model_that_takes_too_long_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+    monkeypatch.setenv("ZOO_MAX_SECONDS", "1")
+    shape = numpy_helper.from_array(np.array([4000, 4000], np.int64), "s")
+    nodes = [helper.make_node("ConstantOfShape", ["s"], ["c0"])]
+    nodes += [helper.make_node("MatMul", [f"c{n}", f"c{n}"], [f"c{n + 1}"]) for n in range(99)]
+    nodes += [
+        helper.make_node("ReduceSum", ["c99"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    path = models.save(tmp_path / "m.onnx", nodes, [shape])
+    with Registry() as registry, pytest.raises(Refused, match="did not open within 1 s"):
+        registry.register(path, "net")
+
+
+def test_what_does_not_open_is_kept_with_a_warning_but_not_pulled(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import onnxzoo
+
+    node = helper.make_node("NoSuchOp", ["x"], ["y"])
+    path = models.save(tmp_path / "m.onnx", [node], [])
+    with pytest.raises(InvalidModel, match="NoSuchOp"):
+        onnxzoo.pull(str(path), name="other")
+    with caplog.at_level(logging.WARNING):
+        registry.register(path, "net")
+    assert "does not open here" in caplog.text
+
+
+def test_where_no_session_can_be_kept_the_plain_file_serves_with_one_warning(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.settings.cache.mkdir(parents=True)
+    registry.settings.sessions.write_text("a file where the folder should be")
+    held = registry.register(models.linear(tmp_path / "m.onnx", value=2), "net").variant
+    assert opened_from(registry) == str(held.path.parent)
+    wait_for_background()
+    registry.load("net", open="fastest")
+    wait_for_background()
+    assert caplog.text.count("opens from its plain file") == 2  # registering, loading
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    sessions = PreparedSessions(tmp_path, limit=150)
+    for age, name in ((3, "aa"), (1, "bb"), (2, "cc")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / WEIGHTS).write_bytes(bytes(100))
+        (folder / "prepared.json").write_text(json.dumps({"digest": name}))
+        os.utime(folder / "prepared.json", (1e9 - age, 1e9 - age))
+    sessions.trim()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == ["bb"]
+
+
+def test_gc_frees_what_is_prepared_of_what_is_held_no_longer(
+    registry: Registry, variant: Variant
+) -> None:
+    folder = entry(registry)
+    assert str(folder) not in [what for what, _ in registry.gc().items]
+    registry.remove("net")
+    assert str(folder) in [what for what, _ in registry.gc().items]
+    assert not folder.exists()
+
+
+def test_with_no_room_at_all_no_child_looks(home: Path, tmp_path: Path) -> None:
+    with Registry() as registry:
+        registry.register(models.linear(tmp_path / "m.onnx"), "net")
+        registry.load("net")
+    assert Settings.from_env().cache_size == 0
+    assert not registry.settings.sessions.exists()
+
+
+def test_two_that_prepare_the_same_model_do_not_collide(
+    registry: Registry, variant: Variant
+) -> None:
+    shutil.rmtree(entry(registry))
+    threads = [threading.Thread(target=registry.loader.look, args=(variant,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened_from(registry) == str(entry(registry))
+    assert not list((registry.settings.sessions / ".staging").iterdir())
