@@ -71,6 +71,13 @@ class Registry:
         """Close the database's connections."""
         self._database.close()
 
+    def stamp(self) -> object | None:
+        """Return what changes when another connection commits to the registry.
+
+        None where that cannot be told cheaply (PostgreSQL): then it may have changed.
+        """
+        return self._database.stamp()
+
     def expect_write(self) -> None:
         """Import in the background what `publish` needs: 0.3 s that a download hides."""
         Thread(target=import_module, args=("onnxzoo.registry.writes",), daemon=True).start()
@@ -222,7 +229,7 @@ class Registry:
     ) -> "InferenceSession":
         """Return a session on a held variant; see `onnxzoo.load`."""
         asked = ref, variant, opset, device, repr(providers), open
-        stamp = self._database.stamp() if session_options is None else None
+        stamp = self.stamp() if session_options is None else None
         if stamp is not None and asked in self._loaded:
             then, known = self._loaded[asked]
             session = known() if then == stamp else None

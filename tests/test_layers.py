@@ -21,6 +21,7 @@ LAYERS = (
     {"registry.look", "registry.upkeep"},
     {"registry.loading"},
     {"registry.api"},
+    {"registry.pool", "registry.watch"},
     {"zoo_index.entries", "zoo_index.listed"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local"},
     {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},

@@ -8,19 +8,33 @@ TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.watch import watch
     from onnxzoo.zoo_index.zoo import load, pull, register, resolve
 
-__all__ = ["Registry", "Variant", "ZooError", "load", "pull", "register", "resolve"]
+__all__ = [
+    "Registry",
+    "SessionPool",
+    "Variant",
+    "ZooError",
+    "load",
+    "pull",
+    "register",
+    "resolve",
+    "watch",
+]
 
 _HOMES = {
     "Registry": "onnxzoo.registry.api",
+    "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
     "load": "onnxzoo.zoo_index.zoo",
     "pull": "onnxzoo.zoo_index.zoo",
     "register": "onnxzoo.zoo_index.zoo",
     "resolve": "onnxzoo.zoo_index.zoo",
+    "watch": "onnxzoo.registry.watch",
 }
 
 
