@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.fill import fill
 from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_import, timed
+from benchmarks.sessions import sessions
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.manifest import File
 from onnxzoo.zoo_index.entries import Entry, dump
@@ -42,15 +43,11 @@ def main() -> None:
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} cores, medians of runs in turns\n")
     print("| what | ours | peer | theirs | ratio | to reach |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for part in (start, imports, pull, registry, verify, inspect, memory):
+    for part in (start, imports, pull, registry, verify, inspect, memory, sessions):
         if part.__name__.startswith(chosen):
             with tempfile.TemporaryDirectory() as folder:
                 for row in part(Path(folder)):
-                    print(
-                        f"| {row.what} | {row.ours * 1000:,.1f} ms | {row.peer} | "
-                        f"{row.theirs * 1000:,.1f} ms | {row.ratio:.2f} | {row.target} |",
-                        flush=True,
-                    )
+                    print(row, flush=True)
 
 
 def start(folder: Path) -> Iterator[Row]:
@@ -241,12 +238,10 @@ def memory(folder: Path) -> Iterator[Row]:
             name: peak_memory([str(_BIN / "zoo"), "pull", f"hf://bench/{name}", "-q"], env)
             for name in ("small", "big")
         }
-    print(
-        f"| peak memory of a pull of {_MEGABYTES} MB | {peak['big'] / 1e6:.0f} MB | of "
-        f"{_MEGABYTES // 100} MB | {peak['small'] / 1e6:.0f} MB | "
-        f"{peak['big'] / peak['small']:.2f} | flat |"
-    )
-    yield from ()
+    yield Row(
+        f"peak memory of a pull of {_MEGABYTES} MB",
+        peak["big"], f"of {_MEGABYTES // 100} MB", peak["small"], "flat", unit="MB",
+    )  # fmt: skip
 
 
 @contextmanager

@@ -21,10 +21,17 @@ class Row:
     peer: str
     theirs: float
     target: str = ""
+    unit: str = "ms"  # or MB: then ours and theirs are bytes
 
     @property
     def ratio(self) -> float:
         return self.ours / self.theirs
+
+    def __str__(self) -> str:
+        factor = 1e3 if self.unit == "ms" else 1e-6
+        ours, theirs = (f"{value * factor:,.1f} {self.unit}" for value in (self.ours, self.theirs))
+        cells = (self.what, ours, self.peer, theirs, f"{self.ratio:.2f}", self.target)
+        return f"| {' | '.join(cells)} |"
 
 
 def processes(
