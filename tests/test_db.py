@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,36 @@ def test_processes_that_make_the_database_at_once_make_one(tmp_path: Path) -> No
         pool.starmap(insert, [(path, [f"{n}-a", f"{n}-b"]) for n in range(WRITERS)], chunksize=1)
     assert len(names(path)) == 2 * WRITERS
     assert [p.name for p in path.parent.iterdir() if p.name.startswith(".new")] == []
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from onnxzoo.registry.db import Database
+
+def use(number):
+    from onnxzoo.registry.tables import Model
+
+    with Database(path).write() as session:
+        session.add(Model(name=f"m{number}", key=f"m{number}", created_at="now"))
+    with Database(path).read() as rows:
+        return len(rows("SELECT name FROM model"))
+
+path = Path(sys.argv[1])
+with ThreadPoolExecutor(8) as pool:
+    print(max(pool.map(use, range(8))))
+"""
+
+
+def test_threads_that_make_the_database_at_once_make_one(tmp_path: Path) -> None:
+    """In a process of their own: what went wrong here took the interpreter with it."""
+    for number in range(3):
+        path = tmp_path / str(number) / "r.db"
+        words = [sys.executable, "-c", THREADS, str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "8", "")
+        assert len(names(path)) == 8
 
 
 def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
