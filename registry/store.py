@@ -163,10 +163,11 @@ class Store:
         return staged + sorted((self.root / ".damaged").glob("*"))
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder (or of one file)."""
-    paths = folder.rglob("*") if folder.is_dir() else [folder]
-    return sum(path.lstat().st_size for path in paths if not path.is_dir())
+def size_of(path: Path) -> int:
+    """Return the bytes of all files below a folder (or of one file); 0 where nothing is."""
+    if not path.is_dir():
+        return _bytes(path)
+    return sum(_bytes(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
 def sync(path: Path) -> None:
@@ -206,6 +207,13 @@ def reporting_storage(root: Path) -> Iterator[None]:
             message = f"`{error.filename or root}`: {(error.strerror or str(error)).lower()}"
             hint = None
         raise StorageError(message, hint=hint) from error
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # nobody keeps a file from being removed meanwhile
+        return 0
 
 
 def _damage(path: Path, file: File, progress: Progress | None) -> str | None:

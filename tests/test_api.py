@@ -1,6 +1,7 @@
 """The registry: versions, variants, references, aliases, removal, garbage, verification."""
 
 import multiprocessing
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,6 +252,19 @@ def test_garbage_is_what_nothing_refers_to(registry: Registry, a: Path, b: Path)
     assert registry.gc().items == ()
     assert registry.is_whole(registry.resolve("two"))
     assert len(list(registry.store.digests())) == 1
+
+
+def test_a_bundle_that_is_gone_costs_its_row_and_nothing_else(
+    registry: Registry, a: Path, b: Path
+) -> None:
+    gone, there = registry.register(a, "gone").variant, registry.register(b, "there").variant
+    for variant in (gone, there):
+        registry.remove(variant.ref)
+    shutil.rmtree(registry.store.path(gone.digest))
+    would = registry.gc(dry_run=True)
+    assert dict(would.items) == {gone.digest: 0, there.digest: b.stat().st_size}
+    assert registry.gc() == would
+    assert registry.gc().items == ()
 
 
 def test_a_flipped_byte_is_found_moved_aside_and_healed(registry: Registry, a: Path) -> None:
