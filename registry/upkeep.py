@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
@@ -51,17 +52,19 @@ def collect(
     with database.write() as session:
         rows = rows_of(session)
         digests = _garbage(rows, store)
-        rest = store.leftovers() + _old_downloads(downloads) + prepared.garbage(_used(rows))
+        left = store.leftovers() + prepared.garbage(_used(rows))
+        old = _old_downloads(downloads)
         items = [(digest, size_of(store.path(digest))) for digest in digests]
-        items += [(str(path), size_of(path)) for path in rest]
+        items += [(str(path), size_of(path)) for path in left + old]
         if dry_run:
             return Garbage(tuple(items))
         writes.forget(session, digests)
         trash = [path for digest in digests if (path := store.discard(digest))]
     with reporting_storage(store.root):
-        for path in trash + rest:
+        for path in trash + left:
             _delete(path)
-    return Garbage(tuple(items))
+        kept = {str(path) for path in old if not _delete_download(path)}
+    return Garbage(tuple(item for item in items if item[0] not in kept))
 
 
 def verify(
@@ -120,13 +123,47 @@ def _used(rows: Rows) -> set[str]:
 
 
 def _old_downloads(folder: Path) -> list[Path]:
-    limit = time.time() - _DAY
-    return [path for path in sorted(folder.glob("*")) if path.stat().st_mtime < limit]
+    return [path for path in sorted(folder.glob("*")) if _is_old(path)]
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - _DAY
+    except FileNotFoundError:  # a download renamed it meanwhile
+        return False
+
+
+def _delete_download(path: Path) -> bool:
+    """Remove a file of a download unless a living one holds it; return whether it is gone."""
+    from filelock import FileLock, Timeout
+
+    lock = _lock_of(path)
+    try:
+        with FileLock(lock, timeout=0):
+            if path != lock and not _is_old(path):
+                return not path.exists()
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows keeps a file that is open
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError):  # a file system without locks: its age has to do
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _lock_of(path: Path) -> Path:
+    """Return the lock that a download takes on ``X.part``, its journal, and ``X``."""
+    if path.suffix == ".lock":
+        return path
+    name = path.name.removesuffix(".new").removesuffix(".json").removesuffix(".part")
+    return path.with_name(f"{name}.part.lock")
 
 
 def _delete(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        with suppress(FileNotFoundError):  # another collection is at it
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 

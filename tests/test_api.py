@@ -1,6 +1,7 @@
 """The registry: versions, variants, references, aliases, removal, garbage, verification."""
 
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import (
@@ -264,6 +266,35 @@ def test_a_bundle_that_is_gone_costs_its_row_and_nothing_else(
     would = registry.gc(dry_run=True)
     assert dict(would.items) == {gone.digest: 0, there.digest: b.stat().st_size}
     assert registry.gc() == would
+    assert registry.gc().items == ()
+
+
+def _aged(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    os.utime(path, (0, 0))
+    return path
+
+
+def test_old_downloads_are_collected_unless_a_living_one_holds_them(registry: Registry) -> None:
+    folder = registry.settings.downloads
+    dead = [_aged(folder / name) for name in ("a.part", "a.part.json", "a.part.json.new", "a")]
+    dead += [_aged(folder / "pull.lock"), _aged(folder / "a.part.lock")]
+    with FileLock(folder / "b.part.lock"), FileLock(folder / "busy.lock"):
+        held = [_aged(folder / name) for name in ("b.part", "b.part.json", "b")]
+        for lock in ("b.part.lock", "busy.lock"):
+            os.utime(folder / lock, (0, 0))
+            held.append(folder / lock)
+        found = {Path(what) for what, _ in registry.gc().items}
+        assert all(path.exists() for path in held)
+        assert found == set(dead)
+        assert not any(path.exists() for path in dead)
+
+
+def test_a_download_that_ends_while_garbage_is_listed_disturbs_nothing(registry: Registry) -> None:
+    folder = registry.settings.downloads
+    folder.mkdir(parents=True)
+    (folder / "vanished.part").symlink_to(folder / "nowhere")  # listed, but not there to look at
     assert registry.gc().items == ()
 
 
