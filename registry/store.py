@@ -183,12 +183,13 @@ def sync(path: Path) -> None:
 
 def abandoned(folder: Path) -> bool:
     """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
-    host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+    host, _, pid = folder.name.rpartition("-")[0].rpartition("-")
+    if host == socket.gethostname():
+        return not _alive(pid)
     try:
-        old = time.time() - folder.stat().st_mtime > _DAY
+        return time.time() - folder.stat().st_mtime > _DAY  # nobody here can ask that host
     except FileNotFoundError:
         return False
-    return old or (host == socket.gethostname() and not _alive(rest))
 
 
 @contextmanager
