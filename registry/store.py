@@ -133,6 +133,11 @@ class Store:
             if (problem := _damage(folder / file.path, file, progress))
         ]
 
+    def state(self, manifest: Manifest) -> tuple[tuple[int, int, int] | None, ...]:
+        """Return what changes whenever a bundle does: its folder's and files' identities."""
+        folder = self.path(manifest.digest)
+        return tuple(map(_identity, [folder, *(folder / file.path for file in manifest.files)]))
+
     def set_aside(self, digest: str) -> Path:
         """Move a bundle to ``.damaged/`` beside the bundles and return where it lies now."""
         aside = self.root / ".damaged" / f"{digest.removeprefix('sha256:')}-{time.time_ns()}"
@@ -215,6 +220,14 @@ def _bytes(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:  # nobody keeps a file from being removed meanwhile
         return 0
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _damage(path: Path, file: File, progress: Progress | None) -> str | None:

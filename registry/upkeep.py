@@ -9,6 +9,7 @@ from pathlib import Path
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import IntegrityError, Refused
 from onnxzoo.registry.lookup import all_of, ref_of
+from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.prepared import PreparedSessions
 from onnxzoo.registry.queries import Row, listed, manifests
@@ -16,6 +17,7 @@ from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
+_USED = "SELECT 1 FROM variant WHERE digest = :digest LIMIT 1"
 _UNUSED = "SELECT digest FROM bundle WHERE digest NOT IN (SELECT digest FROM variant)"
 
 
@@ -78,13 +80,12 @@ def verify(
     for manifest in chosen:
         refs_of_it = tuple(ref_of(row) for row in found if row["digest"] == manifest.digest)
         step = _part_of_all(progress, before, total) if progress else None
-        problems = tuple(store.damage(manifest, step))
+        checked = None
+        while checked is None:
+            checked = _checked(database, store, manifest, refs_of_it, step)
         before += manifest.bytes
-        if not problems:
-            yield Checked(manifest.digest, refs_of_it, (), None)
-        elif _still_used(database, manifest.digest):
-            moved = _set_aside(database, store, manifest.digest, refs_of_it)
-            yield Checked(manifest.digest, refs_of_it, problems, moved)
+        if checked.refs:
+            yield checked
 
 
 def restore(database: Database, store: Store, stage: Stage, checked: Checked) -> None:
@@ -179,16 +180,30 @@ def _part_of_all(progress: Progress, before: int, total: int) -> Progress:
     return step
 
 
-def _still_used(database: Database, digest: str) -> bool:
-    """Tell whether a bundle is still held: it may have been removed while it was read."""
-    with database.read() as rows:
-        return bool(rows("SELECT 1 FROM variant WHERE digest = :digest LIMIT 1", digest=digest))
+def _checked(
+    database: Database,
+    store: Store,
+    manifest: Manifest,
+    refs: tuple[str, ...],
+    progress: Progress | None,
+) -> Checked | None:
+    """Re-hash a bundle and set it aside if it is damaged.
 
-
-def _set_aside(database: Database, store: Store, digest: str, refs: Sequence[str]) -> Path | None:
+    No transaction is held while hashing, so others may heal or remove the bundle meanwhile: None
+    if it is not what was hashed any more, and no references if nothing refers to it any more.
+    """
     from onnxzoo.registry import writes
 
+    digest, state = manifest.digest, store.state(manifest)
+    problems = tuple(store.damage(manifest, progress))
+    if not problems:
+        return Checked(digest, refs, (), None)
     with database.write() as session:
+        if not rows_of(session)(_USED, digest=digest):
+            return Checked(digest, (), problems, None)
+        if store.state(manifest) != state:
+            return None
         for ref in refs:
             writes.log(session, "damage", ref, digest)
-        return store.set_aside(digest) if store.path(digest).exists() else None
+        moved = store.set_aside(digest) if store.path(digest).exists() else None
+    return Checked(digest, refs, problems, moved)

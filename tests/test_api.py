@@ -314,6 +314,20 @@ def test_a_flipped_byte_is_found_moved_aside_and_healed(registry: Registry, a: P
     assert [checked.problems for checked in registry.verify()] == [()]
 
 
+def test_a_bundle_that_is_healed_while_it_is_hashed_stays(registry: Registry, a: Path) -> None:
+    variant = registry.register(a, "net").variant
+    variant.path.chmod(0o644)
+    variant.path.write_bytes(a.read_bytes()[:-1])
+
+    def heal(_: str, done: int, __: int | None) -> None:
+        if not registry.is_whole(variant):
+            _register(registry.settings.home, a)
+
+    (found,) = registry.verify(["net"], progress=heal)
+    assert (found.refs, found.problems, found.moved_to) == (("net:fp32@1",), (), None)
+    assert registry.is_whole(variant)
+
+
 def test_verification_tells_how_far_it_is(registry: Registry, a: Path, b: Path) -> None:
     registry.register(a, "one")
     registry.register(b, "two")
