@@ -32,6 +32,10 @@ SELECT v.id AS version_id, v.number, v.origin, r.label, r.digest
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
 WHERE m.key = :key ORDER BY v.number
 """
+_REMOVED = """
+SELECT reference FROM event WHERE action = 'remove' AND reference LIKE :name || ':%@%'
+AND id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND reference = :name)
+"""
 
 
 def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tuple[str, bool]:
@@ -128,7 +132,9 @@ def remove(session: "Session", doomed: Sequence[Row]) -> None:
     session.flush()
     for model in {row["model_id"] for row in doomed}:
         if not rows("SELECT 1 FROM version WHERE model_id = :id LIMIT 1", id=model):
-            session.delete(_get(session, Model, model))
+            gone = _get(session, Model, model)
+            session.delete(gone)
+            log(session, "remove", gone.name, None)  # its numbers may be given again from here
 
 
 def log(session: "Session", action: str, reference: str, detail: str | None) -> None:
@@ -170,10 +176,9 @@ def _place(
     wanted = draft.label or draft.graph.precision
     target = _target(held, draft)
     if target is None:
-        number = max((row["number"] for row in held), default=0) + 1
         version = Version(
             model_id=_id(model.id),
-            number=number,
+            number=_next_number(session, model, held),
             origin=draft.origin,
             license=draft.license,
             created_at=now(),
@@ -193,6 +198,19 @@ def _place(
             hint=f"leave `@{draft.version}` out to start a new version, or give another label",
         )
     return _get(session, Version, target["version_id"]), spare
+
+
+def _next_number(session: "Session", model: Model, held: Sequence[Row]) -> int:
+    """Return a number that no version of this model ever had: scripts are pinned to them.
+
+    What was removed is known from the event log, back to where the whole model last went.
+    """
+    if not held:
+        return 1
+    removed = rows_of(session)(_REMOVED, name=model.name)
+    gone = (row["reference"].rpartition("@") for row in removed)
+    numbers = [int(number) for head, _, number in gone if head.partition(":")[0] == model.name]
+    return 1 + max([*numbers, *(int(row["number"]) for row in held)])
 
 
 def _target(held: Sequence[Row], draft: Draft) -> Row | None:

@@ -94,6 +94,22 @@ def test_a_new_version_can_be_asked_for(registry: Registry, a: Path) -> None:
     assert [add(registry, a), add(registry, a, new_version=True)] == ["fp32@1!", "fp32@2!"]
 
 
+def test_a_number_is_never_given_again_while_the_model_is_held(
+    registry: Registry, a: Path, b: Path, tmp_path: Path
+) -> None:
+    c = models.linear(tmp_path / "c.onnx", value=3)
+    assert [add(registry, path) for path in (a, b)] == ["fp32@1!", "fp32@2!"]
+    registry.remove("net@2")
+    with pytest.raises(NotFound, match="no version `2`"):
+        registry.resolve("net@2")
+    assert [add(registry, path) for path in (c, b)] == ["fp32@3!", "fp32@4!"]
+    registry.remove("net@3")
+    registry.remove("net@4")
+    assert add(registry, c) == "fp32@5!"
+    registry.remove("net")
+    assert [add(registry, path) for path in (a, b)] == ["fp32@1!", "fp32@2!"]
+
+
 def test_a_version_can_be_named_but_its_labels_do_not_move(
     registry: Registry, a: Path, b: Path
 ) -> None:
