@@ -1,17 +1,18 @@
 """One resumable, verified download."""
 
 import hashlib
+import os
 import random
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import IntegrityError, RemoteError
+from onnxzoo.registry.errors import IntegrityError, RemoteError, ZooError
 from onnxzoo.registry.part import Part
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.store import reporting_storage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _REPORT = 0.1  # seconds between two reports of progress
 _HEADERS = {"User-Agent": "onnxzoo", "Accept": "*/*", "Accept-Encoding": "identity"}
+_LEFT = 60.0  # seconds; whoever fetched a file takes it at once, or was killed
 _NO_LIMITS = Limits()
 
 
@@ -42,6 +44,10 @@ class Fetched:
     bytes: int
     owned: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class _WebPage(IntegrityError):
+    """A page for people instead of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,8 @@ def download(
     The verified file is synced and then renamed: ``X.part`` becomes ``X`` where the hash was
     given, a name of its own where it was not or where another process could not be locked out.
     It is the caller's to move away. Callers that ask for the same part at once wait for the
-    first and copy its file if it still lies there. What is not finished stays as ``X.part``
-    with a journal ``X.part.json``.
+    first and copy its file if it still lies there; one that was left there is handed out.
+    What is not finished stays as ``X.part`` with a journal ``X.part.json``.
 
     Args:
         url: http or https.
@@ -103,8 +109,8 @@ def download(
     with _session(session) as http, _claimed(part, limits) as own:
         shared = own == part
         finished = part.with_suffix("")
-        if shared and sha256 and (copied := _copied(finished, sha256)):
-            return copied
+        if shared and sha256 and (there := _already(finished, sha256)):
+            return there
         final = finished if shared and sha256 else _private(finished)
         with Part(own, job.shown, keep=shared) as bytes_so_far:
             return _obtained(http, job, bytes_so_far, final)
@@ -156,18 +162,24 @@ def _private(path: Path) -> Path:
     return path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
 
 
-def _copied(finished: Path, sha256: str) -> Fetched | None:
-    """Return a copy of what another caller just fetched, unless it was taken away meanwhile."""
-    copy = _private(finished)
+def _already(finished: Path, sha256: str) -> Fetched | None:
+    """Return what another caller fetched, synced, unless it was taken away meanwhile.
+
+    A copy, while that caller may be about to take the file; the file itself if it was left lying.
+    """
     with reporting_storage(finished.parent):
         try:
-            shutil.copyfile(finished, copy)
+            left = time.time() - finished.stat().st_mtime > _LEFT
+            theirs = finished if left else _private(finished)
+            if not left:
+                shutil.copyfile(finished, theirs)
+            with theirs.open("rb+") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                    os.fsync(file.fileno())
+                    return Fetched(theirs, sha256, theirs.stat().st_size)
         except FileNotFoundError:
             return None
-        with copy.open("rb+") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                return Fetched(copy, sha256, copy.stat().st_size)
-        copy.unlink()
+        theirs.unlink()
     return None
 
 
@@ -178,6 +190,8 @@ def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> F
             part.restart()  # an earlier piece may be what is wrong
             first = _persist(http, job, part)
         _check(job, part)
+    except _WebPage:
+        raise  # a login in the way says nothing of the bytes so far
     except IntegrityError:
         part.discard()
         raise
@@ -219,13 +233,28 @@ def _pause(limits: Limits, attempt: int, wait: float | None) -> float:
 
 def _attempt(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
     if part.done and part.done == job.size:
-        return {}
+        return _headers(http, job, part)
     if part.done and not (part.validator or job.sha256):
         part.restart()  # nothing would tell other bytes from these
     with asking(http, job.url, _asked(part), job.private, job.limits) as answer:
         total = _begin(answer, job, part)
         _receive(answer, job, part, total)
         return answer.first
+
+
+def _headers(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+    """Return what the first answer would say, where every byte is there but not its headers.
+
+    The last byte is asked for and not read; a server that cannot say costs nothing but that.
+    """
+    asked = {**_HEADERS, "Range": f"bytes={part.done - 1}-"}
+    with (
+        suppress(Interrupted, ZooError),
+        asking(http, job.url, asked, job.private, job.limits) as a,
+    ):
+        refuse(a)
+        return a.first
+    return {}
 
 
 def _asked(part: Part) -> dict[str, str]:
@@ -260,8 +289,8 @@ def _refuse_disguised(answer: Answer) -> None:
     if encoding != "identity":
         raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
     if answer.headers.get("Content-Type", "").startswith("text/html"):
-        raise RemoteError(
-            f"`{answer.url}` answered with a web page; expected a file",
+        raise _WebPage(
+            f"what `{answer.url}` sends is an HTML page, not a model",
             hint="open it in a browser: it may want a login",
         )
 

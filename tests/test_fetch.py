@@ -106,7 +106,7 @@ PASSING = [
 # Faults that do not: what is raised, and a word of the message.
 LASTING = [
     ("wrong", IntegrityError, "has SHA-256"),
-    ("html", RemoteError, "web page"),
+    ("html", IntegrityError, "is an HTML page, not a model"),
     ("gzip", RemoteError, "`gzip` data"),
     ("endless", IntegrityError, "sends more than"),
     ("redirect-to-file", RemoteError, "redirects to `file:`"),
@@ -152,6 +152,15 @@ def test_a_fault_that_lasts_is_named_and_nothing_is_kept_of_it(
     assert message in caught.value.message
     assert not part.with_suffix("").exists()
     assert_no_secret(hub, part.parent, caught.value)
+
+
+def test_a_page_in_the_way_costs_no_bytes(hub: Hub, part: Path) -> None:
+    interrupted(hub, part)
+    hub.fault("html")
+    with pytest.raises(IntegrityError):
+        fetch(hub, part)
+    assert fetch(hub, part).path.read_bytes() == BODY
+    assert hub.bodies()[-1].headers["range"] == f"bytes={HALF}-"
 
 
 def test_a_range_that_cannot_be_satisfied_costs_a_restart(hub: Hub, part: Path) -> None:

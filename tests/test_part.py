@@ -1,6 +1,7 @@
 """What an interrupted download leaves is resumed only as far as it can be trusted."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -156,6 +157,26 @@ def test_a_finished_file_that_was_taken_away_is_fetched_again(
     pinned(url, part).path.unlink()
     assert pinned(url, part).path.read_bytes() == BODY
     assert len(hub.bodies()) == 2
+
+
+def test_a_finished_file_that_was_left_is_handed_out_itself(hub: Hub, url: str, part: Path) -> None:
+    left = pinned(url, part).path
+    os.utime(left, (0, 0))
+    assert pinned(url, part).path == left
+    assert [path for path in part.parent.iterdir() if path.suffix != ".lock"] == [left]
+    assert len(hub.bodies()) == 1
+
+
+def test_bytes_that_are_all_there_still_tell_the_headers(hub: Hub, url: str, part: Path) -> None:
+    leave_half(hub, url, part)
+    journal = part.with_name("key.part.json")
+    noted = json.loads(journal.read_bytes()) | {"bytes": len(BODY), "sha256": sha256(BODY)}
+    journal.write_text(json.dumps(noted))
+    part.write_bytes(BODY)
+    fetched = pinned(url, part)
+    assert fetched.path.read_bytes() == BODY
+    assert fetched.headers["ETag"] == f'"{sha256(BODY)}"'
+    assert ranges(hub) == [f"bytes={len(BODY) - 1}-"]
 
 
 def test_a_finished_file_that_rotted_is_not_handed_out(url: str, part: Path) -> None:
