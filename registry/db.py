@@ -5,15 +5,17 @@ does not pay for importing SQLAlchemy (0.4 s); writes go through SQLModel.
 """
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, ZooError
+from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
 from onnxzoo.registry.settings import without_password
 
 if TYPE_CHECKING:
@@ -26,7 +28,14 @@ SCHEMA = "0001"  # the newest revision in migrations/versions
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
 _BUSY = 30  # seconds to wait for another process's transaction
 # On PostgreSQL writers take turns as they do on SQLite, so that both mean the same.
-_TAKE_TURNS = f"SELECT pg_advisory_xact_lock({APPLICATION_ID})"
+_TAKE_TURNS = (
+    # What the URL or the server sets of its own counts; without it a lock is waited for for ever.
+    f"SELECT set_config('lock_timeout', '{_BUSY}s', true) "
+    "WHERE current_setting('lock_timeout') = '0'",
+    f"SELECT pg_advisory_xact_lock({APPLICATION_ID})",
+)
+_SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:")
+_SQLITE_FILE = re.compile(r"sqlite(?:\+pysqlite)?:///(?!file:|:memory:)([^?]+)")
 
 # Alembic's context is global to the process: making and migrating happen one thread at a time.
 _MAKING = threading.RLock()
@@ -54,8 +63,8 @@ class Database:
     """
 
     def __init__(self, path: Path, url: str | None = None) -> None:
-        self._path = path if url is None else None
-        self._url = url or f"sqlite:///{path}"
+        self._path = path if url is None else _sqlite_path(url)
+        self._url = f"sqlite:///{self._path}" if self._path else _with_driver(url or "")
         self._local = threading.local()
         self._engine_made: Engine | None = None
 
@@ -65,7 +74,7 @@ class Database:
         if self._path is None:
             from sqlmodel import Session
 
-            with translating(self._url), Session(self._engine()) as session:
+            with translating(self._url), Session(_snapshots(self._engine())) as session:
                 yield rows_of(session)
             return
         with translating(self._url):
@@ -83,8 +92,7 @@ class Database:
 
         with translating(self._url), Session(self._engine()) as session, session.begin():
             connection = session.connection()  # begins now, and not with the first statement
-            if self._path is None:
-                connection.exec_driver_sql(_TAKE_TURNS)
+            _take_turns(connection)
             yield session
 
     def stamp(self) -> object | None:
@@ -121,8 +129,9 @@ class Database:
                 engine = _make_engine(self._url)
                 if self._path is None:
                     with engine.begin() as connection:
-                        connection.exec_driver_sql(_TAKE_TURNS)
-                        _migrate(connection)
+                        _take_turns(connection)
+                        if _revision_of(connection, without_password(self._url)) != SCHEMA:
+                            _migrate(connection)
                 self._engine_made = engine
             return self._engine_made
 
@@ -195,13 +204,26 @@ def _revision(connection: sqlite3.Connection, path: Path) -> str:
             hint="set ZOO_HOME to another folder, or move that file away",
         )
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if row is None or row[0] > SCHEMA:
+    return _known(row[0] if row else None, str(path))
+
+
+def _revision_of(connection: "Connection", shown: str) -> str | None:
+    """Return the schema's revision on a server; None if there is no schema yet."""
+    from sqlalchemy import inspect
+
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return _known(found, shown)
+
+
+def _known(revision: str | None, shown: str) -> str:
+    if revision is None or revision > SCHEMA:
         raise DatabaseError(
-            f"`{path}` has schema `{row[0] if row else 'none'}`; "
-            f"this onnxzoo knows up to `{SCHEMA}`",
+            f"`{shown}` has schema `{revision or 'none'}`; this onnxzoo knows up to `{SCHEMA}`",
             hint="pip install --upgrade onnxzoo",
         )
-    return str(row[0])
+    return revision
 
 
 def _create(path: Path) -> None:
@@ -255,10 +277,50 @@ def _migrate(connection: "Connection") -> None:
         connection.exec_driver_sql(f"PRAGMA user_version = {int(SCHEMA)}")
 
 
+def _sqlite_path(url: str) -> Path | None:
+    """Return the file that an SQLite URL names; None for another database's URL."""
+    if not _SQLITE.match(url):
+        return None
+    file = _SQLITE_FILE.fullmatch(url)
+    if file is None:
+        raise UsageError(
+            f"`{url}` names no plain file", hint="for example: sqlite:////srv/zoo/registry.db"
+        )
+    return Path(file[1])
+
+
+def _with_driver(url: str) -> str:
+    """Name psycopg where a PostgreSQL URL leaves the driver open, unless only psycopg2 is there."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgres", "postgresql"}:
+        return url
+    old = find_spec("psycopg") is None and find_spec("psycopg2") is not None
+    return f"postgresql+psycopg{'2' if old else ''}://{rest}"
+
+
+def _take_turns(connection: "Connection") -> None:
+    if connection.dialect.name == "postgresql":
+        for statement in _TAKE_TURNS:
+            connection.exec_driver_sql(statement)
+
+
+def _snapshots(engine: "Engine") -> "Engine":
+    """Return the engine for reading: all queries of a transaction see one moment."""
+    if engine.dialect.name != "postgresql":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
 def _make_engine(url: str) -> "Engine":
     from sqlalchemy import NullPool, create_engine, event
 
-    engine = create_engine(url, poolclass=NullPool)
+    try:
+        engine = create_engine(url, poolclass=NullPool)
+    except ImportError as error:
+        raise DatabaseError(
+            f"the driver of `{without_password(url)}` is not installed: {str(error).lower()}",
+            hint="pip install 'psycopg[binary]'" if url.startswith("postgresql") else None,
+        ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -280,6 +342,11 @@ def _translated(error: BaseException, url: str) -> ZooError:
     if "locked" in text or "busy" in text:
         return Busy(
             f"`{url}` is locked by another process for over {_BUSY} s",
+            hint="run the command again when the other one is done",
+        )
+    if "lock timeout" in text:  # PostgreSQL's words; how long is the server's or the URL's to say
+        return Busy(
+            f"`{url}` is locked by another process",
             hint="run the command again when the other one is done",
         )
     if "full" in text or "readonly" in text or "unable to open" in text:

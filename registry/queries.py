@@ -27,7 +27,7 @@ JOIN bundle b ON b.digest = r.digest
 """
 _VERSION = {
     LATEST: "v.number = (SELECT max(number) FROM version WHERE model_id = m.id)",
-    "number": "v.number = CAST(:version AS INTEGER)",
+    "number": "v.number = CAST(:version AS NUMERIC)",
     "digest": "r.digest LIKE :version || '%'",
     "alias": "v.id = (SELECT version_id FROM alias WHERE model_id = m.id AND name = :version)",
 }

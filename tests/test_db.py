@@ -11,7 +11,7 @@ import pytest
 
 from onnxzoo.registry import db
 from onnxzoo.registry.db import APPLICATION_ID, SCHEMA, Database
-from onnxzoo.registry.errors import DatabaseError, StorageError, ZooError
+from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError, ZooError
 
 MODELS = "SELECT name FROM model ORDER BY name"
 WRITERS, WRITES = 8, 25
@@ -213,3 +213,33 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: 
         rows(MODELS)
     assert "postgresql+nodriver://me:***@host/zoo" in caught.value.message
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
+def test_an_sqlite_url_is_that_file(tmp_path: Path, scheme: str) -> None:
+    from onnxzoo.registry.tables import Model
+
+    with Database(tmp_path / "unused", f"{scheme}:///{tmp_path / 'r.db'}").write() as session:
+        session.add(Model(name="a", key="a", created_at="now"))
+    assert names(tmp_path / "r.db") == ["a"]
+    assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=ro"])
+def test_an_sqlite_url_that_names_no_file_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="names no plain file"):
+        Database(tmp_path, url)
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    absent = "import sys; sys.modules['psycopg'] = None; sys.modules['psycopg2'] = None; "
+    code = absent + (
+        "from pathlib import Path\nfrom onnxzoo.registry.db import Database\n"
+        "from onnxzoo.registry.errors import DatabaseError\n"
+        "try:\n    Database(Path('x'), sys.argv[1]).read().__enter__()\n"
+        "except DatabaseError as error:\n    print(error.message, error.hint)"
+    )
+    words = [sys.executable, "-c", code, "postgresql+psycopg://me:secret@host/zoo"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "driver of `postgresql+psycopg://me:***@host/zoo` is not installed" in done.stdout
+    assert "pip install" in done.stdout
