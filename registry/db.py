@@ -158,7 +158,7 @@ def translating(url: str) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _translated(error, shown) from error
     except Exception as error:
-        if not type(error).__module__.startswith("sqlalchemy."):
+        if not type(error).__module__.startswith(("sqlalchemy.", "alembic.")):
             raise
         raise _translated(getattr(error, "orig", None) or error, shown) from error
 
@@ -181,7 +181,7 @@ def _open(path: Path) -> sqlite3.Connection:
         found = _revision(connection, path)
         if found != SCHEMA:
             with _MAKING:
-                _upgrade(path, connection, found)
+                _upgrade(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -246,14 +246,32 @@ def _create(path: Path) -> None:
         ) from error
 
 
-def _upgrade(path: Path, connection: sqlite3.Connection, found: str) -> None:
-    backup = path.with_name(f"{path.name}.{found}.bak")
-    copy = sqlite3.connect(backup)
+def _upgrade(path: Path, connection: sqlite3.Connection) -> None:
+    """Back the database up and migrate it, unless another process just did.
+
+    The exclusive transaction comes first: the backup, made through the other connection, is of
+    what was there before it.
+    """
+    engine = _make_engine(f"sqlite:///{path}")
+    try:
+        with engine.begin() as exclusive:
+            found = _revision(connection, path)
+            if found != SCHEMA:
+                _back_up(connection, path.with_name(f"{path.name}.{found}.bak"))
+                _migrate(exclusive)
+    finally:
+        engine.dispose()
+
+
+def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
+    fresh = backup.with_name(f"{backup.name}.new")
+    fresh.unlink(missing_ok=True)  # a kill left it, and we are alone here
+    copy = sqlite3.connect(fresh)
     try:
         connection.backup(copy)
     finally:
         copy.close()
-    _migrate_file(path)
+    fresh.replace(backup)
 
 
 def _migrate_file(path: Path) -> None:

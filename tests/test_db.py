@@ -1,10 +1,10 @@
 """The database: creation, transactions, refusal of what is not ours."""
 
 import multiprocessing
-import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,15 +150,29 @@ def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
     assert names(path) == ["a", "b"]
 
 
+FORK = """
+import os, sys
+from pathlib import Path
+from onnxzoo.registry.db import Database
+path = Path(sys.argv[1])
+database = Database(path)
+parent = database._reader(path)
+child = os.fork()
+if child == 0:
+    os._exit(0 if database._reader(path) is not parent else 1)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
 def test_a_forked_child_opens_a_connection_of_its_own(tmp_path: Path) -> None:
-    database = Database(tmp_path / "r.db")
-    with database.read() as rows:
-        assert rows(MODELS) == []
-    parent = database._reader(tmp_path / "r.db")
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if database._reader(tmp_path / "r.db") is not parent else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    """In a process without threads: Python 3.12 warns of forking where some run."""
+    insert(tmp_path / "r.db", ["a"])
+    subprocess.run([sys.executable, "-c", FORK, str(tmp_path / "r.db")], check=True)
+
+
+def another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +180,7 @@ def test_a_forked_child_opens_a_connection_of_its_own(tmp_path: Path) -> None:
     [
         (lambda path: path.write_bytes(b""), "it is empty"),
         (lambda path: path.write_bytes(b"garbage" * 1000), "is damaged"),
-        (lambda path: sqlite3.connect(path).execute("CREATE TABLE t (x)"), "another program"),
+        (another_program, "another program"),
     ],
 )
 def test_what_is_no_registry_is_refused_and_left_alone(
@@ -185,12 +199,41 @@ def test_what_is_no_registry_is_refused_and_left_alone(
 def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     insert(path, ["a"])
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    at_revision(path, "9999")
     with pytest.raises(DatabaseError, match="`9999`") as caught:
         names(path)
     assert "--upgrade" in (caught.value.hint or "")
+
+
+def at_revision(path: Path, revision: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+
+
+def test_a_backup_is_not_overwritten_by_what_another_process_migrated(tmp_path: Path) -> None:
+    path, backup = tmp_path / "r.db", tmp_path / "r.db.0000.bak"
+    insert(path, ["a"])
+    at_revision(path, "0000")
+    first, second = closing(db._connect(path)), closing(db._connect(path))
+    with first as slow, second as quick:
+        found = db._revision(slow, path)
+        assert found == db._revision(quick, path) == "0000"
+        at_revision(path, SCHEMA)  # as the quick one's migration would
+        db._upgrade(path, slow)
+    assert not backup.exists()
+
+
+def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path) -> None:
+    path, backup = tmp_path / "r.db", tmp_path / "r.db.0000.bak"
+    insert(path, ["a"])
+    at_revision(path, "0000")  # which no migration starts from
+    with pytest.raises(DatabaseError, match="0000"):
+        names(path)
+    for file in (path, backup):
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute(MODELS).fetchall() == [("a",)]
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            assert found == ("0000",)
 
 
 def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
