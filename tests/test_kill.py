@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -151,15 +152,19 @@ def test_a_kill_before_any_mutating_system_call_leaves_a_sound_registry(
     calls = counted.read_text().splitlines()
     published = [number for number, call in enumerate(calls, 1) if str(settings.home) in call]
     names = sorted({call.split("(")[0].split()[-1] for call in calls[published[0] - 1 :]})
+    values = count(1)  # bytes that were published would not be renamed into place again
     for name in names:
+        ended = []
         total = sum(f" {name}(" in call for call in calls)
         for number in range(max(1, total - ROUNDS), total + 1):
-            other = models.linear(tmp_path / "other.onnx", value=number + 0.5)
-            subprocess.run(
+            other = models.linear(tmp_path / "other.onnx", value=next(values) + 0.5)
+            run = subprocess.run(
                 ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={name}",
                  "-e", f"inject={name}:signal=KILL:when={number}",
                  *words[:-2], str(other), "--name", "third"],
                 env=environment, check=False, capture_output=True,
             )  # fmt: skip
+            ended.append(run.returncode)
             assert_sound(settings)
+        assert -signal.SIGKILL in ended, name
     subprocess.run([*words, "last"], env=environment, check=True, capture_output=True)
