@@ -147,7 +147,7 @@ def alias(
             talk(f"removed the alias {alias} of {model.name}")
         else:
             before = registry.alias(ref, alias)
-            now = registry.aliases(model.name)[alias]
+            now = registry.aliases(model.name)[alias.lower()]
             moved = f", moved from {before}" if before not in {None, now} else ""
             talk(f"{model.name}@{alias} is version {now}{moved}")
 

@@ -285,12 +285,12 @@ class Registry:
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
         """Return what happened, newest first: to one model, or to all."""
         with self._database.read() as rows:
-            return events(rows, name, limit)
+            return events(rows, name and Ref.parse(name).name, limit)
 
     def aliases(self, name: str) -> Mapping[str, int]:
         """Return the version that each alias of a model points to, ``latest`` included."""
         with self._database.read() as rows:
-            latest = version_of(rows, Ref(name))[0].row
+            latest = version_of(rows, _model(name))[0].row
             return {LATEST: latest["number"]} | {
                 row["name"]: row["number"]
                 for row in rows(
@@ -311,7 +311,7 @@ class Registry:
         """
         from onnxzoo.registry import writes
 
-        parsed = Ref.parse(ref)
+        parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias, parsed)
         with self._database.write() as session:
             row = version_of(rows_of(session), parsed)[0].row
@@ -322,28 +322,27 @@ class Registry:
         from onnxzoo.registry import writes
 
         with self._database.write() as session:
-            row = version_of(rows_of(session), Ref(name))[0].row
-            if not writes.unpoint(session, alias, row):
+            row = version_of(rows_of(session), _model(name))[0].row
+            if not writes.unpoint(session, alias.lower(), row):
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
 
     def tag(self, name: str, tags: Sequence[str]) -> None:
         """Add tags to a model; what it has already stays."""
         from onnxzoo.registry import writes
 
-        for tag in tags:
-            check_word(tag, "tag")
+        words = [check_word(tag.lower(), "tag") for tag in tags]
         with self._database.write() as session:
-            row = version_of(rows_of(session), Ref(name))[0].row
-            writes.label(session, row, tags)
+            row = version_of(rows_of(session), _model(name))[0].row
+            writes.label(session, row, words)
 
     def untag(self, name: str, tags: Sequence[str]) -> None:
         """Remove tags from a model."""
         from onnxzoo.registry import writes
 
         with self._database.write() as session:
-            row = version_of(rows_of(session), Ref(name))[0].row
+            row = version_of(rows_of(session), _model(name))[0].row
             for tag in tags:
-                if not writes.unlabel(session, row, tag):
+                if not writes.unlabel(session, row, tag.lower()):
                     raise NotFound(f"`{name}` has no tag `{tag}`", hint=f"zoo tag {name}")
 
     def remove(self, ref: str, *, force: bool = False) -> Removed:
@@ -389,6 +388,11 @@ def _highest_opset() -> int:
     from onnxzoo.registry.sessions import highest_opset  # asked only if the choice depends on it
 
     return highest_opset()
+
+
+def _model(name: str) -> Ref:
+    """Return the reference to a model that a name means, its letters folded."""
+    return Ref(Ref.parse(name).name)
 
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:

@@ -33,10 +33,10 @@ _VERSION = {
 }
 
 
-_EVENTS = """
+_EVENTS = r"""
 SELECT at, action, reference, detail FROM event
 WHERE :name = '' OR reference = :name
-   OR reference LIKE :name || ':%' OR reference LIKE :name || '@%'
+   OR reference LIKE :like || ':%' ESCAPE '\' OR reference LIKE :like || '@%' ESCAPE '\'
 ORDER BY id DESC LIMIT :limit
 """
 
@@ -148,7 +148,9 @@ def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest
 
 def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
     """Return the last events, newest first: of one model, or of all."""
-    found = rows(_EVENTS, name=name or "", limit=limit)
+    held = rows("SELECT name FROM model WHERE key = :key", key=fold(name or ""))
+    named = held[0]["name"] if held else name or ""
+    found = rows(_EVENTS, name=named, like=named.translate(_ESCAPED), limit=limit)
     return [
         Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
         for row in found

@@ -49,6 +49,7 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     held = rows_of(session)(_HELD, key=fold(draft.name))
     same = None if draft.new_version else _same_bytes(held, draft, digest)
     if same is not None:
+        _complete(session, draft, same)
         return f"{draft.name}:{same['label']}@{same['number']}", False
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
@@ -145,6 +146,20 @@ def log(session: "Session", action: str, reference: str, detail: str | None) -> 
 def now() -> str:
     """Return the time as the tables keep it: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _complete(session: "Session", draft: Draft, same: Row) -> None:
+    """Record what a draft says of bytes that are held, where nothing was recorded yet."""
+    version = _get(session, Version, same["version_id"])
+    model = _get(session, Model, version.model_id)
+    name = model.name
+    if draft.license and not version.license:
+        version.license = draft.license
+        log(session, "license", f"{name}@{version.number}", draft.license)
+    if draft.task and not model.task:
+        model.task = draft.task
+        log(session, "task", name, draft.task)
+    label(session, {"model_id": _id(model.id), "name": name}, draft.tags)
 
 
 def _same_bytes(held: Sequence[Row], draft: Draft, digest: str) -> Row | None:

@@ -355,6 +355,34 @@ def test_verification_tells_how_far_it_is(registry: Registry, a: Path, b: Path) 
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_names_aliases_and_tags_are_folded_as_everywhere(registry: Registry, a: Path) -> None:
+    registry.register(a, "net_1")
+    registry.register(a, "netx1")
+    registry.alias("net_1", "Production")
+    registry.tag("Net-1", ["Edge"])
+    assert registry.aliases("NET_1") == {"latest": 1, "production": 1}
+    assert registry.resolve("net_1").tags == ("edge",)
+    assert {event.reference.partition(":")[0] for event in registry.events("NET-1")} == {
+        "net_1", "net_1@1",
+    }  # fmt: skip
+    registry.untag("NET_1", ["EDGE"])
+    registry.unalias("Net_1", "PRODUCTION")
+    assert registry.aliases("net_1") == {"latest": 1}
+
+
+def test_what_is_said_of_held_bytes_is_recorded_where_nothing_was(
+    registry: Registry, a: Path
+) -> None:
+    registry.register(a, "net")
+    for said in ("MIT", "Apache-2.0"):
+        added = registry.register(a, "net", license=said, task=f"task-{said}", tags=[said])
+        assert (added.new, added.variant.license, added.variant.task) == (False, "MIT", "task-MIT")
+    assert added.variant.tags == ("apache-2.0", "mit")
+    actions = [(event.action, event.detail) for event in registry.events("net")]
+    assert actions[:3] == [("tag", "apache-2.0"), ("tag", "mit"), ("task", "task-MIT")]
+    assert actions[3] == ("license", "MIT")
+
+
 def test_the_event_log_says_what_happened(two: Registry) -> None:
     two.alias("net@1", "production")
     two.remove("net@2")
