@@ -9,13 +9,14 @@ Source: onnx.proto (IR version 13), field numbers and the meaning of each.
 from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from onnxzoo.registry.records import Axis, Graph, Tensor
 from onnxzoo.registry.wire import Field, Reader
 
 _DEEPEST = 100  # messages within messages; protobuf's own limit
 _LONGEST = 1 << 20  # bytes in a name; a longer one is an attack or an accident
+_SHORT = 1024  # bytes kept of a metadata value that is longer than that: some hold whole files
 # TensorProto.DataType, in NumPy's and ml_dtypes' words.
 _DTYPES = (
     "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool",
@@ -74,7 +75,7 @@ def _model(reader: Reader) -> Graph:
                 domain, version = _opset(reader, found)
                 opsets["" if domain == "ai.onnx" else domain] = version
             case 14:
-                key, value = _entry(reader, found)
+                key, value = _entry(reader, found, shorten=True)
                 metadata[key] = value
             case 25:
                 _function(reader, found, weights)
@@ -178,7 +179,7 @@ def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:
     if location == _EXTERNAL:
         if not outside:
             raise reader.malformed(f"the tensor `{name}` is external, but names no file")
-        weights.external.add(outside)
+        weights.external.add(str(PurePosixPath(outside)))  # `./w.bin` is `w.bin`; `..` stays
     weights.elements[_dtype(dtype)] += prod(dims)
     return name
 
@@ -270,9 +271,15 @@ def _opset(reader: Reader, opset: Field) -> tuple[str, int]:
     return domain, version
 
 
-def _entry(reader: Reader, entry: Field) -> tuple[str, str]:
-    """Return a StringStringEntryProto."""
-    pair = {f.number: _text(reader, f) for f in reader.fields(entry.start, entry.end)}
+def _entry(reader: Reader, entry: Field, *, shorten: bool = False) -> tuple[str, str]:
+    """Return a StringStringEntryProto; a long value is refused, or shortened if that will do."""
+    pair = {}
+    for found in reader.fields(entry.start, entry.end):
+        long = found.value is None and found.end - found.start > _LONGEST
+        if shorten and long and found.number == 2:  # noqa: PLR2004  (StringStringEntryProto.value)
+            pair[2] = reader.text(found._replace(end=found.start + _SHORT)) + "…"
+        else:
+            pair[found.number] = _text(reader, found)
     return pair.get(1, ""), pair.get(2, "")
 
 

@@ -80,6 +80,25 @@ def test_external_data_is_named_and_need_not_be_there(tmp_path: Path) -> None:
     assert describe(path).external == ("data/w.bin",)
 
 
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [("./w.bin", "w.bin"), ("data/./w.bin", "data/w.bin"), ("../w.bin", "../w.bin")],
+)
+def test_an_external_file_has_one_name(tmp_path: Path, location: str, named: str) -> None:
+    path = models.external(tmp_path / "sub" / "m.onnx", location)
+    assert describe(path).external == (named,)
+
+
+def test_a_long_metadata_value_is_shortened(tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.metadata_props.add(key="vocabulary", value="ä" * (1 << 20))
+    model.metadata_props.add(key="author", value="us")
+    path.write_bytes(model.SerializeToString())
+    metadata = dict(describe(path).metadata)
+    assert metadata == {"vocabulary": "ä" * 512 + "…", "author": "us"}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_the_precision_is_that_of_the_weights(tmp_path: Path, dtype: str) -> None:
     path = models.linear(tmp_path / "model_half_int8.onnx", dtype=dtype)
