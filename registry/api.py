@@ -34,7 +34,7 @@ from onnxzoo.registry.records import (
     Variant,
 )
 from onnxzoo.registry.settings import Settings, at
-from onnxzoo.registry.store import Stage, Store
+from onnxzoo.registry.store import Stage, Store, reading
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -116,9 +116,10 @@ class Registry:
 
         ref, path = Ref.parse(name), Path(path).expanduser()
         version = self._number(ref)
-        if not path.is_file():
-            raise NotFound(f"no file `{path}`")
-        check(path)
+        with reading(path):
+            if not path.is_file():
+                raise NotFound(f"no file `{path}`")
+            check(path)
         with self.store.stage() as stage:
             stage.copy(path, path.name, progress)
             graph = describe(stage.folder / path.name)
@@ -397,7 +398,9 @@ def _model(name: str) -> Ref:
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
     source = path.parent / location
-    if not source.is_file():
+    with reading(source):
+        there = source.is_file()
+    if not there:
         raise NotFound(
             f"`{path}` keeps weights in `{location}`, which is not beside it",
             hint=f"put the file at {source}, or save the model again as one file",

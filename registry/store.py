@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import FileIO
 from pathlib import Path
 
@@ -36,9 +36,12 @@ class Stage:
     def copy(self, source: Path, path: str, progress: Progress | None = None) -> File:
         """Copy a file in, hashing while writing; links are followed, the copy is a real file."""
         target = self._place(path)
-        digest, done, total = hashlib.sha256(), 0, source.stat().st_size
-        with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
-            for chunk in _chunks(reader):
+        digest, done = hashlib.sha256(), 0
+        with reading(source):
+            reader = source.open("rb", buffering=0)
+            total = os.fstat(reader.fileno()).st_size
+        with reader, target.open("xb", buffering=0) as writer:
+            for chunk in _chunks(reader, source):
                 digest.update(chunk)
                 _write_all(writer.fileno(), chunk)
                 done += len(chunk)
@@ -215,6 +218,16 @@ def reporting_storage(root: Path) -> Iterator[None]:
         raise StorageError(message, hint=hint) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the refusal to read a file of the user's own into StorageError, naming that file."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot read `{path}`: {reason}") from error
+
+
 def _bytes(path: Path) -> int:
     try:
         return path.lstat().st_size
@@ -248,10 +261,12 @@ def _damage(path: Path, file: File, progress: Progress | None) -> str | None:
     return None
 
 
-def _chunks(reader: FileIO) -> Iterator[memoryview]:
+def _chunks(reader: FileIO, source: Path | None = None) -> Iterator[memoryview]:
+    """Yield a file's bytes; errors are ours, naming the source, where one is given."""
     buffer = memoryview(bytearray(CHUNK))
-    while count := reader.readinto(buffer):
-        yield buffer[:count]
+    with reading(source) if source else nullcontext():
+        while count := reader.readinto(buffer):
+            yield buffer[:count]
 
 
 def _write_all(descriptor: int, chunk: memoryview) -> None:

@@ -17,6 +17,7 @@ from onnxzoo.registry.errors import (
     InvalidModel,
     NotFound,
     Refused,
+    StorageError,
     UsageError,
     ZooError,
 )
@@ -160,6 +161,27 @@ def test_what_is_no_model_is_not_registered(
 def test_what_is_no_file_is_not_registered(registry: Registry, tmp_path: Path, path: str) -> None:
     with pytest.raises(NotFound, match="no file"):
         registry.register(tmp_path / path, "net")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux's /proc")
+def test_a_file_that_cannot_be_read_is_named(registry: Registry, tmp_path: Path) -> None:
+    """The first page of /proc/self/mem opens and does not read, whoever asks."""
+    unreadable = Path("/proc/self/mem")
+    with pytest.raises(StorageError, match="cannot read `/proc/self/mem`: input/output") as caught:
+        registry.register(unreadable, "net")
+    assert caught.value.hint is None
+    path = models.external(tmp_path / "m.onnx", "./w.bin")
+    (tmp_path / "w.bin").unlink()
+    (tmp_path / "w.bin").symlink_to(unreadable)
+    with pytest.raises(StorageError, match=r"cannot read `.*w\.bin`: input/output"):
+        registry.register(path, "net")
+
+
+def test_data_beside_the_model_may_be_named_with_a_dot(registry: Registry, tmp_path: Path) -> None:
+    variant = registry.register(models.external(tmp_path / "m.onnx", "./w.bin"), "net").variant
+    assert [file.path for file in variant.files] == ["m.onnx", "w.bin"]
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_array_equal(registry.load("net").run(None, {"x": x})[0], x)
 
 
 @pytest.fixture
