@@ -362,3 +362,40 @@ def test_twelve_processes_that_pull_at_once_make_one_bundle(hub: Hub, net: Setti
         assert len(registry.list()) == 1
         assert len(list(registry.store.digests())) == 1
     assert len([r for r in hub.bodies() if r.method == "GET"]) == 1
+
+
+def test_external_data_that_the_index_does_not_list_is_not_fetched(
+    hub: Hub, settings: Settings, tmp_path: Path
+) -> None:
+    path = models.external(tmp_path / "net.onnx", "w.bin")
+    changed, _ = indexed(hub, settings, tmp_path, {"fp32": path})
+    hub.add("zoo/net-fp32", {path.name: path, "w.bin": tmp_path / "w.bin"})
+    with Zoo(Registry(settings=changed)) as zoo, pytest.raises(IntegrityError) as caught:
+        zoo.pull("net")
+    assert "the index pins no hash for `w.bin`" in caught.value.message
+    assert caught.value.hint
+    assert len(hub.bodies()) == 1
+
+
+def test_external_data_of_a_repository_is_held_against_the_hubs_hash(
+    hub: Hub, zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = models.external(tmp_path / "model.onnx", "w.bin")
+    data = (tmp_path / "w.bin").read_bytes()
+    hub.add("acme/large", {"model.onnx": path, "w.bin": data})
+    hub.fault("wrong", path=sha256(data), times=-1)
+    with pytest.raises(IntegrityError, match="has SHA-256"):
+        zoo.pull("hf://acme/large/model.onnx")
+    assert zoo.registry.list() == []
+    assert caplog.text == ""
+
+
+def test_every_file_of_a_web_server_without_a_hash_is_named(
+    hub: Hub, zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = models.external(tmp_path / "net.onnx", "w.bin")
+    url = hub.put("/files/net.onnx", path)
+    hub.put("/files/w.bin", tmp_path / "w.bin")
+    zoo.pull(url, sha256=sha256(path))
+    (record,) = caplog.records
+    assert "gives no SHA-256 for `w.bin`" in record.getMessage()

@@ -41,6 +41,7 @@ class HubSource:
         self._settings = settings
         self._endpoint = settings.endpoint or _PUBLIC
         self._commit: str | None = None
+        self._all: tuple[Listed, ...] | None = None  # of the commit, once it was asked
 
     @classmethod
     def parse(cls, text: str, settings: Settings) -> Self:
@@ -76,15 +77,14 @@ class HubSource:
 
     def files(self) -> tuple[Listed, ...]:
         """Return the files with their sizes, and the SHA-256 of those in LFS."""
-        listed = tuple(
-            Listed(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
-            for file in self._ask().siblings or ()
-        )
-        if self._file is None:
-            return listed
-        if not any(file.path == self._file for file in listed):
-            raise self._no_file(self._file)
-        return tuple(file for file in listed if file.path == self._file)
+        return self._listing() if self._file is None else (self.beside(self._file),)
+
+    def beside(self, path: str) -> Listed:
+        """Return any file of the repository, with its size and, in LFS, its SHA-256."""
+        found = next((file for file in self._listing() if file.path == path), None)
+        if found is None:
+            raise self._no_file(path)
+        return found
 
     def fetch(
         self,
@@ -116,6 +116,14 @@ class HubSource:
             raise self._explained(error, path) from error
         self._commit = self._commit or fetched.headers.get("X-Repo-Commit")
         return fetched
+
+    def _listing(self) -> tuple[Listed, ...]:
+        if self._all is None:
+            self._all = tuple(
+                Listed(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
+                for file in self._ask().siblings or ()
+            )
+        return self._all
 
     def _ask(self) -> "ModelInfo":
         """Ask the API what the revision holds, and keep the commit that it stands for."""

@@ -48,6 +48,14 @@ class FolderSource:
                 if path.is_file()
             )
 
+    def beside(self, path: str) -> Listed:
+        """Return a file with its size and hash, where it is there."""
+        found = self.root / check_path(path)
+        with reporting_storage(self.root):
+            if not found.is_file():
+                return Listed(path, None, None)
+            return Listed(path, found.stat().st_size, _sha256(found))
+
     def fetch(
         self,
         path: str,

@@ -35,6 +35,7 @@ class Plan:
         files: what is known of the files; a size or a hash is None where nobody pinned it.
         revision: the commit that the source stands at, where it has such a thing.
         origin: whose weights these are; see `Draft.origin`.
+        indexed: an index pins it, so that no file without a hash is taken.
         opened: the source that was asked already; it may hold a secret that `source` has not.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     license: str | None = None
     task: str | None = None
     tags: tuple[str, ...] = ()
+    indexed: bool = False
     opened: Source | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -57,11 +59,6 @@ class Plan:
         """The size of all files, None where one is not known."""
         sizes = [file.bytes for file in self.files]
         return None if None in sizes else sum(size or 0 for size in sizes)
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether every known file has a SHA-256 to be held against."""
-        return all(file.sha256 is not None for file in self.files)
 
 
 def is_source(text: str) -> bool:
@@ -150,6 +147,7 @@ def _of_entry(entry: Entry, origin: str) -> Plan:
         license=entry.license,
         task=entry.task,
         tags=entry.tags,
+        indexed=True,
     )
 
 

@@ -38,6 +38,13 @@ class Source(Protocol):
             NotFound, NotAuthorised, RemoteError: if it has none, or does not tell.
         """
 
+    def beside(self, path: str) -> Listed:
+        """Return what is known of a file that the graph names, beside the one that is meant.
+
+        Raises:
+            NotFound, NotAuthorised, RemoteError: if the source tells, and has none.
+        """
+
     def fetch(
         self,
         path: str,

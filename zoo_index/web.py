@@ -59,7 +59,11 @@ class WebSource:
 
     def files(self) -> tuple[Listed, ...]:
         """Return the file that the URL names; its size and hash nobody tells."""
-        return (Listed(self._name, None, None),)
+        return (self.beside(self._name),)
+
+    def beside(self, path: str) -> Listed:
+        """Return a file by its path alone: a web server gives no hash."""
+        return Listed(path, None, None)
 
     def fetch(
         self,

@@ -168,8 +168,6 @@ class Zoo:
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
 
-        if not plan.is_pinned:
-            _log.warning("`%s` gives no SHA-256: its bytes are taken as they come", plan.source)
         source = plan.opened or open_source(plan.source, self.settings)
         self.registry.expect_write()
         with self.registry.store.stage() as stage:
@@ -181,7 +179,7 @@ class Zoo:
             for location in graph.external:
                 path = str(PurePosixPath(plan.entry).parent / location)
                 if path not in there:
-                    _fetch_into(stage, source, Listed(path, None, None), progress)
+                    _fetch_into(stage, source, _unlisted(plan, source, path), progress)
             draft = Draft(
                 name=plan.name,
                 entry=plan.entry,
@@ -375,7 +373,23 @@ def _of_process(_: tuple[str | None, str | None]) -> Registry:
     return Registry()
 
 
+def _unlisted(plan: Plan, source: Source, path: str) -> Listed:
+    """Return a file that only the graph names, with what its source knows of it."""
+    if plan.indexed:
+        raise IntegrityError(
+            f"the index pins no hash for `{path}`, which `{plan.entry}` of `{plan.name}` needs",
+            hint="its line in the index must list every file: path, sha256 and bytes",
+        )
+    return source.beside(path)
+
+
 def _fetch_into(stage: Stage, source: Source, file: Listed, progress: Progress | None) -> None:
+    if file.sha256 is None:
+        _log.warning(
+            "`%s` gives no SHA-256 for `%s`: its bytes are taken as they come",
+            source.url,
+            file.path,
+        )
     fetched = source.fetch(file.path, sha256=file.sha256, size=file.bytes, progress=progress)
     if fetched.owned:
         stage.take(fetched.path, File(file.path, fetched.sha256, fetched.bytes))
