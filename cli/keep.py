@@ -22,7 +22,7 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, UsageError, ZooError
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.records import Added, Checked
+    from onnxzoo.registry.records import Added, Checked, Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -72,9 +72,8 @@ def pull(
             done.append(added)
             if not json:
                 _say_added(added, "pulled", quiet=quiet)
-            if sha256 is None and ref.startswith(("https://", "http://")):
-                pin = added.variant.files[0].sha256
-                talk(f"hint: pin it with: zoo pull {ref} --sha256 {pin}")
+            if sha256 is None and not quiet and ref.lower().startswith(("https://", "http://")):
+                _say_pin(added.variant)
     if json:
         document([variant_document(added.variant) | {"new": added.new} for added in done])
     if failed:
@@ -287,6 +286,14 @@ def _say_added(added: "Added", verb: str, *, quiet: bool) -> None:
         line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {size(variant.bytes)}")
     else:
         line(f"{variant.ref} is held already")
+
+
+def _say_pin(variant: "Variant") -> None:
+    """Say how to pin a file that has no hash; the URL as it is recorded, without its secrets."""
+    from shlex import quote
+
+    pin = next(file.sha256 for file in variant.files if file.path == variant.path.name)
+    talk(f"hint: pin it with: zoo pull {quote(variant.source)} --sha256 {pin}")
 
 
 def _say_damage(checked: "Checked") -> None:

@@ -17,6 +17,7 @@ import pytest
 from onnxzoo.cli.app import main
 from onnxzoo.cli.output import safe
 from tests import models
+from tests.hub import Hub, sha256
 
 
 class Ran(NamedTuple):
@@ -328,3 +329,14 @@ def test_a_terminal_sees_a_bar_and_a_log_one_line(ci: str, seen: str) -> None:
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "CI": ci}
     subprocess.run([sys.executable, "-c", SLOW], stderr=writer, check=True, env=environment)
     assert seen in os.read(reader, 1 << 16).decode()
+
+
+def test_the_hint_to_pin_names_the_model_and_no_secret(zoo: Run, tmp_path: Path) -> None:
+    path = models.external(tmp_path / "net.onnx", "a.bin")
+    with Hub() as hub:
+        url = hub.put("/net.onnx", path)
+        hub.put("/a.bin", tmp_path / "a.bin")
+        ran = zoo("pull", f"{url.replace('//', '//me:canary@')}?token=canary")
+    assert ran.code == 0
+    assert f"zoo pull {url} --sha256 {sha256(path)}\n" in ran.err
+    assert "canary" not in ran.err
