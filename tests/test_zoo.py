@@ -399,3 +399,57 @@ def test_every_file_of_a_web_server_without_a_hash_is_named(
     zoo.pull(url, sha256=sha256(path))
     (record,) = caplog.records
     assert "gives no SHA-256 for `w.bin`" in record.getMessage()
+
+
+def test_an_opset_of_an_own_model_is_that_opset_or_not_found(zoo: Zoo, tmp_path: Path) -> None:
+    for opset in (13, 17):
+        zoo.registry.register(models.linear(tmp_path / f"{opset}.onnx", opset=opset), "mine")
+    assert zoo.pull("mine@1", opset=13).variant.opset == 13
+    for get in (zoo.obtain, zoo.pull):
+        assert get("mine", opset=17)
+        with pytest.raises(NotFound, match="no variant at opset `11` of `mine@2` is held"):
+            get("mine", opset=11)
+
+
+def test_an_own_model_is_not_handed_out_for_another_name(zoo: Zoo, tmp_path: Path) -> None:
+    zoo.registry.register(models.linear(tmp_path / "m.onnx"), "mine")
+    assert not zoo.pull("mine", name="mine:fp32").new
+    with pytest.raises(NotFound):
+        zoo.pull("mine", name="other")
+
+
+@pytest.mark.parametrize(
+    ("ref", "asked", "message"),
+    [
+        ("net", {"sha256": "0" * 64}, "an index pins those of `net` itself"),
+        ("hf://acme/ranker", {"sha256": "abc"}, "`abc` is not a SHA-256"),
+        ("hf://acme/ranker", {"opset": 12}, "`hf://acme/ranker` is a source"),
+        ("https://me:pw@h.example/m.onnx?sig=1", {"opset": 12}, "`https://h.example/m.onnx`"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anyone_is_asked(
+    hub: Hub, net: Settings, ref: str, asked: dict[str, str], message: str
+) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        for ask in (zoo.pull, zoo.plan):
+            with pytest.raises(UsageError) as caught:
+                ask(ref, **asked)  # type: ignore[operator]
+            assert message in caught.value.message
+    assert hub.requests == []
+
+
+def test_a_hash_may_be_given_in_capitals(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    assert zoo.pull(hub.put("/net.onnx", path), sha256=sha256(path).upper()).new
+
+
+def test_an_index_pinned_to_a_commit_pulls_after_main_moved_on(
+    hub: Hub, settings: Settings, tmp_path: Path
+) -> None:
+    path = models.linear(tmp_path / "net.onnx")
+    changed, index = indexed(hub, settings, tmp_path, {"fp32": path})
+    commit = hub.repos["zoo/net-fp32"].refs["main"]
+    index.write_text(f"{dump(replace(entry('fp32', path), revision=commit))}\n")
+    hub.add("zoo/net-fp32", {"net.onnx": models.linear(tmp_path / "other.onnx", value=2)})
+    with Zoo(Registry(settings=changed)) as zoo:
+        assert zoo.pull("net").variant.revision == commit

@@ -141,6 +141,7 @@ def _of_entry(entry: Entry, origin: str) -> Plan:
         source=entry.source,
         entry=model,
         files=tuple(Listed(file.path, file.bytes, file.sha256) for file in entry.files),
+        revision=entry.revision,
         origin=origin,
         precision=entry.precision,
         opset=entry.opset,

@@ -2,15 +2,17 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
 from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File
@@ -18,6 +20,7 @@ from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
 from onnxzoo.registry.settings import place
 from onnxzoo.registry.store import Stage
+from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, split_source
 from onnxzoo.zoo_index.sources import Listed, Source, open_source
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.sessions import Provider
 
 _log = logging.getLogger("onnxzoo")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Zoo:
@@ -68,6 +72,7 @@ class Zoo:
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
         """
+        sha256 = _checked(ref, opset, sha256)
         called = Ref.parse(name) if name else None
         if is_source(ref):
             text, variant = split_source(ref)
@@ -106,7 +111,8 @@ class Zoo:
             upgrade: ask a source for something newer although one of its models is held.
             progress: told of each file's bytes.
         """
-        held = None if upgrade else self._held_of(ref, name, sha256)
+        sha256 = _checked(ref, opset, sha256)
+        held = None if upgrade else self._held_of(ref, opset, name, sha256)
         if held is not None:
             return Added(held, new=False)
         plan = self.plan(ref, opset=opset, name=name, sha256=sha256)
@@ -157,8 +163,7 @@ class Zoo:
             ZooError: if the source is gone, or gives other bytes now.
         """
         variant = self.registry.resolve(checked.refs[0])
-        revision = f"@{variant.revision}" if variant.revision else ""
-        source = open_source(f"{variant.source}{revision}", self.settings)
+        source = open_source(_pinned(variant.source, variant.revision), self.settings)
         with self.registry.store.stage() as stage:
             for file in variant.files:
                 _fetch_into(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
@@ -168,7 +173,7 @@ class Zoo:
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
 
-        source = plan.opened or open_source(plan.source, self.settings)
+        source = plan.opened or open_source(_pinned(plan.source, plan.revision), self.settings)
         self.registry.expect_write()
         with self.registry.store.stage() as stage:
             for file in plan.files:
@@ -194,10 +199,12 @@ class Zoo:
             )
             return self.registry.publish(stage, draft, "pull", must_open=True, progress=progress)
 
-    def _held_of(self, ref: str, name: str | None, sha256: str | None) -> Variant | None:
+    def _held_of(
+        self, ref: str, opset: str | int | None, name: str | None, sha256: str | None
+    ) -> Variant | None:
         """Return what is held of a reference, where that can be told without asking anyone."""
         if not is_source(ref):
-            return self._own(ref)
+            return self._own(ref, opset, name)
         text, variant = split_source(ref)
         source = open_source(text, self.settings)
         called = Ref.parse(name) if name else None
@@ -218,14 +225,24 @@ class Zoo:
                 return held
         return None
 
-    def _own(self, ref: str) -> Variant | None:
-        """Return a held variant that no index knows, or of a version that the reference names."""
+    def _own(self, ref: str, opset: str | int | None, name: str | None) -> Variant | None:
+        """Return a held variant that no index knows, or of a version that the reference names.
+
+        Raises:
+            NotFound: if the model is held and no index knows it, but not what was asked for.
+        """
         parsed = Ref.parse(ref)
-        if parsed.version is None and self.indexes.find(parsed.name):
+        known = bool(self.indexes.find(parsed.name))
+        if known and parsed.version is None:
             return None
         try:
-            found = self.registry.resolve(ref)
+            found = self.registry.resolve(ref, opset=opset)
         except NotFound:
+            if known or not self.registry.list(name=parsed.name, limit=1):
+                return None
+            raise
+        called = Ref.parse(name) if name else Ref(found.name)
+        if (called.name, called.variant or found.variant) != (found.name, found.variant):
             return None
         return found if self.registry.is_whole(found) else None
 
@@ -371,6 +388,41 @@ def resolve(ref: str, *, variant: str | None = None, opset: str | int | None = N
 def _of_process(_: tuple[str | None, str | None]) -> Registry:
     """Return the registry that this process loads from; it stays open for the next load."""
     return Registry()
+
+
+def _checked(ref: str, opset: str | int | None, sha256: str | None) -> str | None:
+    """Return the hash that was asked for, in lower case; refuse what does not go together."""
+    if is_source(ref) and opset is not None:
+        raise UsageError(
+            f"an opset chooses among an index's variants; `{_shown(ref)}` is a source",
+            hint="name the file, or the variant where the source has several",
+        )
+    if sha256 is None:
+        return None
+    if not is_source(ref):
+        raise UsageError(
+            f"a SHA-256 goes with a source; an index pins those of `{ref}` itself",
+            hint=f"zoo pull {ref}",
+        )
+    if not _SHA256.fullmatch(sha256.strip()):
+        raise UsageError(f"`{sha256}` is not a SHA-256; expected 64 hexadecimal digits")
+    return sha256.strip().lower()
+
+
+def _shown(ref: str) -> str:
+    return without_query(ref) if ref.lower().startswith(("http://", "https://")) else ref
+
+
+def _pinned(source: str, revision: str | None) -> str:
+    """Return a repository's text at a commit; no other kind of source has one.
+
+    >>> _pinned("hf://acme/net", "ab12"), _pinned("https://acme.org/net.onnx", None)
+    ('hf://acme/net@ab12', 'https://acme.org/net.onnx')
+    """
+    if revision is None or "@" in source or not source.lower().startswith("hf://"):
+        return source
+    owner, repo, *file = source.removeprefix("hf://").split("/", 2)
+    return "/".join((f"hf://{owner}/{repo}@{quote(revision, safe='')}", *file))
 
 
 def _unlisted(plan: Plan, source: Source, path: str) -> Listed:
