@@ -1,12 +1,13 @@
 """``zoo index update`` against a loopback Hub."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import RemoteError
+from onnxzoo.registry.errors import NotAuthorised, RemoteError
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.entries import dump
 from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
@@ -120,3 +121,49 @@ def test_what_did_not_change_since_the_shipped_index_was_compiled_is_not_asked_a
     assert (found.new, found.changed, found.same, len(found.gone)) == ((), (), 1, 2324)
     assert asked(hub) == []
     assert Indexes.from_settings(settings).find("light-squeezenet")
+
+
+def test_new_files_of_one_stem_get_names_of_their_own(hub: Hub, small: Settings) -> None:
+    for name in ("one", "two"):
+        hub.add(f"{ZOO}/{name}", {"model.onnx": name.encode()})
+    hub.add(f"{ZOO}/three", {"a/model.onnx": b"a", "b/model.onnx": b"b", "c/model.onnx": b"c"})
+    update(small, sleep=sleeping)
+    found = Indexes.from_settings(small).search(["model"])
+    assert len({(entry.name, entry.variant) for entry in found}) == len(found)
+    names = {entry.source: entry.name for entry in found}
+    hub.add(f"{ZOO}/three", {"a/model.onnx": b"A", "b/model.onnx": b"B"})
+    update(small, sleep=sleeping)
+    again = Indexes.from_settings(small).search(["three"])
+    assert len(again) == 2
+    assert names[f"hf://{ZOO}/three"]
+
+
+def test_half_a_line_of_an_interrupted_update_is_dropped(hub: Hub, small: Settings) -> None:
+    for name in ("a", "b", "c"):
+        hub.add(f"{ZOO}/{name}", {f"{name}.onnx": name.encode()})
+    hub.fault("500", at="api", path="/c")
+    with pytest.raises(RemoteError):
+        update(small, sleep=sleeping)
+    part = updated_path(small).with_suffix(".part.jsonl")
+    part.write_bytes(part.read_bytes()[:-10])
+    hub.requests.clear()
+    update(small, sleep=sleeping)
+    assert asked(hub) == ["b", "c"]
+    assert Indexes.from_settings(small).find("b")
+
+
+def test_a_hub_that_wants_other_credentials_says_so(hub: Hub, small: Settings) -> None:
+    hub.fault("403", at="api")
+    with pytest.raises(NotAuthorised, match="does not accept your token"):
+        update(small, sleep=sleeping)
+
+
+def test_a_hub_that_is_not_there_cannot_be_reached(settings: Settings) -> None:
+    with pytest.raises(RemoteError, match=r"`http://127.0.0.1:9` cannot be reached"):
+        update(replace(settings, endpoint="http://127.0.0.1:9"), sleep=sleeping)
+
+
+def test_an_index_that_was_shipped_since_the_update_is_in_force(small: Settings) -> None:
+    assert Indexes.from_settings(small).status()[0].variants == 3
+    os.utime(updated_path(small), (0, 0))
+    assert Indexes.from_settings(small).status()[0].variants == 2334

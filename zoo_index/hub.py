@@ -21,7 +21,7 @@ _TEXT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_PUBLIC = "https://huggingface.co"
+PUBLIC = "https://huggingface.co"
 _TIMEOUT = 30.0  # seconds for an answer of the API
 
 
@@ -39,7 +39,7 @@ class HubSource:
         self._asked = revision
         self._file = check_path(file) if file else None
         self._settings = settings
-        self._endpoint = settings.endpoint or _PUBLIC
+        self._endpoint = settings.endpoint or PUBLIC
         self._commit: str | None = None
         self._all: tuple[Listed, ...] | None = None  # of the commit, once it was asked
 
@@ -142,48 +142,13 @@ class HubSource:
                 self._repo, revision=self._asked, files_metadata=True, timeout=_TIMEOUT
             )
         except HfHubHTTPError as error:
-            raise self._refusal(error) from error
+            raise refusal(error, self._endpoint, self.url, self._asked) from error
         except HFValidationError as error:
             raise UsageError(f"`{self._repo}` is not the name of a repository") from error
         except (HTTPError, OSError) as error:
-            raise RemoteError(
-                f"`{self._endpoint}` cannot be reached",
-                hint="check the network; what is held can be used offline: zoo ls",
-            ) from error
+            raise unreachable(self._endpoint) from error
         self._commit = info.sha
         return info
-
-    def _refusal(self, error: "HfHubHTTPError") -> ZooError:
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-
-        status = error.response.status_code
-        if isinstance(error, GatedRepoError):
-            return self._gated()
-        if isinstance(error, RevisionNotFoundError):
-            return NotFound(
-                f"no revision `{self._asked}` of `{self.url}`",
-                hint=f"see {self._endpoint}/{self._repo}/commits/main",
-            )
-        if isinstance(error, RepositoryNotFoundError) and status == 404:  # noqa: PLR2004
-            return NotFound(f"no repository `{self.url}`, or none that your token may see")
-        if isinstance(error, RepositoryNotFoundError):
-            return NotAuthorised(
-                f"`{self.url}` is private, or there is no such repository",
-                hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
-            )
-        if status in {401, 403}:
-            return NotAuthorised(
-                f"`{self._endpoint}` does not accept your token for `{self.url}`",
-                hint="hf auth login, or export HF_TOKEN=…",
-            )
-        wait = asked_wait(error.response.headers)
-        asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-        hint = "run it again later"
-        return RemoteError(f"`{self._endpoint}` answered {status}{asked}", hint=hint)
 
     def _explained(self, error: ZooError, path: str) -> ZooError:
         """Return what a refused file is due to: the API tells a missing one from a gated one."""
@@ -193,14 +158,9 @@ class HubSource:
             return error
         except ZooError as known:
             return known
-        return self._gated() if isinstance(error, NotAuthorised) else self._no_file(path)
-
-    def _gated(self) -> NotAuthorised:
-        return NotAuthorised(
-            f"`{self.url}` is gated: its files want an account that accepted its terms",
-            hint=f"accept them at {self._endpoint}/{self._repo}, then: hf auth login, "
-            "or export HF_TOKEN=…",
-        )
+        if isinstance(error, NotAuthorised):
+            return _gated(self._endpoint, self.url)
+        return self._no_file(path)
 
     def _no_file(self, path: str) -> NotFound:
         at = f"@{self._asked}" if self._asked else ""
@@ -208,3 +168,61 @@ class HubSource:
             f"no file `{path}` in `{self.url}{at}`",
             hint=f"see {self._endpoint}/{self._repo}/tree/{self._asked or 'main'}",
         )
+
+
+def refusal(
+    error: "HfHubHTTPError", endpoint: str, url: str, revision: str | None = None
+) -> ZooError:
+    """Return what an answer of the API stands for.
+
+    Args:
+        error: as huggingface_hub raised it.
+        endpoint: which Hub was asked.
+        url: ``hf://owner/repo`` or ``hf://owner``: what it was asked about.
+        revision: that was asked for, if any.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    status = error.response.status_code
+    if isinstance(error, GatedRepoError):
+        return _gated(endpoint, url)
+    if isinstance(error, RevisionNotFoundError):
+        return NotFound(
+            f"no revision `{revision}` of `{url}`",
+            hint=f"see {endpoint}/{url.removeprefix('hf://')}/commits/main",
+        )
+    if isinstance(error, RepositoryNotFoundError) and status == 404:  # noqa: PLR2004
+        return NotFound(f"no repository `{url}`, or none that your token may see")
+    if isinstance(error, RepositoryNotFoundError):
+        return NotAuthorised(
+            f"`{url}` is private, or there is no such repository",
+            hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
+        )
+    if status in {401, 403}:
+        return NotAuthorised(
+            f"`{endpoint}` does not accept your token for `{url}`",
+            hint="hf auth login, or export HF_TOKEN=…",
+        )
+    wait = asked_wait(error.response.headers)
+    asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
+    return RemoteError(f"`{endpoint}` answered {status}{asked}", hint="run it again later")
+
+
+def unreachable(endpoint: str) -> RemoteError:
+    """Return the error for a Hub that gives no answer."""
+    return RemoteError(
+        f"`{endpoint}` cannot be reached",
+        hint="check the network; what is held can be used offline: zoo ls",
+    )
+
+
+def _gated(endpoint: str, url: str) -> NotAuthorised:
+    return NotAuthorised(
+        f"`{url}` is gated: its files want an account that accepted its terms",
+        hint=f"accept them at {endpoint}/{url.removeprefix('hf://')}, then: hf auth login, "
+        "or export HF_TOKEN=…",
+    )

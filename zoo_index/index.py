@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ZOO = "onnxmodelzoo"  # the organisation on the Hub, and the name of its index
 SHIPPED = Path(__file__).parent / "data" / "onnx_model_zoo.jsonl"
+SHIPPED_AS_OF = datetime(2026, 11, 24, tzinfo=UTC)  # when its facts were compiled
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TIMEOUT = 30  # seconds without a byte
 _LARGEST = 256 << 20  # bytes of an index that is fetched
@@ -148,9 +149,7 @@ class Indexes:
     def from_settings(cls, settings: Settings) -> "Indexes":
         """Return the private indexes, and the zoo's: as last updated, else as shipped."""
         private = [_private(where, settings) for where in settings.indexes]
-        updated = updated_path(settings)
-        zoo = Index(updated if updated.exists() else SHIPPED, ZOO, trusted=True)
-        return cls([*private, zoo])
+        return cls([*private, zoo_index(settings)])
 
     def find(self, name: str) -> list[Entry]:
         """Return the entries that a name or another name means; none if nobody knows it."""
@@ -212,6 +211,16 @@ class Indexes:
             names = {fold(entry.name) for entry in index.entries}
             yield from (entry for entry in index.entries if fold(entry.name) not in seen)
             seen |= names
+
+
+def zoo_index(settings: Settings) -> Index:
+    """Return the zoo's index in force: as last updated, unless a newer one was shipped since."""
+    updated = updated_path(settings)
+    try:
+        newer = updated.stat().st_mtime > SHIPPED_AS_OF.timestamp()
+    except OSError:
+        newer = False
+    return Index(updated if newer else SHIPPED, ZOO, trusted=True)
 
 
 def updated_path(settings: Settings) -> Path:

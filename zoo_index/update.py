@@ -1,30 +1,31 @@
 """Ask the Hub what the zoo holds today, and keep the answer as an index of its own."""
 
+import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.errors import RemoteError
+from onnxzoo.registry.errors import RemoteError, ZooError
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import asked_wait
-from onnxzoo.zoo_index.entries import Entry, dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, fetch_index, updated_path
+from onnxzoo.zoo_index.entries import Entry, dump, entry_of
+from onnxzoo.zoo_index.hub import PUBLIC, refusal, unreachable
+from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_SHIPPED_AS_OF = datetime(2026, 11, 24, tzinfo=UTC)  # when the shipped index's facts were compiled
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
 _FREE_CALLS = 400
@@ -33,6 +34,7 @@ _LONGEST_WAIT = 300  # seconds; the length of the Hub's window
 _PAUSE = 60  # seconds to wait where the Hub does not say how long
 _WAITS = 3
 _TOO_MANY = 429
+_LONGEST_NAME = 120  # characters, which leaves room for a number at the end
 _OPSET = re.compile(r"[_-]opset([0-9]+)", re.IGNORECASE)
 _PRECISION = re.compile(r"[_-](fp16|int8|uint8|int4|qdq)$", re.IGNORECASE)
 
@@ -77,7 +79,8 @@ def update(
             fetch_index(where, settings)
     known = _known(settings)
     api = _api(settings)
-    listed = {repo.id: repo for repo in _calling(partial(_list, api), sleep)}
+    calling = partial(_calling, sleep=sleep, endpoint=settings.endpoint or PUBLIC)
+    listed = {repo.id: repo for repo in calling(partial(_list, api), ZOO)}
     if not listed:
         raise RemoteError(f"the Hub lists no models of `{ZOO}`; the index is left as it is")
     learnt = _Learnt(settings)
@@ -86,8 +89,8 @@ def update(
         if progress:
             progress("repositories", number, len(todo))
         if learnt.get(name, listed[name].sha) is None:
-            info = _calling(partial(api.model_info, name, files_metadata=True), sleep)
-            learnt.keep(name, _entries(info, known))
+            info = calling(partial(api.model_info, name, files_metadata=True), name)
+            learnt.keep(name, _entries(info, known | learnt.entries))
             sleep(_PACE if len(todo) > _FREE_CALLS else 0)
     if progress:
         progress("repositories", len(todo), len(todo))
@@ -104,14 +107,29 @@ def update(
 
 
 class _Learnt:
-    """What was learnt so far, a line an entry: an interrupted update goes on from there."""
+    """What was learnt so far, a line a repository: an interrupted update goes on from there."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = updated_path(settings).with_suffix(".part.jsonl")
         self.entries: dict[str, list[Entry]] = {}
         if self._path.exists():
-            for entry in Index(self._path, ZOO, trusted=False).entries:
-                self.entries.setdefault(_repo(entry), []).append(entry)
+            with reporting_storage(self._path.parent):
+                self._read(self._path.read_bytes())
+
+    def _read(self, content: bytes) -> None:
+        """Read what is sound and cut off the rest: a kill may have left half a line."""
+        sound = 0
+        for line in content.splitlines(keepends=True):
+            try:
+                entries = [entry_of(values) for values in json.loads(line)]
+            except (ValueError, TypeError, ZooError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            sound += len(line)
+            self.entries[_repo(entries[0])] = entries
+        if sound < len(content):
+            os.truncate(self._path, sound)
 
     def get(self, name: str, revision: str) -> list[Entry] | None:
         entries = self.entries.get(name, [])
@@ -119,31 +137,28 @@ class _Learnt:
 
     def keep(self, name: str, entries: list[Entry]) -> None:
         self.entries[name] = entries
+        if not entries:
+            return
         with reporting_storage(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            text = "".join(f"{dump(entry)}\n" for entry in _flat(self.entries))
-            self._path.write_text(text, encoding="utf-8")
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"[{','.join(map(dump, entries))}]\n")
 
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)
 
 
-def _current(settings: Settings) -> Index:
-    path = updated_path(settings)
-    return Index(path if path.exists() else SHIPPED, ZOO, trusted=True)
-
-
 def _known(settings: Settings) -> dict[str, list[Entry]]:
     """Return the entries of the index in force by their repository."""
     known: dict[str, list[Entry]] = {}
-    for entry in _current(settings).entries:
+    for entry in zoo_index(settings).entries:
         if entry.source.startswith("hf://"):
             known.setdefault(_repo(entry), []).append(entry)
     return known
 
 
 def _not_on_hub(settings: Settings) -> Iterator[Entry]:
-    return (e for e in _current(settings).entries if not e.source.startswith("hf://"))
+    return (e for e in zoo_index(settings).entries if not e.source.startswith("hf://"))
 
 
 def _repo(entry: Entry) -> str:
@@ -170,31 +185,32 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
         return True
     if known[0].revision is not None:
         return bool(known[0].revision != repo.sha)
-    return repo.last_modified is None or repo.last_modified > _SHIPPED_AS_OF
+    return repo.last_modified is None or repo.last_modified > SHIPPED_AS_OF
 
 
-def _calling(call: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
-    """Call the Hub; wait as long as it asks for, a few times."""
-    from huggingface_hub.errors import HfHubHTTPError
+def _calling(
+    call: Callable[[], Any], about: str, *, sleep: Callable[[float], None], endpoint: str
+) -> Any:
+    """Call the Hub about an organisation or a repository; wait as it asks for, a few times."""
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     for attempt in range(_WAITS + 1):
         try:
             return call()
         except HfHubHTTPError as error:
             response = error.response
-            limited = response is not None and response.status_code == _TOO_MANY
-            if not limited or attempt == _WAITS:
-                status = response.status_code if response is not None else "no status"
-                raise RemoteError(
-                    f"the Hub answered {status}: {error.server_message or error}",
-                    hint="run it again later: what was learnt so far is kept",
-                ) from error
+            if response.status_code != _TOO_MANY or attempt == _WAITS:
+                raise _said(refusal(error, endpoint, f"hf://{about}")) from error
             sleep(min(asked_wait(response.headers) or _PAUSE, _LONGEST_WAIT))
-        except Exception as error:
-            raise RemoteError(
-                f"cannot ask the Hub: {error}", hint="zoo doctor shows which Hub is asked"
-            ) from error
+        except (HTTPError, OSError) as error:
+            raise unreachable(endpoint) from error
     raise AssertionError  # the last attempt returns or raises
+
+
+def _said(error: ZooError) -> ZooError:
+    if not isinstance(error, RemoteError):
+        return error
+    return RemoteError(error.message, hint="run it again later: what was learnt so far is kept")
 
 
 def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:
@@ -207,8 +223,19 @@ def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:
     before = known.get(info.id, [])
     if before and len(files) == 1:
         return [_renewed(before[0], files[0], info.sha)]
-    taken = {fold(entry.name) for entries in known.values() for entry in entries}
-    return [_new(file, info, taken) for file in files]
+    by_path = {file.path: entry for entry in before for file in entry.files}
+    taken = {
+        fold(slug(word))
+        for entries in known.values()
+        for entry in entries
+        for word in (entry.name, *entry.aliases)
+    }
+    found = []
+    for file in files:
+        old = by_path.get(file.path)
+        found.append(_renewed(old, file, info.sha) if old else _new(file, info, taken))
+        taken.add(fold(found[-1].name))
+    return found
 
 
 def _renewed(entry: Entry, file: File, revision: str) -> Entry:
@@ -231,9 +258,8 @@ def _new(file: File, info: Any, taken: set[str]) -> Entry:
     stem = Path(file.path).stem
     opset, precision = _OPSET.search(stem), _PRECISION.search(stem)
     label = precision[1].lower() if precision else "fp32"
-    name = slug(stem)
     return Entry(
-        name=f"{name}-hub" if fold(name) in taken else name,
+        name=next(name for name in _names(file, info) if fold(name) not in taken),
         variant=label,
         precision=label,
         source=f"hf://{info.id}",
@@ -243,6 +269,13 @@ def _new(file: File, info: Any, taken: set[str]) -> Entry:
         task=info.pipeline_tag,
         collection="hub",
     )
+
+
+def _names(file: File, info: Any) -> Iterator[str]:
+    """Yield names for a new file, the best first; without end."""
+    stem, repo = slug(Path(file.path).stem), slug(info.id.partition("/")[2])
+    yield from (stem, repo, f"{repo}-{slug(str(Path(file.path).with_suffix('')))}"[:_LONGEST_NAME])
+    yield from (f"{stem[:_LONGEST_NAME]}-{number}" for number in count(2))
 
 
 def _write(settings: Settings, entries: Sequence[Entry]) -> Path:
