@@ -85,11 +85,18 @@ def _places(settings: "Settings") -> dict[str, object]:
         "cache": settings.cache,
         "prepared sessions": f"{count}, {size(taken)} of at most {size(settings.cache_size)}",
         "free disk": size(_free(settings.home)),
-        "private indexes": ", ".join(settings.indexes) or "none",
+        "private indexes": ", ".join(map(_shown, settings.indexes)) or "none",
         "hub": settings.endpoint or "https://huggingface.co",
         "hub token": "yes" if get_token() else "no",
         "offline": "yes" if settings.offline else "no",
     }
+
+
+def _shown(where: str) -> str:
+    """Return a private index's path or URL as it may be shown."""
+    from onnxzoo.registry.transport import without_query
+
+    return without_query(where) if "://" in where else where
 
 
 def _problems(settings: "Settings") -> Iterator[Problem]:

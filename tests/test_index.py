@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from onnxzoo.registry.errors import NotFound, Refused, RemoteError
+from onnxzoo.registry.errors import NotFound, Refused, RemoteError, ZooError
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.build import build
@@ -250,3 +250,44 @@ def test_search_finds_nothing_where_one_word_is_nowhere(home: Path) -> None:
 def test_a_typo_gets_a_suggestion(home: Path, typo: str, meant: str | None) -> None:
     suggested = indexes(home).suggest(typo)
     assert suggested[:1] == ([meant] if meant else [])
+
+
+def test_a_line_that_is_not_json_is_said_plainly(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(LINE) + "\n\n{'name': 1}\n")
+    with pytest.raises(Refused, match=r"mine.jsonl, line 3 is not JSON: expecting property name"):
+        indexes(home, path).find("resnet50")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_an_index_may_be_empty(home: Path, tmp_path: Path, *, remote: bool) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.touch()
+    with Hub() as hub:
+        where = hub.put("/mine.jsonl", path) if remote else str(path)
+        both = Indexes.from_settings(Settings(home, home / "cache", indexes=(where,)))
+        assert (both.status()[0].variants, len(both.find("resnet50"))) == (0, 4)
+
+
+@pytest.mark.parametrize("fault", ["redirect-to-scheme", "404", "401"])
+def test_an_index_that_cannot_be_had_says_so_without_its_secrets(
+    home: Path, tmp_path: Path, fault: str
+) -> None:
+    with Hub() as hub:
+        plain = hub.put("/mine.jsonl", private(tmp_path, LINE))
+        hub.fault(fault, times=-1)
+        url = f"{plain.replace('//', '//me:canary@')}?token=canary"
+        with pytest.raises(ZooError) as caught:
+            Indexes.from_settings(Settings(home, home / "cache", indexes=(url,))).find("a")
+    assert plain in caught.value.message
+    assert caught.value.hint
+    assert "canary" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_an_index_is_shown_without_its_secrets(home: Path, tmp_path: Path) -> None:
+    with Hub() as hub:
+        plain = hub.put("/mine.jsonl", private(tmp_path, LINE))
+        url = f"{plain.replace('//', '//me:canary@')}?token=canary"
+        settings = Settings(home, home / "cache", indexes=(url,))
+        assert Indexes.from_settings(settings).status()[0].where == plain
+        assert "authorization" in hub.requests[-1].headers

@@ -453,3 +453,17 @@ def test_an_index_pinned_to_a_commit_pulls_after_main_moved_on(
     hub.add("zoo/net-fp32", {"net.onnx": models.linear(tmp_path / "other.onnx", value=2)})
     with Zoo(Registry(settings=changed)) as zoo:
         assert zoo.pull("net").variant.revision == commit
+
+
+def test_an_index_that_fails_does_not_block_what_is_held(
+    net: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Zoo(Registry(settings=net)) as zoo:
+        zoo.pull("net")
+    broken = replace(net, indexes=(str(tmp_path / "gone.jsonl"), *net.indexes))
+    with Zoo(Registry(settings=broken)) as zoo:
+        assert zoo.pull("net").variant.ref == "net:fp32@1"
+        assert zoo.obtain("net").ref == "net:fp32@1"
+        with pytest.raises(NotFound, match="no index"):
+            zoo.pull("net:qdq")
+    assert caplog.text.count("is held, and is taken as it is") == 1

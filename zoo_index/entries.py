@@ -11,6 +11,7 @@ from onnxzoo.registry.names import check_name, check_word
 from onnxzoo.registry.records import Tensor
 
 _UNKNOWN = "unknown"  # a dtype that nobody recorded
+_MEND = "mend the line, or take the index out of ZOO_INDEX"
 _REQUIRED = ("name", "variant", "precision", "source", "files")
 
 
@@ -77,8 +78,11 @@ def parse(line: str, where: str) -> Entry:
     try:
         values = json.loads(line, object_pairs_hook=_without_twins)
         return entry_of(values)
+    except json.JSONDecodeError as error:
+        said = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        raise Refused(f"{where} is not JSON: {said}", hint=_MEND) from error
     except (ValueError, TypeError, ZooError) as error:
-        raise Refused(f"{where}: {error}", hint="mend the line, or take the index out") from error
+        raise Refused(f"{where}: {error}", hint=_MEND) from error
 
 
 def entry_of(values: Any) -> Entry:

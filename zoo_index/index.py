@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from onnxzoo.registry.errors import NotFound, Refused, RemoteError
+from onnxzoo.registry.errors import NotFound, Refused, RemoteError, StorageError, ZooError
+from onnxzoo.registry.fetch import download
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
+from onnxzoo.registry.transport import Limits, without_query
 from onnxzoo.zoo_index.entries import Entry, entry_of, parse
+from onnxzoo.zoo_index.listed import part_of
+from onnxzoo.zoo_index.web import authorization, is_loopback
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
 ZOO = "onnxmodelzoo"  # the organisation on the Hub, and the name of its index
 SHIPPED = Path(__file__).parent / "data" / "onnx_model_zoo.jsonl"
 SHIPPED_AS_OF = datetime(2026, 11, 24, tzinfo=UTC)  # when its facts were compiled
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_TIMEOUT = 30  # seconds without a byte
 _LARGEST = 256 << 20  # bytes of an index that is fetched
+_MEND = "mend ZOO_INDEX, or unset it"
 _NEAR = 0.7  # how alike a suggestion must be, of 1
 
 
@@ -96,7 +98,7 @@ class Index:
         for number, line in enumerate(self._text.splitlines(), start=1):
             if not line.strip():
                 continue
-            where = f"{self.url or self.path}, line {number}"
+            where = f"{self.where}, line {number}"
             entry = parse(line, where)
             if (entry.name, entry.variant) in seen:
                 raise Refused(f"{where}: `{entry.name}:{entry.variant}` is there twice")
@@ -114,8 +116,13 @@ class Index:
             variants=len(self.entries),
             bytes=stat.st_size,
             updated_at=datetime.fromtimestamp(stat.st_mtime, UTC),
-            where=self.url or str(self.path),
+            where=self.where,
         )
+
+    @property
+    def where(self) -> str:
+        """Where it comes from, as it may be shown: a URL has its secrets taken out."""
+        return without_query(self.url) if self.url else str(self.path)
 
     @cached_property
     def _text(self) -> str:
@@ -124,9 +131,12 @@ class Index:
         try:
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
-            raise NotFound(f"no index `{self.path}`", hint="mend ZOO_INDEX, or unset it") from error
+            raise NotFound(f"no index `{self.path}`", hint=_MEND) from error
         except (OSError, ValueError) as error:
-            raise Refused(f"cannot read the index `{self.path}`: {error}") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise Refused(
+                f"cannot read the index `{self.path}`: {reason.lower()}", hint=_MEND
+            ) from error
 
     def _rows(self, key: str) -> list[dict[str, Any]]:
         """Return the lines that may mean a key, decoded: decoding all of them costs 25 ms."""
@@ -134,9 +144,18 @@ class Index:
         lowered, rows, at = self._text.lower(), [], 0
         while (at := lowered.find(longest, at)) >= 0:
             end = lowered.find("\n", at)
-            rows.append(json.loads(self._text[lowered.rfind("\n", 0, at) + 1 : end]))
+            rows.append(self._decoded(lowered.rfind("\n", 0, at) + 1, end))
             at = end
         return rows
+
+    def _decoded(self, start: int, end: int) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = json.loads(self._text[start : end if end >= 0 else None])
+        except ValueError as error:
+            raise Refused(
+                f"the index `{self.path}` is damaged", hint="zoo index update makes it again"
+            ) from error
+        return row
 
 
 class Indexes:
@@ -272,28 +291,34 @@ def fetch_index(url: str, settings: Settings) -> None:
         RemoteError: if it cannot be had; what was kept before stays.
         Refused: if the URL is not https, or a line is malformed.
     """
-    from requests import RequestException, get
-
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        raise Refused(f"the index `{url}` is not an https URL")
+    parts, shown = urlsplit(url), without_query(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise Refused(f"the index `{shown}` is not an https URL", hint=_MEND)
     if settings.offline:
-        raise RemoteError(f"the index `{url}` is not here yet, and offline mode forbids asking")
-    try:
-        response = get(url, timeout=_TIMEOUT, stream=True)
-        response.raise_for_status()
-        content = response.raw.read(_LARGEST + 1, decode_content=True)
-    except (RequestException, OSError) as error:
-        raise RemoteError(f"cannot fetch the index `{url}`: {error}") from error
-    if len(content) > _LARGEST:
-        raise Refused(f"the index `{url}` is larger than {_LARGEST} bytes")
+        raise RemoteError(
+            f"the index `{shown}` is not here yet, and offline mode forbids asking",
+            hint="allow the network once, or take the index out of ZOO_INDEX",
+        )
     path = cached_path(url, settings)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        fetched = download(
+            parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(),
+            part_of(settings, "index", url),
+            sha256=None,
+            size=None,
+            headers=authorization(parts.username, parts.password),
+            limits=Limits(bytes=_LARGEST),
+        )
+    except StorageError:
+        raise
+    except ZooError as error:
+        raise type(error)(
+            f"cannot fetch the index: {error.message}", hint=error.hint or _MEND
+        ) from error
     with reporting_storage(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(content)
         try:
-            Index(fresh, path.stem, trusted=False, url=url).status()
-            fresh.replace(path)
+            Index(fetched.path, path.stem, trusted=False, url=url).status()
+            fetched.path.replace(path)
         finally:
-            fresh.unlink(missing_ok=True)
+            fetched.path.unlink(missing_ok=True)

@@ -32,11 +32,11 @@ class WebSource:
         parts = _split(text)
         self._name = unquote(parts.path.rpartition("/")[2])
         self._settings = settings
-        self._headers = _authorization(parts.username, parts.password)
+        self._headers = authorization(parts.username, parts.password)
         self._full = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
         if not parts.hostname or not self._name:
             raise _no_file(text)
-        if parts.scheme != "https" and not _is_loopback(parts.hostname):
+        if parts.scheme != "https" and not is_loopback(parts.hostname):
             raise Refused(
                 f"`{without_query(text)}` is not encrypted; expected `https://`",
                 hint=f"https://{without_query(text).partition('://')[2]}",
@@ -108,7 +108,7 @@ class WebSource:
         return Fetched(Path(kept), arrived[0].sha256, arrived[0].bytes)
 
 
-def _authorization(user: str | None, password: str | None) -> dict[str, str]:
+def authorization(user: str | None, password: str | None) -> dict[str, str]:
     if user is None:
         return {}
     pair = f"{unquote(user)}:{unquote(password or '')}".encode()
@@ -132,7 +132,7 @@ def _no_file(text: str) -> UsageError:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

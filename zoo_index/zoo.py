@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError, ZooError
 from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File
@@ -232,15 +232,29 @@ class Zoo:
             NotFound: if the model is held and no index knows it, but not what was asked for.
         """
         parsed = Ref.parse(ref)
-        known = bool(self.indexes.find(parsed.name))
+        try:
+            known = bool(self.indexes.find(parsed.name))
+        except ZooError as error:  # an index that fails does not block what is held
+            try:
+                found = self._exactly(ref, opset, name)
+            except NotFound:
+                found = None
+            if found is None:
+                raise
+            _log.warning("%s; `%s` is held, and is taken as it is", error.message, found.ref)
+            return found
         if known and parsed.version is None:
             return None
         try:
-            found = self.registry.resolve(ref, opset=opset)
+            return self._exactly(ref, opset, name)
         except NotFound:
             if known or not self.registry.list(name=parsed.name, limit=1):
                 return None
             raise
+
+    def _exactly(self, ref: str, opset: str | int | None, name: str | None) -> Variant | None:
+        """Return the held variant that a reference means, if it is whole and called so."""
+        found = self.registry.resolve(ref, opset=opset)
         called = Ref.parse(name) if name else Ref(found.name)
         if (called.name, called.variant or found.variant) != (found.name, found.variant):
             return None
