@@ -467,3 +467,34 @@ def test_an_index_that_fails_does_not_block_what_is_held(
         with pytest.raises(NotFound, match="no index"):
             zoo.pull("net:qdq")
     assert caplog.text.count("is held, and is taken as it is") == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "file"),
+    [
+        ("fp32", "model.onnx"),
+        ("o1", "model_O1.onnx"),
+        ("O3", "model_O3.onnx"),
+        ("fp16", "model_FP16.onnx"),
+        ("qint8_avx512", "model_qint8_avx512.onnx"),
+        ("quint8_avx2", "model_quint8_avx2.onnx"),
+    ],
+)
+def test_an_exporters_marks_are_variants_whatever_their_case(
+    hub: Hub, zoo: Zoo, tmp_path: Path, label: str, file: str
+) -> None:
+    names = ("", "_fp32", "_O1", "_O3", "_FP16", "_qint8_avx512", "_quint8_avx2")
+    path = models.linear(tmp_path / "m.onnx")
+    hub.add("acme/ranker", {f"model{name}.onnx": path for name in names})
+    plan = zoo.plan(f"hf://acme/ranker:{label}")
+    assert (plan.entry, plan.name) == (file, "acme/ranker")
+
+
+def test_where_a_label_means_several_files_the_hint_names_one(
+    hub: Hub, zoo: Zoo, tmp_path: Path
+) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    hub.add("acme/two", {"a/model.onnx": path, "b/model.onnx": path})
+    with pytest.raises(UsageError) as caught:
+        zoo.plan("hf://acme/two:fp32")
+    assert caught.value.hint == "zoo pull hf://acme/two/a/model.onnx"

@@ -13,10 +13,13 @@ from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.sources import Listed, Source
 
-# How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx.
+# How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx,
+# model_O1.onnx (optimum's levels of optimization), model_qint8_avx512_vnni.onnx (its targets).
 # Source: the file names of transformers.js and optimum exports on the Hugging Face Hub.
 _SUFFIX = re.compile(
-    r"(?P<base>.+?)[._-](?P<variant>fp32|fp16|bf16|u?int8|u?int4|quantized|q4|q4f16|q8|bnb4|qdq)"
+    r"(?P<base>.+?)[._-](?P<variant>fp32|fp16|bf16|q?u?int8(_\w+)?|u?int4|quantized|q4|q4f16|q8"
+    r"|bnb4|qdq|o[1-4])",
+    re.IGNORECASE,
 )
 _PLAIN = "fp32"  # what a file without a suffix is asked for by, until its weights were looked at
 _SHOWN = 12  # files listed in an error; more would scroll it away
@@ -156,17 +159,21 @@ def _pick(url: str, listed: Sequence[Listed], variant: str | None) -> Listed:
     if variant is None and len(listed) == 1:
         return listed[0]
     fitting = [file for file in listed if variant == (_parts(file.path)[1] or _PLAIN)]
-    if len(fitting) == 1:
-        return fitting[0]
+    plain = [file for file in fitting if _parts(file.path)[1] is None]
+    for found in (fitting, plain):
+        if len(found) == 1:
+            return found[0]
     wanted = f"no one file for `{variant}` among" if variant else "several models:"
     shown = ", ".join(
         f"`{file.path}` (:{_parts(file.path)[1] or _PLAIN})" for file in listed[:_SHOWN]
     )
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    first = fitting[0] if fitting else listed[0]
+    labels = [_parts(file.path)[1] or _PLAIN for file in listed]
+    label = _parts(first.path)[1] or _PLAIN
+    by_label = f"zoo pull {url}:{label}, or name the file: " if labels.count(label) == 1 else ""
     raise UsageError(
-        f"`{url}` holds {wanted} {shown}{more}",
-        hint=f"zoo pull {url}:{_parts(listed[0].path)[1] or _PLAIN}, or name the file: "
-        f"zoo pull {url}/{listed[0].path}",
+        f"`{url}` holds {wanted} {shown}{more}", hint=f"{by_label}zoo pull {url}/{first.path}"
     )
 
 
@@ -175,6 +182,8 @@ def _parts(path: str) -> tuple[str, str | None]:
 
     >>> _parts("onnx/model_fp16.onnx"), _parts("onnx/model.onnx")
     (('onnx/model', 'fp16'), ('onnx/model', None))
+    >>> _parts("model_O1.onnx"), _parts("model_qint8_avx512_vnni.onnx")
+    (('model', 'o1'), ('model', 'qint8_avx512_vnni'))
     """
     stem = str(PurePosixPath(path).with_suffix(""))
     match = _SUFFIX.fullmatch(stem)
