@@ -1,7 +1,7 @@
 """Commands that look: search, list, show, versions, opsets."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _LAST_EVENTS = 5
+_FEW = 3  # labels or opsets shown in a cell
 _YES = {True: "yes", False: "no", None: "?"}
 
 
@@ -76,7 +77,7 @@ def search(
         for name in shown:
             line(name)
     elif shown:
-        headers = ("NAME", "VARIANTS", "OPSETS", "SIZE", "TASK", "HELD")
+        headers = ("NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK")
         table(headers, (_model_row(name, items) for name, items in shown.items()))
     if len(shown) < len(models):
         talk(f"{len(shown)} of {len(models)} models; --limit 0 shows all")
@@ -157,7 +158,7 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
             (
                 (
                     row["version"],
-                    " ".join(row["variants"]),
+                    _few(row["variants"]),
                     size(row["bytes"]),
                     " ".join(row["aliases"]),
                     row["license"] or "?",
@@ -196,15 +197,15 @@ def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json 
             line(row["ref"] or f"{row['name']}:{row['variant']}")
     else:
         table(
-            ("OPSET", "VARIANT", "PRECISION", "SIZE", "RUNS HERE", "HELD", "SOURCE"),
+            ("OPSET", "VARIANT", "RUNS HERE", "HELD", "PRECISION", "SIZE", "SOURCE"),
             (
                 (
                     row["opset"] or "?",
                     row["variant"],
-                    row["precision"],
-                    size(row["bytes"]),
                     _YES[row["runs_here"]],
                     row["ref"] or "no",
+                    row["precision"],
+                    size(row["bytes"]),
                     row["source"],
                 )
                 for row in rows
@@ -289,16 +290,24 @@ def _tensors(title: str, tensors: "Sequence[Tensor]") -> None:
 
 
 def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
-    sizes = [item.bytes for item in items]
+    sizes = sorted(item.bytes for item in items)
+    shown = dict.fromkeys((size(sizes[0]), size(sizes[-1])))
     known = sorted({item.opset for item in items if item.opset is not None})
     return (
         name,
-        " ".join(dict.fromkeys(item.variant for item in items)),
-        " ".join(map(str, known)) or "?",
-        size(min(sizes)) + (f" … {size(max(sizes))}" if len(set(sizes)) > 1 else ""),
+        _few(item.variant for item in items if item.ref),
+        _few(item.variant for item in items),
+        _few(map(str, known)) or "?",
+        " … ".join(shown),
         items[0].task or "",
-        " ".join(item.variant for item in items if item.ref) or "",
     )
+
+
+def _few(words: Iterable[str]) -> str:
+    """Return the first of some words, each once, and how many more there are."""
+    once = list(dict.fromkeys(words))
+    more = len(once) - _FEW
+    return " ".join(once[:_FEW]) + (f" +{more}" if more > 0 else "")
 
 
 def _held_row(variant: "Variant") -> Sequence[object]:

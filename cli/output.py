@@ -23,6 +23,7 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_NARROW = 8  # characters; a column is not cut to less
 _STEP = 1000  # decimal units, as the Hub and disks are labelled
 
 
@@ -90,14 +91,36 @@ def document(value: object) -> None:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print aligned columns; on a terminal a line that is too long is cut."""
+    """Print aligned columns; on a terminal long cells are cut until a line fits."""
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if limit is not None:
+        widths = fitted(widths, [len(header) for header in headers], limit)
     for row in [list(headers), *cells]:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        padded = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
         text = "  ".join(padded).rstrip()
-        print(text if limit is None or len(text) <= limit else text[: limit - 1] + "…")
+        print(text if limit is None else _cut(text, limit))
+
+
+def fitted(widths: Sequence[int], least: Sequence[int], limit: int) -> list[int]:
+    """Return columns' widths, the widest made narrower until a line fits; the first one last.
+
+    >>> fitted([10, 40, 30], [4, 4, 4], 60)
+    [10, 23, 23]
+    """
+    fit = list(widths)
+    while sum(fit) + 2 * (len(fit) - 1) > limit:
+        left = [n for n in range(1, len(fit)) if fit[n] > max(least[n], _NARROW)]
+        left = left or [n for n in range(1) if fit[n] > least[n]]
+        if not left:
+            break
+        fit[max(left, key=lambda n: fit[n])] -= 1
+    return fit
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:

@@ -340,3 +340,31 @@ def test_the_hint_to_pin_names_the_model_and_no_secret(zoo: Run, tmp_path: Path)
     assert ran.code == 0
     assert f"zoo pull {url} --sha256 {sha256(path)}\n" in ran.err
     assert "canary" not in ran.err
+
+
+def test_what_is_held_is_shown_so_whatever_the_words_match(zoo: Run, mine: Path) -> None:
+    zoo("pull", "light-squeezenet")
+    found = zoo("search", "light-squeezenet", "GlobalAveragePool").out.splitlines()
+    assert found[1].split()[:2] == ["light-squeezenet", "fp32"]
+    assert zoo("search", "mine", "mul").out.splitlines()[1].split()[:3] == ["mine", "fp32", "fp32"]
+
+
+def test_a_range_of_one_size_is_one_size(zoo: Run, tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = models.linear(tmp_path / f"{number}.onnx", value=number)
+        zoo("register", path, "--name", f"mine:v{number}")
+    assert "…" not in zoo("search", "mine").out
+
+
+def test_on_a_narrow_terminal_cells_are_cut_and_no_column(zoo: Run, tmp_path: Path) -> None:
+    for number in range(6):
+        path = models.linear(tmp_path / f"{number}.onnx", value=number)
+        zoo("register", path, "--name", f"mine:label-{number}", "--task", "image-classification")
+    reader, writer = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80"}
+    command = [sys.executable, "-m", "onnxzoo", "search", "mine"]
+    subprocess.run(command, stdout=writer, check=True, env=environment)
+    lines = os.read(reader, 1 << 16).decode().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].split() == ["NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK"]
+    assert "+3" in lines[1] or "…" in lines[1]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.names import fold
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.zoo import Zoo
@@ -47,24 +48,27 @@ def search(
 
     Args:
         zoo: the registry and the indexes.
-        words: each must occur in the name, task, tags, precision (an index's: ops and exporter
+        words: each must occur in the name, task, tags, precision or ops (an index's: exporter
             too).
         task: such as ``image-classification``.
         opset: a constraint; what has no recorded opset does not match one.
         max_bytes: the size of all files together.
         license: an SPDX identifier, upper and lower case alike.
     """
+    entries = zoo.indexes.search(
+        words, task=task, opset=opset, max_bytes=max_bytes, license=license
+    )
+    offered = {(entry.name, entry.variant) for entry in entries}
+    keys = [fold(word) for word in words]
     held = [
         _found(variant, ref=variant.ref)
-        for variant in zoo.registry.list(words)
-        if task in {None, variant.task}
+        for variant in zoo.registry.list()
+        if (_mentions(variant, keys) or (variant.name, variant.variant) in offered)
+        and task in {None, variant.task}
         and (opset is None or opset.contains(str(variant.opset)))
         and (max_bytes is None or variant.bytes <= max_bytes)
         and (license is None or license.lower() == (variant.license or "").lower())
     ]
-    entries = zoo.indexes.search(
-        words, task=task, opset=opset, max_bytes=max_bytes, license=license
-    )
     return _merged(held, entries)
 
 
@@ -78,6 +82,12 @@ def of_model(zoo: Zoo, name: str) -> list[Found]:
         for variant in zoo.registry.list(name=known)
     ]
     return _merged(held, entries)
+
+
+def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
+    words = (variant.name, variant.task or "", *variant.tags, variant.precision)
+    text = fold("\n".join((*words, *variant.graph.ops)))
+    return all(key in text for key in keys)
 
 
 def _merged(held: Sequence[Found], entries: Sequence[Entry]) -> list[Found]:
