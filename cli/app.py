@@ -1,5 +1,6 @@
 """The ``zoo`` command: its commands, and what becomes of their errors."""
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -8,10 +9,11 @@ import typer
 
 from onnxzoo.cli import doctor, find, indexes, keep, use
 from onnxzoo.cli.output import failure, line, talk
-from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what a write to stdout can end in
 
 app = typer.Typer(
     name="zoo",
@@ -60,6 +62,10 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit with the code that the outcome stands for."""
+    if sys.stdout is None:  # closed by the caller, as `>&-` does
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     sys.exit(_outcome())
 
 
@@ -73,13 +79,28 @@ def _outcome() -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        return _to_nowhere(_BROKEN_PIPE)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click makes it exit code 1
+            return _to_nowhere(_BROKEN_PIPE)
+        raise
+    except OSError as error:
+        if error.errno not in _FULL:
+            return _unexpected(error)
+        reason = os.strerror(error.errno or 0).lower()
+        failure(StorageError(f"cannot write the output: {reason}"))
+        return _to_nowhere(StorageError.exit_code)
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
     if code == _INTERRUPTED:  # which is how typer reports Ctrl-C
         talk("interrupted: what was downloaded so far is kept; run the command again to go on")
     return code if isinstance(code, int) else 0
+
+
+def _to_nowhere(code: int) -> int:
+    """Let what is still to be written to stdout vanish, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _unexpected(error: Exception) -> int:

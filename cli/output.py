@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,8 @@ def line(text: str) -> None:
 
 def talk(text: str) -> None:
     """Print one line of talk, after the data that came before it."""
-    sys.stdout.flush()
+    with suppress(OSError):  # whoever prints the data tells of it
+        sys.stdout.flush()
     print(safe(text), file=sys.stderr)
 
 

@@ -31,7 +31,7 @@ def run(
     axis: Annotated[
         list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
     opset: options.Opset = None,
     device: options.Device = "auto",
     save: Annotated[
@@ -40,7 +40,7 @@ def run(
     json: options.Json = False,
 ) -> None:
     """Run a model once, on random inputs or on yours, and show what comes out."""
-    from onnxzoo.registry.sessions import infer, random_inputs
+    from onnxzoo.registry.sessions import available_providers, infer, open_session
     from onnxzoo.zoo_index.zoo import Zoo
 
     given = {name: _array(path) for name, path in _pairs(input_ or (), "--input x=x.npy")}
@@ -49,10 +49,13 @@ def run(
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = zoo.obtain(ref, opset=opset, progress=report)
         _check_known(given, variant.graph.inputs)
+        _check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
-        feeds = given | random_inputs(missing, seed=seed, axes=axes)
+        feeds = given | _made_up(missing, seed, axes)
+        zoo.registry.check_there(variant)
+        available_providers()  # imports onnxruntime, which is no part of loading a model
         started = time.perf_counter()
-        session = zoo.registry.load(variant.ref, device=device)
+        session = open_session(variant.path, device=device)
         loaded = time.perf_counter()
         outputs = infer(session, feeds)
         ran = time.perf_counter()
@@ -95,8 +98,12 @@ def path(ref: options.Reference, json: options.Json = False) -> None:
 
 
 def _pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:
+    seen = set()
     for text in texts:
         name, sign, value = text.partition("=")
+        if name in seen:
+            raise UsageError(f"`{name}` is given twice")
+        seen.add(name)
         if not sign or not value:
             raise UsageError(f"`{text}` is not `NAME=VALUE`", hint=f"for example: {example}")
         yield name, value
@@ -115,8 +122,12 @@ def _array(text: str) -> "Array":
         array = np.load(text, allow_pickle=False)
     except FileNotFoundError as error:
         raise NotFound(f"no file `{text}`") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"`{text}` is not an array that numpy can read: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise UsageError(f"`{text}` is not a .npy file: {reason}") from error
+    except (ValueError, EOFError) as error:
+        what = "holds Python objects" if "Object arrays" in str(error) else "is not a .npy file"
+        raise UsageError(f"`{text}` {what}; expected what numpy.save writes") from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"`{text}` holds several arrays", hint="give one .npy file an input")
     return array
@@ -128,6 +139,30 @@ def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> No
         if name not in names:
             known = ", ".join(f"`{tensor.name}` {shape(tensor)}" for tensor in inputs)
             raise UsageError(f"no input `{name}`; the model has {known}")
+    for tensor in inputs:
+        found = given[tensor.name].dtype.name if tensor.name in given else tensor.dtype
+        if found != tensor.dtype and not tensor.dtype.startswith(("string", "seq(", "map(")):
+            raise UsageError(f"the input `{tensor.name}` is {found}; the model takes {tensor.dtype}")
+
+
+def _check_axes(axes: Mapping[str, int], inputs: "Sequence[Tensor]") -> None:
+    there = {axis for tensor in inputs for axis in tensor.shape or () if isinstance(axis, str)}
+    for name in axes:
+        if name not in there:
+            known = ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
+            raise UsageError(f"no axis `{name}`; the model has {known}")
+
+
+def _made_up(
+    missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]
+) -> "dict[str, Array]":
+    from onnxzoo.registry.sessions import random_inputs
+
+    try:
+        return random_inputs(missing, seed=seed, axes=axes)
+    except (MemoryError, ValueError, OverflowError) as error:
+        sizes = ", ".join(f"{name}={number}" for name, number in axes.items())
+        raise UsageError(f"no memory for inputs with {sizes or 'the sizes of this model'}") from error
 
 
 def _save(target: Path, outputs: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """onnxruntime sessions: opened here and nowhere else."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -273,8 +274,22 @@ def _quiet_options() -> "SessionOptions":
 
 
 def _reason(error: Exception) -> str:
+    """Return the first sentence of an onnxruntime error, without its prefix and source paths.
+
+    >>> _reason(Exception("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while "
+    ... "running Add node. Name:'a' Status Message: /src/add.h:9 f(int) Sizes differ. Ask."))
+    'the Add node `a`: Sizes differ'
+    """
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from x failed:Protobuf parsing…"
-    return str(error).split(" : ", 3)[-1].strip().rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split(" : ", 3)[-1].replace("\\n", " ").split())
+    text = re.sub(r"^Load model from .*? failed: ?(This is an invalid model\. )?", "", text)
+    text = re.sub(r"data type\. Actual: \((.*)\) , expected: \((.*)\)", r"data type \1; expected \2", text)
+    where = ""
+    if node := re.search(r"running (\S+) node\. Name:'(.*?)' Status Message: ", text):
+        where, text = f"the {node[1]} node `{node[2]}`: ", text[node.end() :]
+    text = re.sub(r"^\S*[/\\]\S+:\d+ (.*? was false\. |[^()]*\([^()]*\) )?", "", text)
+    first = re.split(r"\.\s+(?=[A-Z])| Please fix ", text)[0].strip().rstrip(".")
+    return f"{where}{first}" if first else type(error).__name__
 
 
 def _accepts(opset: int) -> bool:

@@ -231,8 +231,9 @@ def test_run_takes_inputs_and_saves_outputs(zoo: Run, mine: Path, tmp_path: Path
         ("y=x.npy", 3, "no file `x.npy`"),
         ("x", 2, "`x` is not `NAME=VALUE`"),
         ("z=ok.npy", 2, "no input `z`; the model has `x` [batch, 4]"),
-        ("x=bad.npy", 2, "`bad.npy` is not an array"),
+        ("x=bad.npy", 2, "`bad.npy` is not a .npy file"),
         ("x=ok.npy", 2, "the model does not take these inputs"),
+        ("x=double.npy", 2, "the input `x` is float64; the model takes float32"),
     ],
 )
 def test_a_wrong_input_is_refused_by_name(
@@ -241,6 +242,7 @@ def test_a_wrong_input_is_refused_by_name(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     np.save("ok.npy", np.zeros((1, 5), np.float32))
+    np.save("double.npy", np.zeros((1, 4)))
     Path("bad.npy").write_bytes(b"\x80\x04.")
     ran = zoo("run", "mine", "-i", option)
     assert (ran.code, message in ran.err) == (code, True), ran.err
@@ -368,3 +370,43 @@ def test_on_a_narrow_terminal_cells_are_cut_and_no_column(zoo: Run, tmp_path: Pa
     assert all(len(line) <= 80 for line in lines)
     assert lines[0].split() == ["NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK"]
     assert "+3" in lines[1] or "…" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "-1"], "--seed"),
+        (["--axis", "batch=100000000000"], "no memory for inputs with batch=100000000000"),
+        (["--axis", "q=3"], "no axis `q`; the model has `batch`"),
+        (["--axis", "batch=1", "--axis", "batch=2"], "`batch` is given twice"),
+        (["-i", "x=x.npy", "-i", "x=x.npy"], "`x` is given twice"),
+    ],
+)
+def test_a_mistake_in_what_to_run_is_no_bug(
+    zoo: Run, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.zeros((1, 4), np.float32))
+    ran = zoo("run", "mine", *words)
+    assert (ran.code, message in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("command", "codes", "said"),
+    [
+        ("list --json >/dev/full", (7,), "error: cannot write the output: no space left"),
+        ("list --json >&-", (0,), ""),
+        ("search --limit 0 --json | head -2", (0, 141), ""),
+        ("search --limit 0 | head -2", (0, 141), ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_no_bug(
+    command: str, codes: tuple[int, ...], said: str
+) -> None:
+    line = f"set -o pipefail; {sys.executable} -m onnxzoo {command}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode in codes
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == bool(said)
