@@ -37,9 +37,10 @@ def doctor(json: options.Json = False) -> None:
     facts = {**_versions(), **_runtime(), **_places(settings)}
     problems = list(_problems(settings))
     if json:
-        document({**facts, "problems": [{"what": p.what, "way_out": p.way_out} for p in problems]})
+        found = [{"what": p.what, "way_out": p.way_out} for p in problems]
+        document({key.replace("-", "_"): value for key, value in facts.items()} | {"problems": found})
     else:
-        fields(facts.items())
+        fields((key.replace("_", " "), _text(key, value)) for key, value in facts.items())
         for problem in problems:
             line(f"problem: {problem.what}")
             if problem.way_out:
@@ -51,6 +52,15 @@ def doctor(json: options.Json = False) -> None:
         )
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _text(key: str, value: object) -> object:
+    """Return a fact for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return size(value) if isinstance(value, int) and key.endswith("_bytes") else value
 
 
 def _versions() -> dict[str, object]:
@@ -69,7 +79,7 @@ def _versions() -> dict[str, object]:
 def _runtime() -> dict[str, object]:
     from onnxzoo.registry.sessions import available_providers, highest_opset
 
-    return {"providers": ", ".join(available_providers()), "highest opset": highest_opset()}
+    return {"providers": available_providers(), "highest_opset": highest_opset()}
 
 
 def _places(settings: "Settings") -> dict[str, object]:
@@ -83,12 +93,12 @@ def _places(settings: "Settings") -> dict[str, object]:
         "home": settings.home,
         "database": without_password(settings.database_url or str(settings.home / "registry.db")),
         "cache": settings.cache,
-        "prepared sessions": f"{count}, {size(taken)} of at most {size(settings.cache_size)}",
-        "free disk": size(_free(settings.home)),
-        "private indexes": ", ".join(map(_shown, settings.indexes)) or "none",
+        "prepared_sessions": {"count": count, "bytes": taken, "most_bytes": settings.cache_size},
+        "free_bytes": _free(settings.home),
+        "private_indexes": [*map(_shown, settings.indexes)],
         "hub": settings.endpoint or "https://huggingface.co",
-        "hub token": "yes" if get_token() else "no",
-        "offline": "yes" if settings.offline else "no",
+        "hub_token": bool(get_token()),
+        "offline": settings.offline,
     }
 
 

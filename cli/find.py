@@ -330,7 +330,7 @@ def _version(
         "name": first.name,
         "version": number,
         "variants": [variant.variant for variant in variants],
-        "opsets": sorted({variant.opset for variant in variants}),
+        "opset_versions": sorted({variant.opset for variant in variants}),
         "bytes": sum(variant.bytes for variant in variants),
         "aliases": [alias for alias, target in aliases.items() if target == number],
         "license": first.license,

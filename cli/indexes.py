@@ -14,7 +14,7 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_indexes(json: options.Json = False) -> None:
+def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> None:
     """List the indexes in the order in which they are searched, with age and size."""
     from dataclasses import asdict
 
@@ -24,6 +24,10 @@ def list_indexes(json: options.Json = False) -> None:
     found = Indexes.from_settings(Settings.from_env()).status()
     if json:
         document([asdict(s) | {"updated_at": s.updated_at.isoformat()} for s in found])
+        return
+    if quiet:
+        for status in found:
+            line(status.name)
         return
     table(
         ("INDEX", "MODELS", "VARIANTS", "SIZE", "UPDATED", "WHERE"),

@@ -19,9 +19,12 @@ from onnxzoo.cli.output import (
     variant_document,
 )
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import IntegrityError, UsageError, ZooError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError, ZooError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnxzoo.registry.api import Registry
     from onnxzoo.registry.records import Added, Checked, Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -127,6 +130,7 @@ def alias(
     ref: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The model.")],
     alias: Annotated[str | None, typer.Argument(help="Such as production.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
+    quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Point an alias at a version, move it there, or list a model's aliases."""
@@ -134,32 +138,49 @@ def alias(
     from onnxzoo.registry.names import Ref
 
     model = Ref.parse(ref)
+    if remove and alias is None:
+        raise UsageError("no alias to remove was named", hint=f"zoo alias {model.name} lists them")
     with Registry() as registry:
         if alias is None:
-            aliases = registry.aliases(model.name)
-            if json:
-                document(aliases)
-            else:
-                table(("ALIAS", "VERSION"), aliases.items())
-        elif remove:
+            _list_aliases(model.name, registry.aliases(model.name), quiet=quiet, json=json)
+            return
+        now = None
+        if remove:
             registry.unalias(model.name, alias)
-            talk(f"removed the alias {alias} of {model.name}")
+            said = f"removed the alias {alias} of {model.name}"
         else:
             before = registry.alias(ref, alias)
             now = registry.aliases(model.name)[alias.lower()]
             moved = f", moved from {before}" if before not in {None, now} else ""
-            talk(f"{model.name}@{alias} is version {now}{moved}")
+            said = f"{model.name}@{alias} is version {now}{moved}"
+    if json:
+        document({"name": model.name, "alias": alias, "version": now})
+    elif not quiet:
+        talk(said)
+
+
+def _list_aliases(name: str, aliases: "Mapping[str, int]", *, quiet: bool, json: bool) -> None:
+    if json:
+        document(aliases)
+    elif quiet:
+        for alias in aliases:
+            line(f"{name}@{alias}")
+    else:
+        table(("ALIAS", "VERSION"), aliases.items())
 
 
 def tag(
     name: options.Name,
     tags: Annotated[list[str] | None, typer.Argument(help="Words to find it by.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove these tags.")] = False,
+    quiet: options.Quiet = False,  # noqa: ARG001  (a list of words has nothing to leave out)
     json: options.Json = False,
 ) -> None:
     """Add tags to a model, remove them, or list them."""
     from onnxzoo.registry.api import Registry
 
+    if remove and not tags:
+        raise UsageError("no tag to remove was named", hint=f"zoo tag {name} lists them")
     with Registry() as registry:
         if tags:
             (registry.untag if remove else registry.tag)(name, tags)
@@ -198,8 +219,12 @@ def verify(
         for checked in damaged:
             for ref in checked.refs:
                 line(ref)
+    elif repair and damaged and not errors:
+        line(f"all {len(reports)} bundles are whole, {len(damaged)} repaired")
     else:
         line(f"{len(reports) - len(damaged)} of {len(reports)} bundles are whole")
+    if damaged and not repair and not quiet:
+        talk("hint: zoo verify --repair")
     if damaged and (errors or not repair):
         raise typer.Exit(IntegrityError.exit_code)
 
@@ -221,6 +246,8 @@ def remove(
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
+        for ref in refs:
+            _check_removable(registry, ref, force=force)
         for ref in refs:
             asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
             if asks and not typer.confirm(f"forget {ref}?", err=True):
@@ -255,6 +282,31 @@ def gc(
         talk(f"{'would free' if dry_run else 'freed'} {size(garbage.bytes)}")
 
 
+def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
+    """Raise what `Registry.remove` would raise, before anything is removed."""
+    from onnxzoo.registry.names import LATEST, Ref
+
+    parsed = Ref.parse(ref)
+    found = registry.resolve(ref)
+    if parsed.variant not in {None, found.variant}:
+        raise NotFound(
+            f"no `{parsed.variant}` of `{found.name}@{found.version}` is held",
+            hint=f"zoo opsets {found.name}",
+        )
+    if force:
+        return
+    versions = {found.version}
+    if parsed.variant is None and parsed.version is None:
+        versions = {variant.version for variant in registry.list(name=found.name)}
+    for alias, version in registry.aliases(found.name).items():
+        if alias != LATEST and version in versions:
+            raise Refused(
+                f"`{found.name}@{version}` is what the alias `{alias}` points to; "
+                "nothing was removed",
+                hint="move the alias to another version first, or add --force",
+            )
+
+
 def _plan(
     zoo: "Zoo",
     refs: list[str],
@@ -265,8 +317,7 @@ def _plan(
     quiet: bool,
     json: bool,
 ) -> None:
-    plans = [zoo.plan(ref, opset=opset, name=name, sha256=sha256) for ref in refs]
-    pairs = [(plan, zoo.held(plan)) for plan in plans]
+    pairs = [zoo.preview(ref, opset=opset, name=name, sha256=sha256) for ref in refs]
     if json:
         document([plan_document(plan, held) for plan, held in pairs])
         return
@@ -275,6 +326,8 @@ def _plan(
             line(f"{plan.name}:{plan.variant}" if plan.variant else plan.name)
         else:
             show_plan(plan, held)
+    if not quiet:
+        talk("dry run: nothing was fetched")
 
 
 def _say_added(added: "Added", verb: str, *, quiet: bool) -> None:

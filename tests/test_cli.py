@@ -410,3 +410,49 @@ def test_an_output_that_takes_nothing_is_no_bug(
     assert done.stderr.startswith(said)
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == bool(said)
+
+
+def test_every_listing_is_quiet_and_json(zoo: Run, mine: Path) -> None:
+    assert zoo("index", "list", "-q").out == "onnxmodelzoo\n"
+    assert zoo("alias", "mine", "-q").out == "mine@latest\n"
+    assert zoo("tag", "mine", "-q").out == "small\n"
+    done = zoo("alias", "mine@1", "production", "--json")
+    assert json.loads(done.out) == {"name": "mine", "alias": "production", "version": 1}
+    gone = zoo("alias", "mine", "production", "--remove", "--json")
+    assert json.loads(gone.out)["version"] is None
+    assert json.loads(zoo("versions", "mine", "--json").out)[0]["opset_versions"] == [17]
+
+
+def test_the_doctors_document_has_types(zoo: Run, home: Path) -> None:
+    facts = json.loads(zoo("doctor", "--json").out)
+    assert all(key.replace("_", "").isalnum() for key in facts)
+    kinds = {"offline": bool, "hub_token": bool, "free_bytes": int, "private_indexes": list,
+             "providers": list, "highest_opset": int}  # fmt: skip
+    assert {key: type(facts[key]) for key in kinds} == kinds
+
+
+@pytest.mark.parametrize("command", ["alias", "tag"])
+def test_removing_nothing_is_a_mistake(zoo: Run, mine: Path, command: str) -> None:
+    ran = zoo(command, "mine", "--remove")
+    assert (ran.code, f"no {command} to remove" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("other", ["gone", "mine:int4", "mine@1"])
+def test_several_are_removed_all_or_none(zoo: Run, mine: Path, other: str) -> None:
+    zoo("alias", "mine@1", "production")
+    assert zoo("rm", "mine@2", other).code in {3, 5}
+    assert zoo("list", "-q").out == "mine:fp32@2\nmine:fp32@1\n"
+
+
+def test_a_dry_run_says_so_and_what_is_held(zoo: Run, mine: Path) -> None:
+    ran = zoo("pull", "mine@1", "--dry-run")
+    assert (ran.code, ran.err) == (0, "dry run: nothing was fetched\n")
+    assert "mine:fp32@1, nothing would be fetched" in ran.out
+
+
+def test_verify_says_what_to_do_and_what_it_did(zoo: Run, mine: Path) -> None:
+    path = Path(zoo("path", "mine@1").out.strip())
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert zoo("verify").err.endswith("hint: zoo verify --repair\n")
+    assert zoo("verify", "--repair").out == "all 2 bundles are whole, 1 repaired\n"

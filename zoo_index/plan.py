@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.names import Ref, check_word, slug
+from onnxzoo.registry.records import Variant
 from onnxzoo.registry.sessions import highest_opset
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
@@ -133,6 +134,24 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
         revision=source.revision,
         origin=f"{source.url}@{source.revision}" if source.revision else None,
         opened=source,
+    )
+
+
+def of_held(variant: Variant) -> Plan:
+    """Return what the pull of a held variant was, or would have been."""
+    file = next(f.path for f in variant.files if variant.path.as_posix().endswith(f"/{f.path}"))
+    return Plan(
+        name=variant.name,
+        variant=variant.variant,
+        source=variant.source,
+        entry=file,
+        files=tuple(Listed(f.path, f.bytes, f.sha256) for f in variant.files),
+        revision=variant.revision,
+        precision=variant.precision,
+        opset=variant.opset,
+        license=variant.license,
+        task=variant.task,
+        tags=variant.tags,
     )
 
 

@@ -22,7 +22,7 @@ from onnxzoo.registry.settings import place
 from onnxzoo.registry.store import Stage
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.index import Indexes
-from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, split_source
+from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, of_held, split_source
 from onnxzoo.zoo_index.sources import Listed, Source, open_source
 
 if TYPE_CHECKING:
@@ -90,6 +90,21 @@ class Zoo:
             if same_label and hashes <= {file.sha256 for file in variant.files}:
                 return variant if self.registry.is_whole(variant) else None
         return None
+
+    def preview(
+        self,
+        ref: str,
+        *,
+        opset: str | int | None = None,
+        name: str | None = None,
+        sha256: str | None = None,
+    ) -> tuple[Plan, Variant | None]:
+        """Return what `pull` would fetch, and what is held of it: then it would fetch nothing."""
+        held = self._held_of(ref, opset, name, _checked(ref, opset, sha256))
+        if held is not None:
+            return of_held(held), held
+        plan = self.plan(ref, opset=opset, name=name, sha256=sha256)
+        return plan, self.held(plan)
 
     def pull(
         self,
