@@ -113,7 +113,7 @@ def list_held(
         talk("nothing is held yet; try: zoo pull light-squeezenet")
 
 
-def show(ref: options.Reference, json: options.Json = False) -> None:
+def show(ref: options.Known, json: options.Json = False) -> None:
     """Show everything that is known of a model that is held or can be pulled."""
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
@@ -279,6 +279,12 @@ def _show_plan(plan: "Plan", *, json: bool) -> None:
         document(plan_document(plan))
         return
     show_plan(plan)
+    if plan.parameters is not None or plan.ops:
+        count = None if plan.parameters is None else f"{plan.parameters:,}"
+        fields([("parameters", count), ("ops", _top(plan.ops))])
+    if plan.inputs or plan.outputs:
+        _tensors("inputs", plan.inputs)
+        _tensors("outputs", plan.outputs)
     talk(f"not held; zoo pull {plan.name}:{plan.variant}")
 
 

@@ -1,6 +1,7 @@
 """Commands that change what is held: pull, register, alias, tag, verify, rm, gc."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.records import Added, Checked, Variant
+    from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -124,6 +126,17 @@ def register(
         document(variant_document(added.variant) | {"new": added.new})
     else:
         _say_added(added, "registered", quiet=quiet)
+    if not quiet:
+        _warn_of_twin(added.variant.name, registry.settings)
+
+
+def _warn_of_twin(name: str, settings: "Settings") -> None:
+    """Say so if an index has a model of the same name."""
+    from onnxzoo.zoo_index.index import Indexes
+
+    with suppress(ZooError):  # an index that fails is no matter of a registration
+        if Indexes.from_settings(settings).find(name):
+            talk(f"warning: an index has a model `{name}` too; pulling it adds to yours")
 
 
 def alias(

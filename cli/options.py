@@ -7,6 +7,10 @@ import typer
 Reference = Annotated[
     str, typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.")
 ]
+Known = Annotated[
+    str,
+    typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="Any model, held or in an index."),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print references only, one a line.")]

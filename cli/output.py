@@ -183,6 +183,10 @@ def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]
         "license": plan.license,
         "task": plan.task,
         "tags": plan.tags,
+        "inputs": [asdict(tensor) for tensor in plan.inputs],
+        "outputs": [asdict(tensor) for tensor in plan.outputs],
+        "ops": plan.ops,
+        "parameters": plan.parameters,
         "files": [asdict(file) for file in plan.files],
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.names import Ref
+from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.queries import Held, Row, held, listed
 
 
@@ -68,11 +68,28 @@ def no_variant(ref: Ref, opset: str | int | None, there: Sequence[Held]) -> NotF
     )
 
 
+def _near(rows: Rows, name: str) -> list[str]:
+    """Return at most three names of held models that are near to one that is not."""
+    from difflib import get_close_matches
+
+    names = {row["key"]: str(row["name"]) for row in rows("SELECT key, name FROM model")}
+    return [names[key] for key in get_close_matches(fold(name), names, n=3, cutoff=0.7)]
+
+
 def _not_held(rows: Rows, ref: Ref) -> NotFound:
     versions = sorted({row["number"] for row in listed(rows, name=ref.name)})
     if not versions:
-        return NotFound(f"no model `{ref.name}` is held", hint=f"zoo search {ref.name}")
-    there = ", ".join(f"`{number}`" for number in versions)
+        near = _near(rows, ref.name)
+        meant = f"; did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""
+        hint = f"zoo search {near[0] if near else ref.name}"
+        return NotFound(f"no model `{ref.name}` is held{meant}", hint=hint)
+    aliases = rows(
+        "SELECT DISTINCT a.name FROM alias a JOIN model m ON m.id = a.model_id "
+        "WHERE m.key = :key ORDER BY a.name",
+        key=fold(ref.name),
+    )
+    words = [*map(str, versions), *(row["name"] for row in aliases)]
+    there = ", ".join(f"`{word}`" for word in words)
     return NotFound(
         f"no version `{ref.version}` of `{ref.name}`; it has {there}",
         hint=f"zoo versions {ref.name}",

@@ -86,9 +86,11 @@ def test_the_version_is_printed(zoo: Run) -> None:
         (["pull", "resnt50"], 3, "did you mean `resnet50`", "zoo search resnet50"),
         (["pull", "UPPER CASE!"], 2, "`upper case!` is not a model's name", "for example"),
         (["show", "gone"], 3, "no model `gone`", "zoo search"),
+        (["path", "resnet50:int8"], 3, "no model `resnet50` is held", "zoo pull resnet50:int8"),
+        (["path", "resnet50-v1-7"], 3, "is held", "zoo pull resnet50-v1-7"),
         (["path", "gone"], 3, "no model `gone` is held", "zoo search gone"),
         (["run", "gone"], 3, "no model `gone`", "zoo search"),
-        (["versions", "resnet50"], 3, "no model `resnet50` is held", "zoo search resnet50"),
+        (["versions", "resnet50"], 3, "no model `resnet50` is held", "zoo pull resnet50"),
         (["rm", "gone"], 3, "no model `gone` is held", "zoo search gone"),
         (["register", "gone.onnx", "--name", "x"], 3, "no file `gone.onnx`", None),
         (["pull", "resnet50", "--opset", "abc"], 2, "`abc` is not an opset", "--opset 12"),
@@ -456,3 +458,25 @@ def test_verify_says_what_to_do_and_what_it_did(zoo: Run, mine: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert zoo("verify").err.endswith("hint: zoo verify --repair\n")
     assert zoo("verify", "--repair").out == "all 2 bundles are whole, 1 repaired\n"
+
+
+def test_a_miss_names_what_is_near(zoo: Run, mine: Path) -> None:
+    zoo("alias", "mine@1", "production")
+    assert "no model `mien` is held; did you mean `mine`?" in zoo("rm", "mien").err
+    assert "it has `1`, `2`, `production`" in zoo("path", "mine@stable").err
+
+
+def test_what_an_index_knows_of_a_graph_is_shown(zoo: Run) -> None:
+    shown = json.loads(zoo("show", "light-squeezenet", "--json").out)
+    assert (shown["inputs"][0]["name"], shown["ops"]["Conv"]) == ("data_0", 26)
+    assert shown["parameters"] > 0
+    out = zoo("show", "light-squeezenet").out
+    assert "data_0  float32  [1, 3, 224, 224]" in out
+    assert "Conv 26" in out
+
+
+def test_a_name_that_an_index_has_is_registered_with_a_warning(zoo: Run, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    ran = zoo("register", path, "--name", "resnet50")
+    assert (ran.code, "warning: an index has a model `resnet50` too" in ran.err) == (0, True)
+    assert zoo("register", path, "--name", "mine").err == ""

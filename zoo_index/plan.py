@@ -1,14 +1,14 @@
 """From a reference or a source to what a pull of it would fetch, before anything is fetched."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.names import Ref, check_word, slug
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.sessions import highest_opset
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
@@ -39,6 +39,7 @@ class Plan:
         files: what is known of the files; a size or a hash is None where nobody pinned it.
         revision: the commit that the source stands at, where it has such a thing.
         origin: whose weights these are; see `Draft.origin`.
+        inputs, outputs, ops, parameters: of the graph, where an index recorded them.
         indexed: an index pins it, so that no file without a hash is taken.
         opened: the source that was asked already; it may hold a secret that `source` has not.
     """
@@ -55,6 +56,10 @@ class Plan:
     license: str | None = None
     task: str | None = None
     tags: tuple[str, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    ops: Mapping[str, int] = field(default_factory=dict)
+    parameters: int | None = None
     indexed: bool = False
     opened: Source | None = field(default=None, repr=False, compare=False)
 
@@ -152,6 +157,10 @@ def of_held(variant: Variant) -> Plan:
         license=variant.license,
         task=variant.task,
         tags=variant.tags,
+        inputs=variant.graph.inputs,
+        outputs=variant.graph.outputs,
+        ops=variant.graph.ops,
+        parameters=variant.graph.parameters,
     )
 
 
@@ -170,6 +179,10 @@ def _of_entry(entry: Entry, origin: str) -> Plan:
         license=entry.license,
         task=entry.task,
         tags=entry.tags,
+        inputs=entry.inputs,
+        outputs=entry.outputs,
+        ops=entry.ops,
+        parameters=entry.parameters,
         indexed=True,
     )
 

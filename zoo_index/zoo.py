@@ -146,11 +146,20 @@ class Zoo:
         _check_text(ref)
         try:
             return self.registry.resolve(ref, variant=variant, opset=opset)
-        except NotFound:
-            parsed = self._renamed(narrowed(ref, variant))
-            if parsed is None:
-                raise
-            return self.registry.resolve(str(parsed), opset=opset)
+        except NotFound as error:
+            asked = narrowed(ref, variant)
+            parsed = self._renamed(asked)
+            missed = error
+            if parsed is not None:
+                try:
+                    return self.registry.resolve(str(parsed), opset=opset)
+                except NotFound as again:
+                    missed = again
+            name = (parsed or asked).name
+            if asked.version is None and not self.registry.list(name=name, limit=1):
+                hint = f"zoo pull {asked}" if self.indexes.find(name) else missed.hint
+                raise NotFound(missed.message, hint=hint) from error
+            raise missed from None
 
     def obtain(
         self,
