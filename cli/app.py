@@ -57,7 +57,7 @@ def _root(
         def emit(self, record: logging.LogRecord) -> None:
             talk(f"{record.levelname.lower()}: {record.getMessage()}")
 
-    logging.getLogger("onnxzoo").addHandler(Talk())
+    logging.getLogger("onnxzoo").handlers = [Talk()]
 
 
 def main() -> None:
@@ -78,18 +78,12 @@ def _outcome() -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        return _to_nowhere(_BROKEN_PIPE)
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # click makes it exit code 1
-            return _to_nowhere(_BROKEN_PIPE)
-        raise
     except OSError as error:
-        if error.errno not in _FULL:
-            return _unexpected(error)
-        reason = os.strerror(error.errno or 0).lower()
-        failure(StorageError(f"cannot write the output: {reason}"))
-        return _to_nowhere(StorageError.exit_code)
+        return _unwritten(error)
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):  # click makes it exit code 1
+            raise
+        return _unwritten(ended.__context__)
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
     if code == _INTERRUPTED:  # which is how typer reports Ctrl-C
@@ -97,8 +91,16 @@ def _outcome() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _to_nowhere(code: int) -> int:
-    """Let what is still to be written to stdout vanish, and return the exit code."""
+def _unwritten(error: OSError) -> int:
+    """Say why stdout takes nothing, and let what is still to be written vanish."""
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
+        code = _BROKEN_PIPE
+    elif error.errno in _FULL:
+        reason = os.strerror(error.errno or 0).lower()
+        failure(StorageError(f"cannot write the output: {reason}"))
+        code = StorageError.exit_code
+    else:
+        return _unexpected(error)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code
 

@@ -38,7 +38,9 @@ def doctor(json: options.Json = False) -> None:
     problems = list(_problems(settings))
     if json:
         found = [{"what": p.what, "way_out": p.way_out} for p in problems]
-        document({key.replace("-", "_"): value for key, value in facts.items()} | {"problems": found})
+        document(
+            {key.replace("-", "_"): value for key, value in facts.items()} | {"problems": found}
+        )
     else:
         fields((key.replace("_", " "), _text(key, value)) for key, value in facts.items())
         for problem in problems:

@@ -1,5 +1,6 @@
 """Progress: moving bars on a terminal, one line per file elsewhere."""
 
+import logging
 import sys
 import time
 from contextlib import contextmanager
@@ -33,6 +34,21 @@ def progress(
         verb: begins the line of each file that is done, such as ``fetched``; None: no lines.
         counts: what is counted is things, not bytes.
     """
+    retries = logging.getLogger("onnxzoo.retry")
+    before = retries.level
+    if quiet:
+        retries.setLevel(logging.ERROR)
+    try:
+        with _reporting(settings, quiet=quiet, verb=verb, counts=counts) as report:
+            yield report
+    finally:
+        retries.setLevel(before)
+
+
+@contextmanager
+def _reporting(
+    settings: "Settings", *, quiet: bool, verb: str | None, counts: bool
+) -> "Iterator[Progress | None]":
     watched = sys.stderr.isatty() and not settings.ci
     if quiet or not (watched or verb):
         yield None

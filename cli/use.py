@@ -142,27 +142,31 @@ def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> No
     for tensor in inputs:
         found = given[tensor.name].dtype.name if tensor.name in given else tensor.dtype
         if found != tensor.dtype and not tensor.dtype.startswith(("string", "seq(", "map(")):
-            raise UsageError(f"the input `{tensor.name}` is {found}; the model takes {tensor.dtype}")
+            raise UsageError(
+                f"the input `{tensor.name}` is {found}; the model takes {tensor.dtype}"
+            )
 
 
 def _check_axes(axes: Mapping[str, int], inputs: "Sequence[Tensor]") -> None:
     there = {axis for tensor in inputs for axis in tensor.shape or () if isinstance(axis, str)}
     for name in axes:
         if name not in there:
-            known = ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
+            known = (
+                ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
+            )
             raise UsageError(f"no axis `{name}`; the model has {known}")
 
 
-def _made_up(
-    missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]
-) -> "dict[str, Array]":
+def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) -> "dict[str, Array]":
     from onnxzoo.registry.sessions import random_inputs
 
     try:
         return random_inputs(missing, seed=seed, axes=axes)
     except (MemoryError, ValueError, OverflowError) as error:
         sizes = ", ".join(f"{name}={number}" for name, number in axes.items())
-        raise UsageError(f"no memory for inputs with {sizes or 'the sizes of this model'}") from error
+        raise UsageError(
+            f"no memory for inputs with {sizes or 'the sizes of this model'}"
+        ) from error
 
 
 def _save(target: Path, outputs: Mapping[str, Any]) -> None:

@@ -283,7 +283,9 @@ def _reason(error: Exception) -> str:
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from x failed:Protobuf parsing…"
     text = " ".join(str(error).split(" : ", 3)[-1].replace("\\n", " ").split())
     text = re.sub(r"^Load model from .*? failed: ?(This is an invalid model\. )?", "", text)
-    text = re.sub(r"data type\. Actual: \((.*)\) , expected: \((.*)\)", r"data type \1; expected \2", text)
+    text = re.sub(
+        r"data type\. Actual: \((.*)\) , expected: \((.*)\)", r"data type \1; expected \2", text
+    )
     where = ""
     if node := re.search(r"running (\S+) node\. Name:'(.*?)' Status Message: ", text):
         where, text = f"the {node[1]} node `{node[2]}`: ", text[node.end() :]

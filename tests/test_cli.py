@@ -480,3 +480,14 @@ def test_a_name_that_an_index_has_is_registered_with_a_warning(zoo: Run, tmp_pat
     ran = zoo("register", path, "--name", "resnet50")
     assert (ran.code, "warning: an index has a model `resnet50` too" in ran.err) == (0, True)
     assert zoo("register", path, "--name", "mine").err == ""
+
+
+@pytest.mark.parametrize(("words", "told"), [([], 1), (["-q"], 0)])
+def test_a_network_that_is_not_there_is_told_before_asking_again(
+    zoo: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], told: int
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    ran = zoo("pull", "mnist", *words)
+    assert ran.code == 6
+    assert ran.err.count("cannot be reached; asking again") == told
+    assert "cannot be reached, after 5 attempts" in ran.err

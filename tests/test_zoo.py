@@ -433,7 +433,7 @@ def test_what_does_not_go_together_is_refused_before_anyone_is_asked(
     with Zoo(Registry(settings=net)) as zoo:
         for ask in (zoo.pull, zoo.plan):
             with pytest.raises(UsageError) as caught:
-                ask(ref, **asked)  # type: ignore[operator]
+                ask(ref, **asked)  # type: ignore[arg-type]
             assert message in caught.value.message
     assert hub.requests == []
 
@@ -504,4 +504,4 @@ def test_where_a_label_means_several_files_the_hint_names_one(
 def test_what_is_no_text_is_no_reference(ref: object) -> None:
     for use in (onnxzoo.load, onnxzoo.pull, onnxzoo.resolve):
         with pytest.raises(UsageError, match="is not a reference; expected text"):
-            use(ref)  # type: ignore[operator]
+            use(ref)  # type: ignore[arg-type]

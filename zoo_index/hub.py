@@ -10,7 +10,7 @@ from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import asked_wait
-from onnxzoo.zoo_index.listed import Listed, need_network, part_of
+from onnxzoo.zoo_index.listed import Listed, need_network, part_of, telling_session
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -103,15 +103,17 @@ class HubSource:
         url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
         token = build_hf_headers().get("authorization")
         try:
-            fetched = download(
-                url + quote(check_path(path)),
-                part_of(self._settings, self.url, path, sha256 or revision),
-                sha256=sha256,
-                size=size,
-                headers={"Authorization": token} if token else None,
-                label=path,
-                progress=progress,
-            )
+            with telling_session() as session:
+                fetched = download(
+                    url + quote(check_path(path)),
+                    part_of(self._settings, self.url, path, sha256 or revision),
+                    sha256=sha256,
+                    size=size,
+                    headers={"Authorization": token} if token else None,
+                    label=path,
+                    progress=progress,
+                    session=session,
+                )
         except (NotFound, NotAuthorised) as error:
             raise self._explained(error, path) from error
         self._commit = self._commit or fetched.headers.get("X-Repo-Commit")

@@ -18,7 +18,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import Limits, without_query
 from onnxzoo.zoo_index.entries import Entry, entry_of, parse
-from onnxzoo.zoo_index.listed import part_of
+from onnxzoo.zoo_index.listed import part_of, telling_session
 from onnxzoo.zoo_index.web import authorization, is_loopback
 
 if TYPE_CHECKING:
@@ -301,14 +301,16 @@ def fetch_index(url: str, settings: Settings) -> None:
         )
     path = cached_path(url, settings)
     try:
-        fetched = download(
-            parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(),
-            part_of(settings, "index", url),
-            sha256=None,
-            size=None,
-            headers=authorization(parts.username, parts.password),
-            limits=Limits(bytes=_LARGEST),
-        )
+        with telling_session() as session:
+            fetched = download(
+                parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(),
+                part_of(settings, "index", url),
+                sha256=None,
+                size=None,
+                headers=authorization(parts.username, parts.password),
+                limits=Limits(bytes=_LARGEST),
+                session=session,
+            )
     except StorageError:
         raise
     except ZooError as error:

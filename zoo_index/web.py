@@ -14,7 +14,7 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import without_query
-from onnxzoo.zoo_index.listed import Listed, need_network, part_of
+from onnxzoo.zoo_index.listed import Listed, need_network, part_of, telling_session
 
 # Query parameters that grant access, as S3, GCS, Azure and others sign with.
 _SECRET = re.compile(r"(sig|signature|token|key|credential|auth|password|expires)", re.IGNORECASE)
@@ -83,17 +83,19 @@ class WebSource:
         arrived: list[Fetched] = []
 
         def move(_url: str, output: str, _pooch: object) -> None:
-            arrived.append(
-                download(
-                    url,
-                    part,
-                    sha256=sha256,
-                    size=size,
-                    headers=self._headers,
-                    label=path,
-                    progress=progress,
+            with telling_session() as session:
+                arrived.append(
+                    download(
+                        url,
+                        part,
+                        sha256=sha256,
+                        size=size,
+                        headers=self._headers,
+                        label=path,
+                        progress=progress,
+                        session=session,
+                    )
                 )
-            )
             arrived[0].path.replace(output)
 
         pooch.get_logger().setLevel("WARNING")  # it tells every download on stderr
@@ -109,6 +111,7 @@ class WebSource:
 
 
 def authorization(user: str | None, password: str | None) -> dict[str, str]:
+    """Return the header that a URL's user and password stand for (RFC 7617)."""
     if user is None:
         return {}
     pair = f"{unquote(user)}:{unquote(password or '')}".encode()
@@ -133,6 +136,7 @@ def _no_file(text: str) -> UsageError:
 
 
 def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, where nobody listens on the way."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
