@@ -40,7 +40,7 @@ def run(
     json: options.Json = False,
 ) -> None:
     """Run a model once, on random inputs or on yours, and show what comes out."""
-    from onnxzoo.registry.sessions import available_providers, infer, open_session
+    from onnxzoo.registry.sessions import available_providers, infer
     from onnxzoo.zoo_index.zoo import Zoo
 
     given = {name: _array(path) for name, path in _pairs(input_ or (), "--input x=x.npy")}
@@ -52,10 +52,9 @@ def run(
         _check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
         feeds = given | _made_up(missing, seed, axes)
-        zoo.registry.check_there(variant)
         available_providers()  # imports onnxruntime, which is no part of loading a model
         started = time.perf_counter()
-        session = open_session(variant.path, device=device)
+        session = zoo.registry.load(variant.ref, device=device)
         loaded = time.perf_counter()
         outputs = infer(session, feeds)
         ran = time.perf_counter()
