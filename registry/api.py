@@ -19,16 +19,17 @@ from onnxzoo.registry.errors import (
     UsageError,
 )
 from onnxzoo.registry.loading import EXACT, Loader
-from onnxzoo.registry.lookup import narrowed, no_variant, version_of
+from onnxzoo.registry.lookup import digest_of, narrowed, no_variant, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.queries import events, listed, records
+from onnxzoo.registry.queries import events, listed, measurements, records
 from onnxzoo.registry.records import (
     Added,
     Checked,
     Draft,
     Event,
     Garbage,
+    Measurement,
     Progress,
     Removed,
     Variant,
@@ -283,6 +284,31 @@ class Registry:
                 rows, self.store, listed(rows, words, name=name, source=source, limit=limit)
             )
 
+    def measure(self, ref: str, found: Sequence[Measurement]) -> None:
+        """Keep what was measured of a variant, or of a bundle by its digest (``sha256:…``).
+
+        A measurement takes the place of the older one of its metric in the same context. They
+        belong to the bytes: every variant with these bytes has them.
+
+        Raises:
+            NotFound: if no such variant or bundle is held.
+        """
+        from onnxzoo.registry import writes
+
+        digest = self._digest(ref)
+        with self._database.write() as session:
+            writes.measure(session, digest_of(rows_of(session), digest), found)
+
+    def measurements(self, ref: str) -> Sequence[Measurement]:
+        """Return what was measured of a variant, or of a bundle by its digest.
+
+        Raises:
+            NotFound: if no such variant or bundle is held.
+        """
+        digest = self._digest(ref)
+        with self._database.read() as rows:
+            return measurements(rows, digest_of(rows, digest))
+
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
         """Return what happened, newest first: to one model, or to all."""
         with self._database.read() as rows:
@@ -376,6 +402,9 @@ class Registry:
             progress: told of the bytes hashed, of all bundles together.
         """
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
+
+    def _digest(self, ref: str) -> str:
+        return ref if ref.startswith("sha256:") else self.resolve(ref).digest
 
     def _number(self, ref: Ref) -> int | None:
         """Return the number of the version that a reference names, None if it names none."""

@@ -52,6 +52,17 @@ def all_of(rows: Rows, ref: Ref) -> Sequence[Row]:
     return listed(rows, name=ref.name) if ref.version is None else [h.row for h in found]
 
 
+def digest_of(rows: Rows, digest: str) -> str:
+    """Return a digest as given, if a bundle of it is held.
+
+    Raises:
+        NotFound: if there is none.
+    """
+    if not rows("SELECT 1 FROM bundle WHERE digest = :digest", digest=digest):
+        raise NotFound(f"no bundle `{digest}` is held", hint="zoo list --json shows digests")
+    return digest
+
+
 def ref_of(row: Row) -> str:
     """Return the reference that always means exactly this row's variant."""
     return f"{row['name']}:{row['label']}@{row['number']}"

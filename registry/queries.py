@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
-from onnxzoo.registry.records import Event, Graph, Tensor, Variant
+from onnxzoo.registry.records import Context, Event, Graph, Measurement, Tensor, Variant
 from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
@@ -155,6 +155,34 @@ def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
         Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
         for row in found
     ]
+
+
+def measurements(rows: Rows, digest: str) -> list[Measurement]:
+    """Return what was measured of a bundle, by context and metric."""
+    found = rows(
+        "SELECT metric, value, unit, context, at FROM measurement "
+        "WHERE digest = :digest ORDER BY context, metric",
+        digest=digest,
+    )
+    return [
+        Measurement(
+            row["metric"],
+            row["value"],
+            row["unit"],
+            json.loads(row["context"]),
+            datetime.fromisoformat(row["at"]),
+        )
+        for row in found
+    ]
+
+
+def context_text(context: Context) -> str:
+    """Return the JSON text under which a context is kept: alike for contexts that are equal.
+
+    >>> context_text({"threads": 2, "batch": None})
+    '{"batch":null,"threads":2}'
+    """
+    return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def graph_text(graph: Graph) -> str:

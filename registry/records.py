@@ -1,13 +1,17 @@
 """What callers receive: frozen values that outlive the database's session."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
+from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.manifest import File
 
 Axis = int | str | None
+Context = Mapping[str, str | int | float | None]
+"""What a measurement holds under: onnxruntime's version, provider, processor, threads, batch…"""
 Progress = Callable[[str, int, int | None], None]
 """``progress(label, done, total)``: bytes done so far and in all (None: unknown)."""
 
@@ -152,6 +156,33 @@ class Checked:
     refs: tuple[str, ...]
     problems: tuple[str, ...]
     moved_to: Path | None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A figure of a variant's bytes, with its context.
+
+    Attributes:
+        metric: ``latency_p50``, ``throughput``, ``open_time``, ``peak_memory``, ``drift_max``…
+        value: a finite number.
+        unit: ``s``, ``B``, ``1/s``, or nothing for a pure number.
+        context: what it holds under; a new value under the same context replaces the old.
+        at: when it was measured, to the second.
+    """
+
+    metric: str
+    value: float
+    unit: str
+    context: Context
+    at: datetime = field(default_factory=_now)
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.value):
+            raise UsageError(f"`{self.metric}` is `{self.value}`; expected a finite number")
 
 
 @dataclass(frozen=True, slots=True)

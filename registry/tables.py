@@ -77,6 +77,26 @@ class VariantRow(SQLModel, table=True):
     created_at: str
 
 
+class MeasurementRow(SQLModel, table=True):
+    """A figure of a bundle: the newest of its metric in its context."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (UniqueConstraint("digest", "metric", "context"),)
+    id: int | None = Field(default=None, primary_key=True)
+    digest: str = Field(
+        sa_column=Column(
+            Text, ForeignKey("bundle.digest", ondelete="CASCADE"), nullable=False, index=True
+        )
+    )
+    metric: str
+    value: float
+    unit: str
+    context: str = Field(
+        sa_column=Column(Text, nullable=False), description="JSON, compact, keys sorted"
+    )
+    at: str
+
+
 class Alias(SQLModel, table=True):
     """A movable name for a version."""
 

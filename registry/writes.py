@@ -9,13 +9,14 @@ from onnxzoo.registry.db import rows_of
 from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
-from onnxzoo.registry.queries import Row, graph_text
-from onnxzoo.registry.records import Draft
+from onnxzoo.registry.queries import Row, context_text, graph_text
+from onnxzoo.registry.records import Draft, Measurement
 from onnxzoo.registry.tables import (
     Alias,
     Bundle,
     BundleFile,
     Event,
+    MeasurementRow,
     Model,
     Tag,
     VariantRow,
@@ -109,6 +110,32 @@ def unlabel(session: "Session", model: Row, tag: str) -> bool:
         session.delete(row)
         log(session, "untag", model["name"], tag)
     return row is not None
+
+
+def measure(session: "Session", digest: str, measurements: Sequence[Measurement]) -> None:
+    """Keep measurements of a bundle; each takes the place of an older one in its context."""
+    from sqlmodel import col, delete
+
+    for new in measurements:
+        context = context_text(new.context)
+        session.connection().execute(
+            delete(MeasurementRow).where(
+                col(MeasurementRow.digest) == digest,
+                col(MeasurementRow.metric) == new.metric,
+                col(MeasurementRow.context) == context,
+            )
+        )
+        session.add(
+            MeasurementRow(
+                digest=digest,
+                metric=new.metric,
+                value=new.value,
+                unit=new.unit,
+                context=context,
+                at=new.at.isoformat(),
+            )
+        )
+        session.flush()
 
 
 def forget(session: "Session", digests: Sequence[str]) -> None:
