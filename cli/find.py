@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import measurement_document, show_measurements
 from onnxzoo.cli.output import (
     date,
     document,
@@ -130,10 +131,15 @@ def show(ref: options.Known, json: options.Json = False) -> None:
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
+        measured = zoo.registry.measurements(variant.digest)
     if json:
-        document(variant_document(variant) | {"prepared": _prepared_document(prepared)})
+        figures = [measurement_document(measurement) for measurement in measured]
+        more = {"prepared": _prepared_document(prepared), "measurements": figures}
+        document(variant_document(variant) | more)
     else:
-        _show_variant(variant, whole=whole, prepared=prepared, events=events)
+        _show_variant(variant, whole=whole, prepared=prepared)
+        show_measurements(measured)
+        _show_history(events)
 
 
 def versions(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
@@ -214,13 +220,7 @@ def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json 
         talk(f"onnxruntime here runs opsets up to {highest}")
 
 
-def _show_variant(
-    variant: "Variant",
-    *,
-    whole: bool,
-    prepared: "Prepared | None",
-    events: "Sequence[Event]",
-) -> None:
+def _show_variant(variant: "Variant", *, whole: bool, prepared: "Prepared | None") -> None:
     graph = variant.graph
     fields(
         [
@@ -254,6 +254,9 @@ def _show_variant(
         line("metadata")
         for key, value in graph.metadata.items():
             line(f"  {key} = {value}")
+
+
+def _show_history(events: "Sequence[Event]") -> None:
     line("history")
     for event in events:
         line(f"  {date(event.at)}  {event.action} {event.reference}  {event.detail or ''}")

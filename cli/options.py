@@ -1,8 +1,11 @@
 """The arguments and options that several commands share."""
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
+
+from onnxzoo.registry.errors import UsageError
 
 Reference = Annotated[
     str, typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.")
@@ -24,6 +27,37 @@ AsName = Annotated[
     str | None, typer.Option("--name", metavar="NAME[:VARIANT]", help="What to call it here.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino, coreml, dml, …")]
+Axis = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
+]
 Repair = Annotated[
     bool, typer.Option("--repair", help="Fetch what is damaged again from where it came from.")
 ]
+
+
+def pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:
+    """Yield the name and the value of each ``NAME=VALUE``; no name may come twice."""
+    seen = set()
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if name in seen:
+            raise UsageError(f"`{name}` is given twice")
+        seen.add(name)
+        if not sign or not value:
+            raise UsageError(f"`{text}` is not `NAME=VALUE`", hint=f"for example: {example}")
+        yield name, value
+
+
+def axes(texts: Sequence[str] | None) -> dict[str, int]:
+    """Return the sizes of open axes by name.
+
+    >>> axes(["batch=4", "seq=128"])
+    {'batch': 4, 'seq': 128}
+    """
+    return {name: _count(text) for name, text in pairs(texts or (), "--axis batch=4")}
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"`{text}` is not a size", hint="for example: --axis batch=4")
+    return int(text)

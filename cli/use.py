@@ -1,7 +1,7 @@
 """Commands that use what is held: run, path."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,9 +28,7 @@ def run(
             "--input", "-i", metavar="NAME=FILE.npy", help="Repeatable; the rest is random."
         ),
     ] = None,
-    axis: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
-    ] = None,
+    axis: options.Axis = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
     opset: options.Opset = None,
     device: options.Device = "auto",
@@ -43,8 +41,8 @@ def run(
     from onnxzoo.registry.sessions import available_providers, infer
     from onnxzoo.zoo_index.zoo import Zoo
 
-    given = {name: _array(path) for name, path in _pairs(input_ or (), "--input x=x.npy")}
-    axes = {name: _count(text) for name, text in _pairs(axis or (), "--axis batch=4")}
+    given = {name: _array(path) for name, path in options.pairs(input_ or (), "--input x=x.npy")}
+    axes = options.axes(axis)
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = zoo.obtain(ref, opset=opset, progress=report)
@@ -94,24 +92,6 @@ def path(ref: options.Reference, json: options.Json = False) -> None:
         document({"ref": variant.ref, "path": variant.path})
     else:
         print(variant.path)  # as it is: a shell will use it
-
-
-def _pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:
-    seen = set()
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if name in seen:
-            raise UsageError(f"`{name}` is given twice")
-        seen.add(name)
-        if not sign or not value:
-            raise UsageError(f"`{text}` is not `NAME=VALUE`", hint=f"for example: {example}")
-        yield name, value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise UsageError(f"`{text}` is not a size", hint="for example: --axis batch=4")
-    return int(text)
 
 
 def _array(text: str) -> "Array":

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,29 @@ def random_inputs(
     return arrays
 
 
+def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, ...], int]:
+    """Return a graph's inputs at a batch size, and that size.
+
+    The batch is the first axis, wherever an input leaves it open; an input whose first axis is
+    fixed stays as it is beside one whose is open.
+
+    Args:
+        inputs: the graph's inputs.
+        batch: examples in a batch; None for what the graph fixes, else 1.
+
+    Raises:
+        UsageError: if the graph fixes another batch.
+    """
+    firsts = [tensor.shape[0] for tensor in inputs if tensor.shape]
+    fixed = next((axis for axis in firsts if isinstance(axis, int)), 1)
+    opened = {axis for axis in firsts if not isinstance(axis, int)}
+    if not opened and batch not in {None, fixed}:
+        raise UsageError(f"the batch of the model is fixed at `{fixed}`; `{batch}` was asked for")
+    size = (batch or 1) if opened else fixed
+    names = {axis for axis in opened if axis is not None}
+    return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
+
+
 def infer(
     session: "InferenceSession", feeds: "Mapping[str, np.ndarray[Any, Any]]"
 ) -> dict[str, Any]:
@@ -226,6 +250,28 @@ def infer(
         if type(error).__name__ in {"InvalidArgument", "ValueError"}:
             raise UsageError(f"the model does not take these inputs: {_reason(error)}") from error
         raise Refused(f"onnxruntime could not run the model: {_reason(error)}") from error
+
+
+def runtime_version() -> str:
+    """Return the version of the installed onnxruntime."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def first_provider(device: str) -> str:
+    """Return the execution provider that a device stands for here: the first that is tried."""
+    provider = _providers(device)[0]
+    return provider if isinstance(provider, str) else provider[0]
+
+
+def options_with(threads: int | None) -> "SessionOptions | None":
+    """Return session options with so many intra-op threads; None: the runtime's own choice."""
+    if threads is None:
+        return None
+    options = _quiet_options()
+    options.intra_op_num_threads = threads
+    return options
 
 
 def available_providers() -> list[str]:
@@ -326,6 +372,14 @@ def _one_node(opset: int) -> bytes:
     node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
     graph = field(1, node) + field(2, b"g") + field(11, value(b"x")) + field(12, value(b"y"))
     return b"\x08\x03" + field(7, graph) + field(8, bytes([0x10, opset]))
+
+
+def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:
+    if not tensor.shape:
+        return tensor
+    first, *others = tensor.shape
+    rest = (batch if axis in names else axis for axis in others)
+    return replace(tensor, shape=(first if isinstance(first, int) else batch, *rest))
 
 
 def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:

@@ -22,6 +22,8 @@ LAYERS = (
     {"registry.loading"},
     {"registry.api"},
     {"registry.pool", "registry.watch"},
+    {"registry.bench", "registry.bench_worker", "registry.drift"},
+    {"registry.compare"},
     {"zoo_index.entries", "zoo_index.listed"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local"},
     {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},
@@ -29,14 +31,15 @@ LAYERS = (
     {"zoo_index.zoo"},
     {"zoo_index.catalogue"},
     {"cli.output", "cli.options"},
-    {"cli.progress"},
-    {"cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.use"},
+    {"cli.progress", "cli.figures"},
+    {"cli.plot"},
+    {"cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure", "cli.use"},
     {"cli.app"},
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = {
-    "alembic", "filelock", "huggingface_hub", "numpy", "onnx", "onnxruntime", "packaging",
-    "platformdirs", "pooch", "requests", "rich", "sqlalchemy", "sqlmodel", "urllib3",
+    "alembic", "filelock", "huggingface_hub", "matplotlib", "numpy", "onnx", "onnxruntime",
+    "packaging", "platformdirs", "pooch", "requests", "rich", "sqlalchemy", "sqlmodel", "urllib3",
 }  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

@@ -1,0 +1,130 @@
+"""Figures for people and for JSON: durations, rates, ratios, measurements."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.cli.output import date, line, size
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.records import Context, Measurement
+
+UNKNOWN = "-"
+_PLAIN = 100  # a rate from here on needs no decimals
+_OWN = ("base", "samples")  # what drift's context has beside the others'
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration for people.
+
+    >>> duration(0.0123456), duration(0.000026), duration(2.5), duration(None)
+    ('12.3 ms', '0.026 ms', '2.50 s', '-')
+    """
+    if seconds is None:
+        return UNKNOWN
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{_short(1000 * seconds)} ms"
+
+
+def rate(per_second: float | None) -> str:
+    """Return a throughput for people.
+
+    >>> rate(38221.9), rate(12.34), rate(None)
+    ('38,222/s', '12.3/s', '-')
+    """
+    if per_second is None:
+        return UNKNOWN
+    return f"{per_second:,.0f}/s" if per_second >= _PLAIN else f"{_short(per_second)}/s"
+
+
+def memory(count: float | None) -> str:
+    """Return bytes for people, or a dash.
+
+    >>> memory(1478656.0), memory(None)
+    ('1.5 MB', '-')
+    """
+    return UNKNOWN if count is None else size(int(count))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a pure number for people.
+
+    >>> number(0.00012345), number(0.0), number(0.99998, 5), number(None)
+    ('0.000123', '0', '0.99998', '-')
+    """
+    return UNKNOWN if value is None else f"{value:.{digits}g}"
+
+
+def share(value: float | None) -> str:
+    """Return a share for people; what is not all of it never reads 100 %.
+
+    >>> share(1.0), share(0.9999), share(0.5), share(None)
+    ('100%', '99.9%', '50.0%', '-')
+    """
+    if value is None:
+        return UNKNOWN
+    return "100%" if value == 1 else f"{min(100 * value, 99.9):.1f}%"
+
+
+def measurement_document(measurement: "Measurement") -> dict[str, Any]:
+    """Return the JSON object of a measurement."""
+    return {
+        "metric": measurement.metric,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "context": measurement.context,
+        "at": measurement.at.isoformat(),
+    }
+
+
+def show_measurements(measurements: "Sequence[Measurement]") -> None:
+    """Print what was measured, a line a context."""
+    if not measurements:
+        return
+    line("measurements")
+    groups: list[tuple[Context, list[Measurement]]] = []
+    for measurement in measurements:  # of one context, they stand together
+        if not groups or groups[-1][0] != measurement.context:
+            groups.append((measurement.context, []))
+        groups[-1][1].append(measurement)
+    for context, found in groups:
+        line(f"  {date(max(m.at for m in found))}  {_under(context)}")
+        line(f"    {', '.join(_figures(found))}")
+
+
+def threads_of(context: "Context") -> str:
+    """Return the threads of a context for people; onnxruntime's own choice is ``auto``."""
+    return "auto" if context.get("threads") is None else str(context["threads"])
+
+
+def _under(context: "Context") -> str:
+    words = [
+        f"batch {context.get('batch')}, threads {threads_of(context)}",
+        *([str(context["axes"])] if "axes" in context else []),
+        str(context.get("provider", "")).removesuffix("ExecutionProvider"),
+        f"onnxruntime {context.get('onnxruntime')}",
+        str(context.get("cpu")),
+    ]
+    if "base" in context:
+        words.append(f"against {str(context['base'])[:19]} on {context.get('samples')} inputs")
+    return ", ".join(words)
+
+
+def _figures(found: "Iterable[Measurement]") -> Iterable[str]:
+    for measurement in found:
+        name = measurement.metric.removeprefix("latency_").replace("_", " ")
+        yield f"{name} {_value(measurement)}"
+
+
+def _value(measurement: "Measurement") -> str:
+    if measurement.unit == "s":
+        return duration(measurement.value)
+    if measurement.unit == "B":
+        return memory(measurement.value)
+    if measurement.unit == "1/s":
+        return rate(measurement.value)
+    return " ".join([number(measurement.value, 6), measurement.unit]).rstrip()
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"  # noqa: PLR2004

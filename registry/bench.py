@@ -1,0 +1,250 @@
+"""Measure held variants: latency, throughput, time to open, memory.
+
+Every measurement is made in a fresh child process that opens one variant with `Registry.load`, so
+that its figures are of that variant alone and of what users get. Several variants take turns in
+rounds, so that a noisy machine is unfair to none.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from onnxzoo.registry import errors
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.machine import describe_machine, usable_cores
+from onnxzoo.registry.records import Context, Measurement, Progress, Variant
+
+# -P: a module in the current folder must not stand in for one of ours.
+_WORKER = (sys.executable, "-P", "-m", "onnxzoo.registry.bench_worker")
+_PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured of each configuration.
+
+    Attributes:
+        warmup: runs that are not counted, in every process.
+        runs: runs that are counted, in all; None for as many as the seconds allow.
+        seconds: for the runs that are counted, in all.
+        rounds: processes that share them; never more than the runs.
+        timeout: seconds after which a process is stopped.
+    """
+
+    warmup: int = 5
+    runs: int | None = None
+    seconds: float = 2.0
+    rounds: int = 3
+    timeout: float = 600.0
+
+    def shares(self) -> list[int | None]:
+        """Return the runs of each round; None: as many as the seconds allow.
+
+        >>> Effort(runs=5).shares()
+        [2, 2, 1]
+        """
+        if self.runs is None:
+            return [None] * self.rounds
+        rounds = min(self.rounds, self.runs)
+        each, more = divmod(self.runs, rounds)
+        return [each + (number < more) for number in range(rounds)]
+
+
+USUAL = Effort()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration: a variant, on so many threads, at a batch size.
+
+    Attributes:
+        threads: of one operator; None for onnxruntime's own choice.
+        batch: examples in a batch; None for what the graph fixes, else 1.
+        axes: sizes of other open axes by their names.
+        device: see `onnxzoo.load`.
+    """
+
+    variant: Variant
+    threads: int | None = None
+    batch: int | None = None
+    axes: Mapping[str, int] = field(default_factory=dict)
+    device: str = "auto"
+
+    def size(self) -> int:
+        """Return the batch size that this comes to.
+
+        Raises:
+            UsageError: if the graph fixes another one.
+        """
+        from onnxzoo.registry.sessions import batched
+
+        try:
+            return batched(self.variant.graph.inputs, self.batch)[1]
+        except UsageError as error:
+            raise UsageError(
+                f"`{self.variant.ref}`: {error.message}", hint="leave the batch out"
+            ) from error
+
+    def context(self, provider: str | None = None) -> Context:
+        """Return what its figures hold under.
+
+        Args:
+            provider: the execution provider that ran; None for the one that is tried first.
+        """
+        from onnxzoo.registry.sessions import first_provider, runtime_version
+
+        machine = describe_machine()
+        axes = " ".join(f"{name}={size}" for name, size in sorted(self.axes.items()))
+        named: Context = {"axes": axes} if axes else {}
+        return {
+            **named,
+            "onnxruntime": runtime_version(),
+            "provider": provider or first_provider(self.device),
+            "cpu": machine.cpu,
+            "features": " ".join(machine.features),
+            "cores": usable_cores(),
+            "threads": self.threads,
+            "batch": self.size(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of one configuration."""
+
+    trial: Trial
+    context: Context
+    measurements: tuple[Measurement, ...]
+    runs: int | None = None
+
+    def value(self, metric: str) -> float | None:
+        """Return a metric's value, None if it could not be measured here."""
+        return next((m.value for m in self.measurements if m.metric == metric), None)
+
+
+def bench(
+    registry: Registry,
+    trials: Sequence[Trial],
+    *,
+    effort: Effort = USUAL,
+    progress: Progress | None = None,
+) -> list[Figures]:
+    """Measure configurations, keep their figures as measurements, and return them in order.
+
+    Args:
+        registry: where the variants are held.
+        trials: what to measure.
+        effort: how long.
+        progress: told of the processes that are done.
+
+    Raises:
+        UsageError: if a variant cannot be run at a batch size, or its inputs cannot be made up.
+        Refused: if a variant does not open or run, or a process takes longer than its limit.
+    """
+    sizes = [trial.size() for trial in trials]
+    shares = effort.shares()
+    answers: list[list[dict[str, Any]]] = [[] for _ in trials]
+    for number, runs in enumerate(shares):
+        for index, trial in enumerate(trials):
+            if progress:
+                progress("measuring", number * len(trials) + index, len(shares) * len(trials))
+            answers[index].append(_ask(registry, trial, effort, runs))
+    if progress:
+        progress("measuring", len(shares) * len(trials), len(shares) * len(trials))
+    found = [
+        _figures(trial, size, rounds)
+        for trial, size, rounds in zip(trials, sizes, answers, strict=True)
+    ]
+    for figures in found:
+        registry.measure(figures.trial.variant.digest, figures.measurements)
+    return found
+
+
+def kept(registry: Registry, trial: Trial) -> Figures | None:
+    """Return what an earlier run measured of a configuration here, None if there is none."""
+    context = trial.context()
+    there = registry.measurements(trial.variant.digest)
+    found = tuple(m for m in there if m.context == context)
+    figures = Figures(trial, context, found)
+    return None if figures.value("latency_p50") is None else figures
+
+
+def _ask(registry: Registry, trial: Trial, effort: Effort, runs: int | None) -> dict[str, Any]:
+    settings = registry.settings
+    request = {
+        "settings": {
+            "home": str(settings.home),
+            "cache": str(settings.cache),
+            "database_url": settings.database_url,
+        },
+        "ref": trial.variant.ref,
+        "threads": trial.threads,
+        "batch": trial.batch,
+        "axes": dict(trial.axes),
+        "device": trial.device,
+        "warmup": effort.warmup,
+        "runs": runs,
+        "seconds": effort.seconds / effort.rounds,
+    }
+    try:
+        done = subprocess.run(
+            _WORKER,
+            input=json.dumps(request),
+            capture_output=True,
+            timeout=effort.timeout,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Refused(
+            f"measuring `{trial.variant.ref}` took over {effort.timeout:g} s, its limit",
+            hint="ask for fewer runs, a smaller batch or a longer --timeout",
+        ) from error
+    return _answer(trial.variant.ref, done)
+
+
+def _answer(ref: str, done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    if not done.stdout:
+        words = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise Refused(f"measuring `{ref}` ended with exit status {done.returncode}: {words[0]}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if "error" not in answer:
+        return answer
+    failed = answer["error"]
+    kind: type[ZooError] = getattr(errors, failed["type"])
+    message = failed["message"]
+    raise kind(message if ref in message else f"`{ref}`: {message}", hint=failed["hint"])
+
+
+def _figures(trial: Trial, batch: int, rounds: Sequence[dict[str, Any]]) -> Figures:
+    import numpy as np
+
+    context = trial.context(rounds[0]["provider"])
+    latencies = np.concatenate([answer["latencies"] for answer in rounds])
+    values: list[tuple[str, float | None, str]] = [
+        (f"latency_p{percent}", float(np.percentile(latencies, percent)), "s")
+        for percent in _PERCENTILES
+    ]
+    values += [
+        ("throughput", batch * len(latencies) / float(latencies.sum()), "1/s"),
+        ("open_time", median(answer["open"] for answer in rounds), "s"),
+        ("peak_memory", max(answer["peak"] for answer in rounds), "B"),
+        ("private_memory", _median(answer["private"] for answer in rounds), "B"),
+    ]
+    measurements = tuple(
+        Measurement(metric, value, unit, context)
+        for metric, value, unit in values
+        if value is not None
+    )
+    return Figures(trial, context, measurements, len(latencies))
+
+
+def _median(values: Iterable[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

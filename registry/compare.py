@@ -1,0 +1,161 @@
+"""Variants side by side: size, latency, memory, and the drift of their outputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, kept
+from onnxzoo.registry.drift import SAMPLES, Drift, drift
+from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.records import Context, Measurement, Progress, Variant
+
+_METRICS = ("max", "cosine", "labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One of several variants; the first of them is the base.
+
+    Attributes:
+        figures: latency and memory.
+        drift: from the base; the base's own is 0, 1, 1.
+        ratio: its median latency as a multiple of the base's.
+        fresh: measured now, and not kept from an earlier run.
+    """
+
+    variant: Variant
+    figures: Figures
+    drift: Drift
+    ratio: float
+    fresh: bool
+
+
+def compare(
+    registry: Registry,
+    variants: Sequence[Variant],
+    *,
+    threads: int | None = None,
+    batch: int | None = None,
+    axes: Mapping[str, int] | None = None,
+    device: str = "auto",
+    effort: Effort = USUAL,
+    samples: int = SAMPLES,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> list[Compared]:
+    """Compare variants with the first of them, and keep what had to be measured for it.
+
+    Figures that were measured here before, in the same context, are taken again; if those of one
+    variant are missing, all are measured anew, in turns, so that their ratios are of one time.
+
+    Args:
+        registry: where they are held.
+        variants: two or more.
+        threads: see `Trial`, as for batch, axes and device.
+        batch: None for what the base's graph fixes, else 1.
+        axes: sizes of other open axes.
+        device: see `onnxzoo.load`.
+        effort: how long, where it has to be measured.
+        samples: seeded inputs on which outputs are compared.
+        fresh: measure everything again.
+        progress: told of the processes that are done.
+
+    Raises:
+        UsageError, Refused: see `bench`.
+    """
+    trials = _trials(variants, threads, batch, axes or {}, device)
+    held = [] if fresh else [kept(registry, trial) for trial in trials]
+    again = [figures for figures in held if figures is not None]
+    measured = fresh or len(again) < len(trials)
+    figures = bench(registry, trials, effort=effort, progress=progress) if measured else again
+    drifts = _drifts(registry, trials, samples, fresh=fresh)
+    first = figures[0].value("latency_p50")
+    return [
+        Compared(trial.variant, f, d, _ratio(f.value("latency_p50"), first), measured)
+        for trial, f, d in zip(trials, figures, drifts, strict=True)
+    ]
+
+
+def _trials(
+    variants: Sequence[Variant],
+    threads: int | None,
+    batch: int | None,
+    axes: Mapping[str, int],
+    device: str,
+) -> list[Trial]:
+    """Return a trial a variant: at the batch asked for, else at the base's where it can be."""
+    size = Trial(variants[0], batch=batch).size()
+    trials = [Trial(variant, threads, size, axes, device) for variant in variants]
+    if batch is not None:
+        return trials
+    return [
+        trial if _runs(trial) else Trial(trial.variant, threads, None, axes, device)
+        for trial in trials
+    ]
+
+
+def _runs(trial: Trial) -> bool:
+    try:
+        trial.size()
+    except UsageError:
+        return False
+    return True
+
+
+def _ratio(value: float | None, first: float | None) -> float:
+    if value is None or not first:  # a latency is measured of every trial
+        raise RuntimeError("a latency is missing")
+    return value / first
+
+
+def _drifts(
+    registry: Registry, trials: Sequence[Trial], samples: int, *, fresh: bool
+) -> list[Drift]:
+    """Return every variant's drift from the first: those kept, else measured and kept."""
+    base, *others = trials
+    contexts = [_drift_context(trial, base, samples) for trial in others]
+    found = {} if fresh else _kept_drifts(registry, others, contexts)
+    missing = [trial.variant for trial in others if trial.variant.ref not in found]
+    if missing:
+        measured = drift(
+            registry,
+            base.variant,
+            missing,
+            batch=base.batch,
+            axes=base.axes,
+            samples=samples,
+            device=base.device,
+        )
+        found |= {variant.ref: d for variant, d in zip(missing, measured, strict=True)}
+        for trial, context in zip(others, contexts, strict=True):
+            if trial.variant in missing:
+                registry.measure(
+                    trial.variant.digest, _measurements(found[trial.variant.ref], context)
+                )
+    return [Drift(0.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
+
+
+def _drift_context(trial: Trial, base: Trial, samples: int) -> Context:
+    return {**trial.context(), "base": base.variant.digest, "samples": samples}
+
+
+def _kept_drifts(
+    registry: Registry, trials: Sequence[Trial], contexts: Sequence[Context]
+) -> dict[str, Drift]:
+    found = {}
+    for trial, context in zip(trials, contexts, strict=True):
+        there = {
+            m.metric: m.value
+            for m in registry.measurements(trial.variant.digest)
+            if m.context == context
+        }
+        if "drift_max" in there:
+            found[trial.variant.ref] = Drift(
+                there["drift_max"], there.get("drift_cosine"), there.get("drift_labels")
+            )
+    return found
+
+
+def _measurements(found: Drift, context: Context) -> list[Measurement]:
+    values = [(f"drift_{name}", getattr(found, name)) for name in _METRICS]
+    return [Measurement(name, value, "", context) for name, value in values if value is not None]

@@ -1,0 +1,173 @@
+"""How far variants' outputs lie from a base's, on the same seeded inputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.records import Tensor, Variant
+from onnxzoo.registry.sessions import batched, infer, random_inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+SAMPLES = 8  # seeded inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far one variant lies from the base; where that is unknown, why.
+
+    Attributes:
+        max: the largest absolute difference of any output's element.
+        cosine: the cosine similarity of all outputs, flattened.
+        labels: the share of positions with the same label: the argmax over the last axis that is
+            longer than 1, or the value itself where an output holds whole numbers.
+        why: one line, where nothing could be compared.
+    """
+
+    max: float | None = None
+    cosine: float | None = None
+    labels: float | None = None
+    why: str | None = None
+
+
+class _Unlike(Exception):
+    """Two variants whose outputs cannot be compared."""
+
+
+def drift(
+    registry: Registry,
+    base: Variant,
+    others: Sequence[Variant],
+    *,
+    batch: int | None = None,
+    axes: Mapping[str, int] | None = None,
+    samples: int = SAMPLES,
+    device: str = "auto",
+) -> list[Drift]:
+    """Run all variants on the same inputs and return how far each lies from the base.
+
+    One session is open at a time, in this process.
+
+    Args:
+        registry: where they are held.
+        base: what the others are held against.
+        others: in the order of the answer.
+        batch: see `onnxzoo.registry.sessions.batched`.
+        axes: sizes of other open axes by their names.
+        samples: how many inputs, seeded 0, 1, 2 …
+        device: see `onnxzoo.load`.
+    """
+    inputs, _ = batched(base.graph.inputs, batch)
+    feeds = [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
+    session = registry.load(base.ref, device=device)
+    expected = [infer(session, feed) for feed in feeds]
+    del session
+    found = []
+    for other in others:
+        try:
+            found.append(_against(registry, other, feeds, expected, device))
+        except _Unlike as error:
+            found.append(Drift(why=str(error)))
+    return found
+
+
+def _against(
+    registry: Registry,
+    other: Variant,
+    feeds: "Sequence[Mapping[str, Array]]",
+    expected: Sequence[Mapping[str, Any]],
+    device: str,
+) -> Drift:
+    fitting = [_fitted(other.graph.inputs, feed) for feed in feeds]
+    session = registry.load(other.ref, device=device)
+    total = _Total()
+    for feed, outputs in zip(fitting, expected, strict=True):
+        got = infer(session, feed)
+        if set(got) != set(outputs):
+            raise _Unlike(f"its outputs are {_names(got)}; the base's are {_names(outputs)}")
+        for name, one in outputs.items():
+            total.add(name, one, got[name])
+    return total.drift()
+
+
+def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str, Array]":
+    """Return the base's inputs in the dtypes that another variant takes."""
+    import numpy as np
+
+    by_name = {tensor.name: tensor for tensor in inputs}
+    if set(by_name) != set(feed):
+        raise _Unlike(f"its inputs are {_names(by_name)}; the base's are {_names(feed)}")
+    fitted = {}
+    for name, array in feed.items():
+        tensor = by_name[name]
+        if tensor.shape is not None and not _fits(tensor.shape, array.shape):
+            raise _Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
+        wanted = "object" if tensor.dtype == "string" else tensor.dtype
+        if array.dtype.kind != np.dtype(wanted).kind:
+            raise _Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
+        fitted[name] = array.astype(wanted)
+    return fitted
+
+
+def _fits(axes: Sequence[int | str | None], shape: Sequence[int]) -> bool:
+    return len(axes) == len(shape) and all(
+        axis == size or not isinstance(axis, int) for axis, size in zip(axes, shape, strict=True)
+    )
+
+
+class _Total:
+    """Sums over outputs and inputs."""
+
+    def __init__(self) -> None:
+        self._max = self._dot = self._one = self._two = 0.0
+        self._same = self._labels = 0
+
+    def add(self, name: str, one: Any, two: Any) -> None:
+        """Add one output of the base and the other's."""
+        import numpy as np
+
+        for value in (one, two):
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+                raise _Unlike(f"the output `{name}` does not hold numbers")
+        if one.shape != two.shape:
+            raise _Unlike(
+                f"its output `{name}` is {list(two.shape)}; the base's is {list(one.shape)}"
+            )
+        self._count_labels(one, two)
+        a, b = one.astype(np.float64).ravel(), two.astype(np.float64).ravel()
+        finite = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+            raise _Unlike(f"the output `{name}` is not finite in one of them")
+        a, b = a[finite], b[finite]
+        self._max = max(self._max, float(np.max(np.abs(a - b), initial=0.0)))
+        self._dot += float(a @ b)
+        self._one += float(a @ a)
+        self._two += float(b @ b)
+
+    def drift(self) -> Drift:
+        """Return what it comes to."""
+        length = (self._one * self._two) ** 0.5
+        both_zero = self._one == self._two == 0
+        cosine = min(self._dot / length, 1.0) if length else float(both_zero)
+        return Drift(self._max, cosine, self._same / self._labels if self._labels else None)
+
+    def _count_labels(self, one: "Array", two: "Array") -> None:
+        labels, others = _labels(one), _labels(two)
+        if labels is not None and others is not None:
+            self._same += int((labels == others).sum())
+            self._labels += labels.size
+
+
+def _labels(values: "Array") -> "Array | None":
+    if values.dtype.kind != "f":
+        return values
+    long = [axis for axis, size in enumerate(values.shape) if axis > 0 and size > 1]
+    return values.argmax(long[-1]) if long else None
+
+
+def _names(names: Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
