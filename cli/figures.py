@@ -127,4 +127,4 @@ def _value(measurement: "Measurement") -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"  # noqa: PLR2004
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:#.2g}"  # noqa: PLR2004

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.cli.figures import UNKNOWN, duration, number, threads_of
+from onnxzoo.cli.figures import duration, number, threads_of
 from onnxzoo.cli.output import safe, size
 from onnxzoo.registry.errors import UsageError
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from onnxzoo.registry.compare import Compared
 
 _SUFFIXES = (".svg", ".png")
-_WIDTH, _BAR, _FRAME = 11.0, 0.42, 1.5  # inches: of all, of a bar, of titles and notes
+_WIDTH, _BAR, _FRAME = 10.0, 0.42, 1.5  # inches: of all, of a bar, of titles and notes
 _DPI = 150
-_BASE, _OTHER, _INK, _FAINT = "#8a94a6", "#2563a8", "#1f2733", "#c9ced6"
+_BASE, _OTHER = "#8a94a6", "#2563a8"  # colours of bars
+_INK, _QUIET, _FAINT = "#1f2733", "#5b6472", "#c9ced6"  # of words, notes and lines
 _ROOM = 0.34  # of a panel's width, right of the longest bar, for its value
-_SPREAD = 100  # largest over smallest drift from which a log scale reads better
-_LONGEST = 34  # characters of a label
+_SPREAD = 20  # largest over smallest drift from which a log scale reads better
+_LABEL, _TITLE = 34, 80  # characters that fit
 
 
 def check(path: Path) -> None:
@@ -39,25 +40,28 @@ def check(path: Path) -> None:
 
 def draw(found: "Sequence[Compared]", path: Path) -> None:
     """Draw size, latency and drift of compared variants, a bar each, the first at the top."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     from onnxzoo.registry.store import reporting_storage
 
     height = _FRAME + _BAR * len(found)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     panels = figure.subplots(1, 3, sharey=True)
     sizes = [float(item.variant.bytes) for item in found]
     latencies = [item.figures.value("latency_p50") for item in found]
     _bars(panels[0], "Size", sizes, lambda value: size(int(value)))
     _bars(panels[1], "Latency, median", latencies, duration)
-    _bars(panels[2], "Drift, largest difference", [item.drift.max for item in found], number)
+    _bars(panels[2], "Drift", [item.drift.max for item in found], number)
     panels[0].set_yticks(range(len(found)), _labels(found), color=_INK)
     panels[0].set_ylim(len(found) - 0.4, -0.6)  # the first at the top
     figure.suptitle(_title(found), x=0.01, ha="left", color=_INK, fontweight="bold")
-    figure.supxlabel(_note(found), x=0.01, ha="left", color=_BASE, fontsize="small")
+    figure.supxlabel(_note(found), x=0.01, ha="left", color=_QUIET, fontsize="small")
     kind = path.suffix.lower().removeprefix(".")
-    metadata = {"Date": None} if kind == "svg" else None  # the same figures, the same file
-    with reporting_storage(path.parent):
+    metadata = {"Date": None} if kind == "svg" else None
+    # The same figures, the same file: no date in it, and no names made up anew.
+    with rc_context({"svg.hashsalt": "onnxzoo"}), reporting_storage(path.parent):
         figure.savefig(path, format=kind, dpi=_DPI, metadata=metadata)
 
 
@@ -65,17 +69,17 @@ def _bars(
     axes: "Axes", title: str, values: Sequence[float | None], text: Callable[[float], str]
 ) -> None:
     known = [value for value in values if value]
-    log = title.startswith("Drift") and bool(known) and max(known) >= _SPREAD * min(known)
+    log = title == "Drift" and bool(known) and max(known) >= _SPREAD * min(known)
     if log:
         axes.set_xscale("log")
-        title += ", log scale"
+        title += " (log scale)"
     colours = [_BASE, *([_OTHER] * (len(values) - 1))]
     axes.barh(range(len(values)), [value or 0 for value in values], height=0.62, color=colours)
     low, high = _limits(known, log=log)
     axes.set_xlim(low, high)
     for place, value in enumerate(values):
         axes.annotate(
-            UNKNOWN if value is None else text(value),
+            "unknown" if value is None else text(value),
             (max(value or 0, low), place),
             xytext=(4, 0),
             textcoords="offset points",
@@ -99,17 +103,22 @@ def _limits(known: Sequence[float], *, log: bool) -> tuple[float, float]:
 
 
 def _labels(found: "Sequence[Compared]") -> list[str]:
-    """Return what each bar is called: by its variant alone where that tells them apart."""
-    versions = {(item.variant.name, item.variant.version) for item in found}
-    names = [item.variant.variant if len(versions) == 1 else item.variant.ref for item in found]
-    return [safe(name if len(name) <= _LONGEST else "…" + name[1 - _LONGEST :]) for name in names]
+    """Return what each bar is called: by no more than tells them apart."""
+    names = {item.variant.name for item in found}
+    versions = {item.variant.version for item in found}
+    labels = [
+        item.variant.ref
+        if len(names) > 1
+        else f"{item.variant.variant}@{item.variant.version}"
+        if len(versions) > 1
+        else item.variant.variant
+        for item in found
+    ]
+    return [_short(label, _LABEL) for label in labels]
 
 
 def _title(found: "Sequence[Compared]") -> str:
-    base = found[0].variant
-    names = {(item.variant.name, item.variant.version) for item in found}
-    subject = f"{base.name}@{base.version}" if len(names) == 1 else "Variants"
-    return safe(f"{subject} compared with {base.ref}")
+    return _short(f"Compared with {found[0].variant.ref}", _TITLE)
 
 
 def _note(found: "Sequence[Compared]") -> str:
@@ -117,5 +126,10 @@ def _note(found: "Sequence[Compared]") -> str:
     provider = str(context["provider"]).removesuffix("ExecutionProvider")
     return safe(
         f"batch {context['batch']}, threads {threads_of(context)}, {provider}, "
-        f"onnxruntime {context['onnxruntime']}, {context['cpu']}"
+        f"onnxruntime {context['onnxruntime']}, {context['cpu']}; "
+        "drift: largest absolute difference of an output"
     )
+
+
+def _short(text: str, most: int) -> str:
+    return safe(text if len(text) <= most else "…" + text[1 - most :])

@@ -1,0 +1,334 @@
+"""Measuring variants alone, comparing them, and the commands that do it."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxzoo.cli.app import main
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bench import Effort, Trial, bench, kept
+from onnxzoo.registry.compare import compare
+from onnxzoo.registry.drift import Drift, drift
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.sessions import CPU, batched, runtime_version
+from tests import models
+
+QUICK = Effort(runs=2, warmup=1, rounds=1)
+METRICS = {
+    "latency_p50", "latency_p95", "latency_p99", "throughput", "open_time", "peak_memory",
+    "private_memory",
+}  # fmt: skip
+
+
+@pytest.fixture
+def registry(home: Path) -> Iterator[Registry]:
+    with Registry(home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def net(registry: Registry, tmp_path: Path) -> Registry:
+    """``net`` with two variants, ``fp32`` and ``qdq``."""
+    registry.register(models.linear(tmp_path / "a.onnx"), "net")
+    registry.register(models.quantized(tmp_path / "q.onnx"), "net")
+    return registry
+
+
+def fixed(path: Path, batch: int) -> Path:
+    """``y = x + x`` for a batch that the graph fixes."""
+    models.chain(path, 1)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def called(path: Path, *, input_: str = "x", output: str = "y", width: int = 4) -> Path:
+    """``y = x * ones`` under other names, or wider."""
+    weights = numpy_helper.from_array(np.ones(width, np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Mul", [input_, "w"], [output])],
+        "test",
+        [helper.make_tensor_value_info(input_, TensorProto.FLOAT, ["batch", width])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", width])],
+        [weights],
+    )
+    opsets = [helper.make_opsetid("", models.OPSET)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_every_figure_is_measured_and_kept_with_its_context(net: Registry) -> None:
+    trial = Trial(net.resolve("net"), threads=1, batch=3)
+    (found,) = bench(net, [trial], effort=Effort(runs=5, warmup=1, rounds=2))
+    assert found.runs == 5
+    assert {m.metric for m in found.measurements} <= METRICS
+    assert METRICS - {m.metric for m in found.measurements} <= {"private_memory"}
+    assert all(m.value > 0 for m in found.measurements if m.metric != "private_memory")
+    assert found.context == {
+        "onnxruntime": runtime_version(),
+        "provider": CPU,
+        "cpu": describe_machine().cpu,
+        "features": " ".join(describe_machine().features),
+        "cores": found.context["cores"],
+        "threads": 1,
+        "batch": 3,
+    }
+    assert {m.metric: m.value for m in net.measurements("net")} == {
+        m.metric: m.value for m in found.measurements
+    }
+    again = kept(net, trial)
+    assert again is not None
+    assert again.value("latency_p50") == found.value("latency_p50")
+    assert kept(net, Trial(net.resolve("net"), threads=2, batch=3)) is None
+
+
+def test_memory_is_that_of_one_configuration_alone(net: Registry) -> None:
+    trials = [Trial(net.resolve("net"), batch=batch) for batch in (6_000_000, 1)]
+    big, small = bench(net, trials, effort=QUICK)  # an output of the first takes 96 MB
+    assert (big.value("peak_memory") or 0) > 96e6 > 2 * (small.value("peak_memory") or 0)
+
+
+def test_time_bounds_the_runs_where_no_number_does(net: Registry) -> None:
+    effort = Effort(seconds=0.02, warmup=0, rounds=2)
+    (found,) = bench(net, [Trial(net.resolve("net"))], effort=effort)
+    assert (found.runs or 0) > 2
+
+
+def test_several_variants_take_turns_and_progress_is_told(net: Registry) -> None:
+    told: list[tuple[int, int | None]] = []
+    trials = [Trial(net.resolve("net:fp32")), Trial(net.resolve("net:qdq"))]
+    found = bench(
+        net,
+        trials,
+        effort=Effort(runs=2, warmup=0, rounds=2),
+        progress=lambda _, done, total: told.append((done, total)),
+    )
+    assert [figures.trial for figures in found] == trials
+    assert told == [(done, 4) for done in range(5)]
+
+
+def test_a_process_that_takes_too_long_is_stopped_with_its_limit(net: Registry) -> None:
+    with pytest.raises(Refused, match=r"`net:fp32@1` took over 0.01 s, its limit"):
+        bench(net, [Trial(net.resolve("net"))], effort=Effort(timeout=0.01))
+    assert net.measurements("net") == []
+
+
+def test_an_error_of_the_process_is_the_callers(registry: Registry, tmp_path: Path) -> None:
+    node = helper.make_node("NoSuchOp", ["x"], ["y"])
+    registry.register(models.save(tmp_path / "m.onnx", [node], []), "bad")
+    with pytest.raises(InvalidModel, match=r"`bad:fp32@1`.*cannot open") as caught:
+        bench(registry, [Trial(registry.resolve("bad"))], effort=QUICK)
+    assert type(caught.value) is InvalidModel
+
+
+def test_a_process_that_dies_says_how(net: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(Refused, match="measuring `net:fp32@1` ended with exit status"):
+        bench(net, [Trial(net.resolve("net"))], effort=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "batch", "expected", "size"),
+    [
+        ([("n", 3)], 4, [(4, 3)], 4),
+        ([("n", 3)], None, [(1, 3)], 1),
+        ([(None, "n"), ("n", "m")], 2, [(2, 2), (2, "m")], 2),
+        ([("n", 3), (1,), ()], 2, [(2, 3), (1,), ()], 2),
+        ([(5, 3)], None, [(5, 3)], 5),
+        ([(5, 3)], 5, [(5, 3)], 5),
+        ([()], None, [()], 1),
+    ],
+)
+def test_a_batch_goes_where_the_first_axis_is_open(
+    shapes: list[tuple[int | str | None, ...]],
+    batch: int | None,
+    expected: list[tuple[int | str | None, ...]],
+    size: int,
+) -> None:
+    inputs = [Tensor(f"x{n}", "float32", shape) for n, shape in enumerate(shapes)]
+    found, number = batched(inputs, batch)
+    assert ([tensor.shape for tensor in found], number) == (expected, size)
+
+
+def test_a_batch_that_the_graph_does_not_take_is_refused_before_anything_runs(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.register(fixed(tmp_path / "f.onnx", 3), "fixed")
+    with pytest.raises(UsageError, match=r"`fixed:fp32@1`: the batch .* fixed at `3`; `8` was"):
+        bench(registry, [Trial(registry.resolve("fixed"), batch=8)], effort=QUICK)
+    (found,) = bench(registry, [Trial(registry.resolve("fixed"))], effort=QUICK)
+    assert found.context["batch"] == 3
+
+
+def test_open_axes_take_their_sizes(registry: Registry, tmp_path: Path) -> None:
+    registry.register(models.linear(tmp_path / "a.onnx"), "net")
+    trial = Trial(registry.resolve("net"), axes={"batch": 2, "seq": 3})
+    assert trial.context()["axes"] == "batch=2 seq=3"
+
+
+def test_drift_is_the_difference_on_the_same_inputs(registry: Registry, tmp_path: Path) -> None:
+    for number in (1.0, 1.5, -1.0):
+        registry.register(models.linear(tmp_path / "a.onnx", value=number), "net", new_version=True)
+    base, more, turned = (registry.resolve(f"net@{n}") for n in (1, 2, 3))
+    same, half, opposite = drift(registry, base, [base, more, turned], batch=2)
+    assert (same.max, same.labels) == (0, 1)
+    assert same.cosine == pytest.approx(1)
+    assert half.max is not None
+    assert half.max > 0.5
+    assert half.cosine == pytest.approx(1)
+    assert opposite.cosine == pytest.approx(-1)
+    assert (half.labels, opposite.labels) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda p: called(p, input_="z"), "its inputs are `z`; the base's are `x`"),
+        (lambda p: called(p, output="z"), "its outputs are `z`; the base's are `y`"),
+        (lambda p: called(p, width=5), "its input `x` does not take the base's shape [2, 4]"),
+        (lambda p: fixed(p, 3), "its input `x` does not take the base's shape [2, 4]"),
+        (models.strings, "its input `x` is string; the base's is float32"),
+    ],
+)
+def test_drift_of_what_cannot_be_compared_is_unknown_with_a_reason(
+    registry: Registry, tmp_path: Path, make: Callable[[Path], Path], why: str
+) -> None:
+    registry.register(models.linear(tmp_path / "a.onnx"), "net")
+    registry.register(make(tmp_path / "b.onnx"), "other")
+    found = drift(registry, registry.resolve("net"), [registry.resolve("other")], batch=2)
+    assert found == [Drift(why=why)]
+
+
+def test_half_precision_is_held_against_full_on_the_same_inputs(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.register(models.linear(tmp_path / "a.onnx", value=0.1), "net")
+    weights = numpy_helper.from_array(np.full(4, 0.1, np.float16), "w")
+    node = helper.make_node("Mul", ["x", "w"], ["y"])
+    half = models.save(tmp_path / "h.onnx", [node], [weights], dtype=TensorProto.FLOAT16)
+    registry.register(half, "net")
+    (found,) = drift(registry, registry.resolve("net"), [registry.resolve("net:fp16")])
+    assert found.max is not None
+    assert 0 < found.max < 0.01
+    assert found.cosine == pytest.approx(1, abs=1e-4)
+
+
+def test_a_comparison_keeps_what_it_measured_and_takes_it_again(net: Registry) -> None:
+    variants = [net.resolve("net:fp32"), net.resolve("net:qdq")]
+    one = compare(net, variants, effort=QUICK)
+    assert [item.fresh for item in one] == [True, True]
+    assert (one[0].ratio, one[0].drift) == (1, Drift(0, 1, 1))
+    assert (one[1].drift.max or 0) > 0
+    contexts = [m.context for m in net.measurements("net:qdq") if m.metric == "drift_max"]
+    assert [context["base"] for context in contexts] == [variants[0].digest]
+    two = compare(net, variants, effort=QUICK)
+    assert [item.fresh for item in two] == [False, False]
+    assert [item.drift for item in two] == [item.drift for item in one]
+    assert [item.ratio for item in two] == [item.ratio for item in one]
+    three = compare(net, variants, effort=QUICK, fresh=True)
+    assert [item.fresh for item in three] == [True, True]
+    assert [item.fresh for item in compare(net, variants, effort=QUICK, threads=1)] == [True, True]
+
+
+Ran = tuple[int, str, str]
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def test_bench_prints_a_line_a_configuration(zoo: Run, net: Registry) -> None:
+    words = ("bench", "net", "--all", "--batch", "1,2", "--threads", "1", "--runs", 1)
+    code, out, err = zoo(*words)
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert lines[0] == [
+        "REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "THROUGHPUT", "OPEN", "PEAK",
+        "PRIVATE",
+    ]  # fmt: skip
+    assert [line[:3] for line in lines[1:]] == [
+        ["net:fp32@1", "1", "1"],
+        ["net:qdq@1", "1", "1"],
+        ["net:fp32@1", "2", "1"],
+        ["net:qdq@1", "2", "1"],
+    ]
+
+
+def test_bench_gives_json_and_show_has_the_figures(zoo: Run, net: Registry) -> None:
+    code, out, _ = zoo("bench", "net", "--runs", 2, "--json")
+    (found,) = json.loads(out)
+    assert (code, found["ref"], found["runs"]) == (0, "net:fp32@1", 2)
+    assert set(found) >= METRICS | {"context", "digest"}
+    shown = json.loads(zoo("show", "net", "--json")[1])["measurements"]
+    assert {m["metric"]: m["value"] for m in shown}["latency_p50"] == found["latency_p50"]
+    assert set(shown[0]) == {"metric", "value", "unit", "context", "at"}
+    text = zoo("show", "net")[1]
+    assert "measurements\n" in text
+    assert "batch 1, threads auto, CPU, onnxruntime" in text
+    assert zoo("bench", "net", "--runs", 1, "-q")[1] == "net:fp32@1\n"
+
+
+def test_a_bare_name_compares_all_its_variants(zoo: Run, net: Registry) -> None:
+    code, out, err = zoo("compare", "net", "--runs", 1)
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert lines[0] == [
+        "REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "LABELS",
+        "MEMORY",
+    ]  # fmt: skip
+    assert [line[0] for line in lines[1:]] == ["net:fp32@1", "net:qdq@1"]
+    assert "1.00x" in lines[1]
+    assert "--fresh measures again" in zoo("compare", "net", "--runs", 1)[2]
+    found = json.loads(zoo("compare", "net:qdq", "net:fp32", "--runs", 1, "--json")[1])
+    assert [item["ref"] for item in found] == ["net:qdq@1", "net:fp32@1"]
+    assert [item["ratio"] == 1 for item in found] == [True, False]
+    assert found[1]["drift_max"] > 0
+
+
+def test_an_unknown_drift_is_a_dash_with_a_reason(zoo: Run, net: Registry, tmp_path: Path) -> None:
+    net.register(called(tmp_path / "z.onnx", input_="z"), "other")
+    code, out, err = zoo("compare", "net", "other", "--runs", 1)
+    assert code == 0
+    assert out.splitlines()[2].split().count("-") == 3
+    assert "other:fp32@1 has no drift (-): its inputs are `z`; the base's are `x`" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["bench", "net", "--batch", "0"], "`0` is not a list of counts"),
+        (["bench", "net", "--threads", "1,x"], "`1,x` is not a list of counts"),
+        (["bench", "net", "--axis", "n"], "`n` is not `NAME=VALUE`"),
+        (["compare", "net:qdq"], "`net:qdq@1` is all that was named"),
+        (["compare", "net", "--plot", "a.gif"], "`a.gif` is not a file that a plot"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_measured(
+    zoo: Run, net: Registry, words: list[str], error: str
+) -> None:
+    code, out, err = zoo(*words)
+    assert (code, out) == (2, "")
+    assert error in err
+    assert "hint: " in err
+    assert net.measurements("net") == []
