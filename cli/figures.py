@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 _PLAIN = 100  # a rate from here on needs no decimals
-_OWN = ("base", "samples")  # what drift's context has beside the others'
 
 
 def duration(seconds: float | None) -> str:
