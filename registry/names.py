@@ -42,8 +42,10 @@ class Ref:
         """Parse a reference; letters are folded to lower case.
 
         Raises:
-            UsageError: if the text is not ``NAME[:VARIANT][@VERSION]``.
+            UsageError: if it is no text, or not ``NAME[:VARIANT][@VERSION]``.
         """
+        if not isinstance(text, str):
+            raise _malformed(repr(text))
         head, at, version = text.strip().lower().partition("@")
         name, colon, variant = head.partition(":")
         if (at and not version) or (colon and not variant):

@@ -94,7 +94,7 @@ def test_the_version_is_printed(zoo: Run) -> None:
         (["rm", "gone"], 3, "no model `gone` is held", "zoo search gone"),
         (["register", "gone.onnx", "--name", "x"], 3, "no file `gone.onnx`", None),
         (["pull", "resnet50", "--opset", "abc"], 2, "`abc` is not an opset", "--opset 12"),
-        (["search", "x", "--max-size", "huge"], 2, "`huge` is not a size", "--max-size 50MB"),
+        (["search", "x", "--max-size", "huge"], 2, "`huge` is not a size", "50MB, 2GB"),
         (["search", "qwertz"], 3, "no model matches", None),
         (["alias", "gone", "production"], 3, "no model `gone`", None),
         (["pull", "a", "b", "--name", "c"], 2, "--name and --sha256 go with one", None),

@@ -503,5 +503,5 @@ def test_where_a_label_means_several_files_the_hint_names_one(
 @pytest.mark.parametrize("ref", [None, Path("a.onnx"), 3])
 def test_what_is_no_text_is_no_reference(ref: object) -> None:
     for use in (onnxzoo.load, onnxzoo.pull, onnxzoo.resolve):
-        with pytest.raises(UsageError, match="is not a reference; expected text"):
+        with pytest.raises(UsageError, match="is not a reference; expected `NAME"):
             use(ref)  # type: ignore[arg-type]

@@ -76,6 +76,8 @@ def is_source(text: str) -> bool:
     >>> [is_source(text) for text in ("resnet50:int8", "hf://org/repo", "./m.onnx", "m.onnx")]
     [False, True, True, True]
     """
+    if not isinstance(text, str):
+        return False
     return bool(_SOURCE.match(text)) or text.lower().endswith(".onnx")
 
 

@@ -126,7 +126,6 @@ class Zoo:
             upgrade: ask a source for something newer although one of its models is held.
             progress: told of each file's bytes.
         """
-        _check_text(ref)
         sha256 = _checked(ref, opset, sha256)
         held = None if upgrade else self._held_of(ref, opset, name, sha256)
         if held is not None:
@@ -143,7 +142,6 @@ class Zoo:
         self, ref: str, *, variant: str | None = None, opset: str | int | None = None
     ) -> Variant:
         """Return the held variant that a reference means; an index's other names count too."""
-        _check_text(ref)
         try:
             return self.registry.resolve(ref, variant=variant, opset=opset)
         except NotFound as error:
@@ -428,14 +426,6 @@ def resolve(ref: str, *, variant: str | None = None, opset: str | int | None = N
 def _of_process(_: tuple[str | None, str | None]) -> Registry:
     """Return the registry that this process loads from; it stays open for the next load."""
     return Registry()
-
-
-def _check_text(ref: object) -> None:
-    if not isinstance(ref, str):
-        raise UsageError(
-            f"`{ref!r}` is not a reference; expected text: `NAME[:VARIANT][@VERSION]`",
-            hint="for example: resnet50:int8; a file of yours gets a name by onnxzoo.register",
-        )
 
 
 def _checked(ref: str, opset: str | int | None, sha256: str | None) -> str | None:
