@@ -267,6 +267,7 @@ class Registry:
         self,
         words: Sequence[str] = (),
         *,
+        ops: bool = False,
         name: str | None = None,
         source: str | None = None,
         limit: int | None = None,
@@ -275,14 +276,22 @@ class Registry:
 
         Args:
             words: each must occur in the name, the task, a tag or the precision.
+            ops: or in the text of the graph, such as its op types.
             name: of this model only.
             source: that came from this source only.
             limit: at most so many.
         """
         with self._database.read() as rows:
             return records(
-                rows, self.store, listed(rows, words, name=name, source=source, limit=limit)
+                rows,
+                self.store,
+                listed(rows, words, ops=ops, name=name, source=source, limit=limit),
             )
+
+    def names(self) -> set[str]:
+        """Return the names of all models that are held."""
+        with self._database.read() as rows:
+            return {row["name"] for row in rows("SELECT name FROM model")}
 
     def measure(self, ref: str, found: Sequence[Measurement]) -> None:
         """Keep what was measured of a variant, or of a bundle by its digest (``sha256:…``).

@@ -61,13 +61,15 @@ def listed(
     rows: Rows,
     words: Sequence[str] = (),
     *,
+    ops: bool = False,
     name: str | None = None,
     source: str | None = None,
     limit: int | None = None,
 ) -> Sequence[Row]:
     """Return rows of variants by name, newest version first; every word must occur.
 
-    A word is looked for in the name, the task, the tags and the precision.
+    A word is looked for in the name, the task, the tags and the precision; with `ops` in the text
+    of the graph too, which has more than op types in it.
     """
     values: dict[str, object] = {}
     clauses = ["1 = 1"]
@@ -81,7 +83,8 @@ def listed(
         clauses.append(_FIRST_MODELS)
     for number, word in enumerate(words):
         values[f"w{number}"] = f"%{fold(word).translate(_ESCAPED)}%"
-        clauses.append(_OCCURS.format(number))
+        occurs = (_OCCURS + " OR " + _IN_GRAPH if ops else _OCCURS).format(number)
+        clauses.append(f"({occurs})")
     sql = f"{_VARIANTS} WHERE {' AND '.join(clauses)} ORDER BY m.name, v.number DESC, r.label"
     if limit is not None:
         sql += " LIMIT :limit"
@@ -92,10 +95,11 @@ def listed(
 # Every model has a variant, so the first rows are among the first models': 84 ms become 1 ms.
 _FIRST_MODELS = "m.id IN (SELECT id FROM model ORDER BY name LIMIT :limit)"
 _ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
-_OCCURS = r"""(m.key LIKE :w{0} ESCAPE '\' OR replace(lower(m.task), '_', '-') LIKE :w{0} ESCAPE '\'
+_OCCURS = r"""m.key LIKE :w{0} ESCAPE '\' OR replace(lower(m.task), '_', '-') LIKE :w{0} ESCAPE '\'
  OR r.precision LIKE :w{0} ESCAPE '\'
  OR EXISTS (SELECT 1 FROM tag
-            WHERE model_id = m.id AND replace(name, '_', '-') LIKE :w{0} ESCAPE '\'))"""
+            WHERE model_id = m.id AND replace(name, '_', '-') LIKE :w{0} ESCAPE '\')"""
+_IN_GRAPH = r"replace(lower(r.graph), '_', '-') LIKE :w{0} ESCAPE '\'"
 
 
 def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
