@@ -1,6 +1,5 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +7,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Self
 from weakref import ref as weakref
 
-from onnxzoo.registry import upkeep
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
@@ -18,7 +16,7 @@ from onnxzoo.registry.errors import (
     StorageError,
     UsageError,
 )
-from onnxzoo.registry.loading import EXACT, Loader
+from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import digest_of, narrowed, no_variant, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.sessions import Provider
-
-
-_log = logging.getLogger("onnxzoo")
 
 
 class Registry:
@@ -180,9 +175,9 @@ class Registry:
         except InvalidModel as error:
             if must_open:
                 raise
-            _log.warning("`%s` is kept, but does not open here: %s", draft.name, error.message)
+            warn(f"`{draft.name}` is kept, but does not open here: {error.message}")
         except StorageError as error:
-            _log.warning("`%s` opens from its plain file: %s", draft.name, error.message)
+            warn(f"`{draft.name}` opens from its plain file: {error.message}")
 
     def restore(self, stage: Stage, checked: Checked) -> None:
         """Put back the bytes of a damaged bundle.
@@ -190,6 +185,8 @@ class Registry:
         Raises:
             IntegrityError: if these are not the bundle's bytes.
         """
+        from onnxzoo.registry import upkeep
+
         upkeep.restore(self._database, self.store, stage, checked)
 
     def resolve(
@@ -389,10 +386,14 @@ class Registry:
         Raises:
             Refused: if an alias points to a version that would lose a variant, without ``force``.
         """
+        from onnxzoo.registry import upkeep
+
         return upkeep.remove(self._database, Ref.parse(ref), force=force)
 
     def gc(self, *, dry_run: bool = False) -> Garbage:
         """Free what nothing refers to: bundles, half-made and damaged ones, old downloads."""
+        from onnxzoo.registry import upkeep
+
         return upkeep.collect(
             self._database,
             self.store,
@@ -410,6 +411,8 @@ class Registry:
             refs: models, versions or variants; none of them means everything.
             progress: told of the bytes hashed, of all bundles together.
         """
+        from onnxzoo.registry import upkeep
+
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
 
     def _digest(self, ref: str) -> str:

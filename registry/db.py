@@ -10,9 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
@@ -228,6 +226,8 @@ def _known(revision: str | None, shown: str) -> str:
 
 def _create(path: Path) -> None:
     """Make the database whole under another name, then link it in: nobody sees half of one."""
+    from tempfile import TemporaryDirectory
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
@@ -312,6 +312,8 @@ def _with_driver(url: str) -> str:
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgres", "postgresql"}:
         return url
+    from importlib.util import find_spec
+
     old = find_spec("psycopg") is None and find_spec("psycopg2") is not None
     return f"postgresql+psycopg{'2' if old else ''}://{rest}"
 

@@ -1,6 +1,5 @@
 """Sessions on held variants: from what is prepared, else from the plain file; each opened once."""
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 EXACT, FASTEST = "exact", "fastest"
-_log = logging.getLogger("onnxzoo")
 
 
 class Loader:
@@ -142,4 +140,11 @@ class Loader:
                 settings=self._settings,
             )
         except ZooError as error:
-            _log.warning("`%s` opens from its plain file: %s", variant.ref, error.message)
+            warn(f"`{variant.ref}` opens from its plain file: {error.message}")
+
+
+def warn(text: str) -> None:
+    """Tell in the log what went wrong and was got over."""
+    import logging  # costs 5 ms, which opening a session has not got
+
+    logging.getLogger("onnxzoo").warning(text)

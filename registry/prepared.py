@@ -7,9 +7,6 @@ files are what they were when it was proven, so a lost, cut or altered one costs
 import hashlib
 import json
 import os
-import secrets
-import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.store import abandoned, reporting_storage, size_of, sync
+from onnxzoo.registry.store import abandoned, clear, reporting_storage, size_of, staging_name, sync
 
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
@@ -85,13 +82,13 @@ class PreparedSessions:
         Raises:
             StorageError: if the folder cannot be made.
         """
-        folder = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{key}"
+        folder = self._staging / f"{staging_name()}{key}"
         with reporting_storage(self.root):
             folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            clear(folder)
 
     def is_being_made(self, key: str) -> bool:
         """Tell whether a living process makes this entry now."""
@@ -111,11 +108,11 @@ class PreparedSessions:
 
     def discard(self, key: str) -> None:
         """Take an entry out; sessions that are open on it go on."""
-        trash = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        trash = self._staging / staging_name()
         with suppress(OSError):
             self._staging.mkdir(parents=True, exist_ok=True)
             (self.root / key).rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
+        clear(trash)
 
     def trim(self, spared: str | None = None) -> None:
         """Discard entries, least recently used first, until the rest is within the limit."""

@@ -3,9 +3,7 @@
 import errno
 import hashlib
 import os
-import secrets
-import shutil
-import socket
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -89,14 +87,14 @@ class Store:
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """Give a folder to make a bundle in; what was not published is removed."""
-        folder = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        folder = self._staging / staging_name()
         with reporting_storage(self.root):
             folder.mkdir(parents=True)
         try:
             with reporting_storage(self.root):
                 yield Stage(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            clear(folder)
 
     def publish(self, stage: Stage) -> Manifest:
         """Rename a staged bundle into place, durably; a whole bundle already there is kept.
@@ -151,7 +149,7 @@ class Store:
 
     def discard(self, digest: str) -> Path | None:
         """Take a bundle out of its place by one rename; the caller removes what is returned."""
-        trash = self._staging / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        trash = self._staging / staging_name()
         with reporting_storage(self.root):
             trash.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -189,10 +187,22 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def clear(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that can be done."""
+    from shutil import rmtree  # costs 4 ms, which opening a session has not got
+
+    rmtree(folder, ignore_errors=True)
+
+
+def staging_name() -> str:
+    """Return a new name for a staging folder, ``host-pid-…``; see `abandoned`."""
+    return f"{platform.node()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
 def abandoned(folder: Path) -> bool:
     """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
     host, _, pid = folder.name.rpartition("-")[0].rpartition("-")
-    if host == socket.gethostname():
+    if host == platform.node():
         return not _alive(pid)
     try:
         return time.time() - folder.stat().st_mtime > _DAY  # nobody here can ask that host

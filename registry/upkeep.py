@@ -1,6 +1,5 @@
 """What keeps a registry sound: removal, collection of garbage, verification, repair."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -164,7 +163,9 @@ def _lock_of(path: Path) -> Path:
 def _delete(path: Path) -> None:
     if path.is_dir():
         with suppress(FileNotFoundError):  # another collection is at it
-            shutil.rmtree(path)
+            from shutil import rmtree
+
+            rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
