@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzoo.cli import doctor, find, indexes, keep, measure, use
+from onnxzoo.cli import doctor, find, indexes, keep, measure, opsets, use
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -31,7 +31,7 @@ app.command("ls", hidden=True)(find.list_held)
 app.command()(find.show)
 app.command("info", hidden=True)(find.show)
 app.command()(find.versions)
-app.command()(find.opsets)
+app.command()(opsets.opsets)
 app.command()(keep.register)
 app.command()(keep.alias)
 app.command()(keep.tag)

@@ -79,7 +79,8 @@ def _versions() -> dict[str, object]:
 
 
 def _runtime() -> dict[str, object]:
-    from onnxzoo.registry.sessions import available_providers, highest_opset
+    from onnxzoo.registry.runtime import highest_opset
+    from onnxzoo.registry.sessions import available_providers
 
     return {"providers": available_providers(), "highest_opset": highest_opset()}
 

@@ -1,4 +1,4 @@
-"""Commands that look: search, list, show, versions, opsets."""
+"""Commands that look: search, list, show, versions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,10 @@ from onnxzoo.cli.output import (
     date,
     document,
     fields,
+    fit_document,
+    fit_title,
+    fit_words,
+    found_document,
     line,
     plan_document,
     safe,
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _LAST_EVENTS = 5
 _FEW = 3  # labels or opsets shown in a cell
-_YES = {True: "yes", False: "no", None: "?"}
 
 
 def search(
@@ -48,14 +51,17 @@ def search(
     license_: Annotated[
         str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
     ] = None,
+    runs_here: Annotated[
+        bool, typer.Option("--runs-here", help="Only what the installed onnxruntime runs.")
+    ] = False,
+    for_: options.For = None,
     limit: options.Limit = 20,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Search the models that are held or can be pulled."""
-    from dataclasses import asdict
-
     from onnxzoo.registry.choose import parse_opset
+    from onnxzoo.registry.fit import runtime_for
     from onnxzoo.zoo_index import catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -67,13 +73,14 @@ def search(
             opset=parse_opset(opset),
             max_bytes=parse_size(max_size) if max_size else None,
             license=license_,
+            runs_on=runtime_for(for_) if runs_here or for_ else None,
         )
     models: dict[str, list[Found]] = defaultdict(list)
     for item in found:
         models[item.name].append(item)
     shown = dict(list(models.items())[: limit or None])
     if json:
-        document([asdict(item) for items in shown.values() for item in items])
+        document([found_document(item) for items in shown.values() for item in items])
     elif quiet:
         for name in shown:
             line(name)
@@ -114,30 +121,35 @@ def list_held(
         talk("nothing is held yet; try: zoo pull light-squeezenet")
 
 
-def show(ref: options.Known, json: options.Json = False) -> None:
+def show(ref: options.Known, for_: options.For = None, json: options.Json = False) -> None:
     """Show everything that is known of a model that is held or can be pulled."""
+    from onnxzoo.registry.fit import misfits, runs, runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo() as zoo:
         try:
-            variant = zoo.resolve(ref)
+            variant = zoo.resolve(ref, runtime=for_)
         except NotFound:
             parsed = Ref.parse(ref)
             if parsed.version is not None or zoo.registry.list(name=parsed.name):
                 raise
-            _show_plan(zoo.plan(ref), json=json)
+            _show_plan(zoo.plan(ref, runtime=for_), json=json, for_=for_)
             return
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
         measured = zoo.registry.measurements(variant.digest)
+    runtime = runtime_for(for_)
+    reasons = misfits(variant.graph, runtime)
+    verdict = runs(variant.graph, runtime)
     if json:
         figures = [measurement_document(measurement) for measurement in measured]
         more = {"prepared": _prepared_document(prepared), "measurements": figures}
-        document(variant_document(variant) | more)
+        document(variant_document(variant) | fit_document(runtime, verdict, reasons) | more)
     else:
-        _show_variant(variant, whole=whole, prepared=prepared)
+        fit = (fit_title(runtime, for_).lower(), fit_words(verdict, reasons))
+        _show_variant(variant, fit, whole=whole, prepared=prepared)
         show_measurements(measured)
         _show_history(events)
 
@@ -176,51 +188,9 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
         )
 
 
-def opsets(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:
-    """List the opsets of a model: which are held, which can be pulled, which run here."""
-    from dataclasses import asdict
-
-    from onnxzoo.registry.names import Ref
-    from onnxzoo.registry.sessions import highest_opset
-    from onnxzoo.zoo_index import catalogue
-    from onnxzoo.zoo_index.zoo import Zoo
-
-    with Zoo() as zoo:
-        model = Ref.parse(name)
-        found = catalogue.of_model(zoo, model.name)
-        if not found:
-            zoo.plan(model.name)  # raises, with what comes near
-    highest = highest_opset()
-    rows = [
-        asdict(item) | {"runs_here": None if item.opset is None else item.opset <= highest}
-        for item in sorted(found, key=lambda item: (-(item.opset or 0), item.variant))
-        if model.variant in {None, item.variant, item.precision}
-    ]
-    if json:
-        document(rows)
-    elif quiet:
-        for row in rows:
-            line(row["ref"] or f"{row['name']}:{row['variant']}")
-    else:
-        table(
-            ("OPSET", "VARIANT", "RUNS HERE", "HELD", "PRECISION", "SIZE", "SOURCE"),
-            (
-                (
-                    row["opset"] or "?",
-                    row["variant"],
-                    _YES[row["runs_here"]],
-                    row["ref"] or "no",
-                    row["precision"],
-                    size(row["bytes"]),
-                    row["source"],
-                )
-                for row in rows
-            ),
-        )
-        talk(f"onnxruntime here runs opsets up to {highest}")
-
-
-def _show_variant(variant: "Variant", *, whole: bool, prepared: "Prepared | None") -> None:
+def _show_variant(
+    variant: "Variant", fit: tuple[str, str], *, whole: bool, prepared: "Prepared | None"
+) -> None:
     graph = variant.graph
     fields(
         [
@@ -229,6 +199,7 @@ def _show_variant(variant: "Variant", *, whole: bool, prepared: "Prepared | None
             ("precision", variant.precision),
             ("opset", _opsets(graph.opsets)),
             ("ir version", graph.ir_version),
+            fit,
             ("size", size(variant.bytes)),
             ("parameters", f"{graph.parameters:,}"),
             ("prepared", _prepared(prepared)),
@@ -277,11 +248,11 @@ def _prepared_document(found: "Prepared | None") -> dict[str, Any] | None:
     return asdict(found.look) | {"path": found.graph} if found else None
 
 
-def _show_plan(plan: "Plan", *, json: bool) -> None:
+def _show_plan(plan: "Plan", *, json: bool, for_: str | None) -> None:
     if json:
         document(plan_document(plan))
         return
-    show_plan(plan)
+    show_plan(plan, for_=for_)
     if plan.parameters is not None or plan.ops:
         count = None if plan.parameters is None else f"{plan.parameters:,}"
         fields([("parameters", count), ("ops", _top(plan.ops))])

@@ -44,6 +44,10 @@ def pull(
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="What the file must hash to.")
     ] = None,
+    for_: options.For = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep it although it does not run.")
+    ] = False,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", "-U", help="Ask the source for something newer.")
     ] = False,
@@ -60,13 +64,22 @@ def pull(
     failed: list[ZooError] = []
     with Zoo() as zoo:
         if dry_run:
-            _plan(zoo, refs, opset=opset, name=name, sha256=sha256, quiet=quiet, json=json)
+            _plan(
+                zoo, refs, opset=opset, name=name, sha256=sha256, for_=for_, quiet=quiet, json=json
+            )
             return
         for ref in refs:
             try:
                 with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
                     added = zoo.pull(
-                        ref, opset=opset, name=name, sha256=sha256, upgrade=upgrade, progress=report
+                        ref,
+                        opset=opset,
+                        name=name,
+                        sha256=sha256,
+                        runtime=for_,
+                        force=force,
+                        upgrade=upgrade,
+                        progress=report,
                     )
             except ZooError as error:
                 if len(refs) == 1:
@@ -327,10 +340,11 @@ def _plan(
     opset: str | None,
     name: str | None,
     sha256: str | None,
+    for_: str | None,
     quiet: bool,
     json: bool,
 ) -> None:
-    pairs = [zoo.preview(ref, opset=opset, name=name, sha256=sha256) for ref in refs]
+    pairs = [zoo.preview(ref, opset=opset, name=name, sha256=sha256, runtime=for_) for ref in refs]
     if json:
         document([plan_document(plan, held) for plan, held in pairs])
         return
@@ -338,7 +352,7 @@ def _plan(
         if quiet:
             line(f"{plan.name}:{plan.variant}" if plan.variant else plan.name)
         else:
-            show_plan(plan, held)
+            show_plan(plan, held, for_=for_)
     if not quiet:
         talk("dry run: nothing was fetched")
 

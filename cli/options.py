@@ -23,6 +23,14 @@ Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")]
 Opset = Annotated[
     str | None, typer.Option(metavar="N", help="An opset or a constraint: 12, '<=13', '>=11,<18'.")
 ]
+For = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="onnxruntime==N.N",
+        help="What this release runs, instead of the installed onnxruntime.",
+    ),
+]
 AsName = Annotated[
     str | None, typer.Option("--name", metavar="NAME[:VARIANT]", help="What to call it here.")
 ]

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.fit import Runtime
     from onnxzoo.registry.records import Tensor, Variant
+    from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
 # Control, bidirectional and zero-width characters, line and paragraph separators, and the
@@ -23,6 +25,7 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _NARROW = 8  # characters; a column is not cut to less
 _STEP = 1000  # decimal units, as the Hub and disks are labelled
@@ -167,6 +170,38 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
     }
 
 
+def fit_title(runtime: "Runtime", for_: str | None) -> str:
+    """Return what a verdict is headed by: ``RUNS HERE``, or which release was asked about."""
+    return f"RUNS ON {runtime}" if for_ else "RUNS HERE"
+
+
+def fit_words(verdict: bool | None, misfits: Sequence[str]) -> str:
+    """Return a verdict for people.
+
+    >>> fit_words(True, ()), fit_words(None, ()), fit_words(False, ["no op `Nope` in ai.onnx"])
+    ('yes', '?', 'no: no op `Nope` in ai.onnx')
+    """
+    return VERDICTS[verdict] + (f": {'; '.join(misfits)}" if misfits else "")
+
+
+def fit_document(
+    runtime: "Runtime", verdict: bool | None, misfits: Sequence[str]
+) -> dict[str, Any]:
+    """Return the JSON keys of a verdict; ``runtime`` says where "here" is."""
+    return {"runtime": str(runtime), "runs_here": verdict, "misfits": list(misfits)}
+
+
+def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str, Any]:
+    """Return the JSON object of a variant that is held or can be pulled."""
+    from dataclasses import asdict
+
+    values = asdict(found)
+    verdict = {key: values.pop(key) for key in ("runs_here", "misfits")}
+    if runtime is None:
+        return values
+    return values | fit_document(runtime, verdict["runs_here"], verdict["misfits"])
+
+
 def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]:
     """Return the JSON object of what a pull would fetch."""
     from dataclasses import asdict
@@ -188,17 +223,21 @@ def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]
         "ops": plan.ops,
         "parameters": plan.parameters,
         "files": [asdict(file) for file in plan.files],
-    }
+    } | (fit_document(plan.fit.runtime, plan.fit.runs, plan.fit.misfits) if plan.fit else {})
 
 
-def show_plan(plan: "Plan", held: "Variant | None" = None) -> None:
+def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None = None) -> None:
     """Print what a pull would fetch."""
+    fit = plan.fit
     fields(
         [
             ("name", f"{plan.name}:{plan.variant}" if plan.variant else plan.name),
             ("held", f"{held.ref}, nothing would be fetched" if held else "no"),
             ("precision", plan.precision),
             ("opset", plan.opset),
+            (fit_title(fit.runtime, for_).lower(), fit_words(fit.runs, fit.misfits))
+            if fit
+            else ("", None),
             ("size", size(plan.bytes)),
             ("task", plan.task),
             ("license", plan.license or "unknown"),

@@ -52,7 +52,7 @@ def run(
         feeds = given | _made_up(missing, seed, axes)
         available_providers()  # imports onnxruntime, which is no part of loading a model
         started = time.perf_counter()
-        session = zoo.registry.load(variant.ref, device=device)
+        session = zoo.load(variant, device=device)
         loaded = time.perf_counter()
         outputs = infer(session, feeds)
         ran = time.perf_counter()

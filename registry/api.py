@@ -1,6 +1,6 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -12,6 +12,7 @@ from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
     IntegrityError,
     InvalidModel,
+    Misfit,
     NotFound,
     StorageError,
     UsageError,
@@ -20,7 +21,7 @@ from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import digest_of, narrowed, no_variant, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.queries import events, listed, measurements, records
+from onnxzoo.registry.queries import Held, events, graph_of, listed, measurements, records
 from onnxzoo.registry.records import (
     Added,
     Checked,
@@ -190,14 +191,20 @@ class Registry:
         upkeep.restore(self._database, self.store, stage, checked)
 
     def resolve(
-        self, ref: str, *, variant: str | None = None, opset: str | int | None = None
+        self,
+        ref: str,
+        *,
+        variant: str | None = None,
+        opset: str | int | None = None,
+        runtime: str | None = None,
     ) -> Variant:
-        """Return the held variant that a reference means.
+        """Return the held variant that a reference means, whether or not it runs here.
 
         Args:
             ref: ``NAME[:VARIANT][@VERSION]``.
             variant: a label or a precision, instead of the reference's.
             opset: a number or a constraint such as ``'<=13'``.
+            runtime: prefer what this release runs, ``"onnxruntime==1.17"``; None: the installed.
 
         Raises:
             NotFound: if no such model, version or variant is held.
@@ -209,7 +216,7 @@ class Registry:
                 candidates,
                 variant=parsed.variant,
                 opset=constraint,
-                highest_opset=_highest_opset,
+                fits=_fits(runtime),
             )
             if found is None:
                 raise no_variant(parsed, opset, candidates)
@@ -226,7 +233,11 @@ class Registry:
         session_options: "SessionOptions | None" = None,
         open: str = EXACT,  # noqa: A002  (what is asked: how to open)
     ) -> "InferenceSession":
-        """Return a session on a held variant; see `onnxzoo.load`."""
+        """Return a session on a held variant; see `onnxzoo.load`.
+
+        Raises:
+            Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
+        """
         asked = ref, variant, opset, device, repr(providers), open
         stamp = self.stamp() if session_options is None else None
         if stamp is not None and asked in self._loaded:
@@ -236,13 +247,19 @@ class Registry:
                 return session
         found = self.resolve(ref, variant=variant, opset=opset)
         self.check_there(found)
-        session = self.loader.session(
-            found,
-            device=device,
-            providers=providers,
-            session_options=session_options,
-            open=open,
-        )
+        try:
+            session = self.loader.session(
+                found,
+                device=device,
+                providers=providers,
+                session_options=session_options,
+                open=open,
+            )
+        except InvalidModel as error:  # only now: a model that opens is asked nothing
+            misfit = self._misfit(found, device)
+            if misfit is None:
+                raise
+            raise misfit from error
         if stamp is not None:
             self._loaded[asked] = stamp, weakref(session)
         return session
@@ -418,6 +435,18 @@ class Registry:
     def _digest(self, ref: str) -> str:
         return ref if ref.startswith("sha256:") else self.resolve(ref).digest
 
+    def _misfit(self, variant: Variant, device: str) -> Misfit | None:
+        """Return why a variant did not open, where that is its fit, and which held one does."""
+        from onnxzoo.registry.fit import installed, misfits, refusal, runs
+
+        here = installed()
+        reasons = misfits(variant.graph, here, device)
+        if not reasons:
+            return None
+        fitting = [v for v in self.list(name=variant.name) if runs(v.graph, here, device)]
+        nearest = choose(fitting, variant=None, opset=None, fits=lambda _: True)
+        return refusal(variant.ref, reasons, here, nearest.ref if nearest else None)
+
     def _number(self, ref: Ref) -> int | None:
         """Return the number of the version that a reference names, None if it names none."""
         if ref.version is None:
@@ -426,10 +455,16 @@ class Registry:
             return int(version_of(rows, ref)[0].row["number"])
 
 
-def _highest_opset() -> int:
-    from onnxzoo.registry.sessions import highest_opset  # asked only if the choice depends on it
+def _fits(runtime: str | None) -> Callable[[Held], bool]:
+    """Return the question that a choice among held variants asks, if it must."""
 
-    return highest_opset()
+    def fits(held: Held) -> bool:
+        from onnxzoo.registry.fit import opens, release, runs
+
+        graph = graph_of(held.row)
+        return opens(graph) if runtime is None else runs(graph, release(runtime)) is not False
+
+    return fits
 
 
 def _model(name: str) -> Ref:

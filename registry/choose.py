@@ -31,26 +31,28 @@ def choose(
     *,
     variant: str | None,
     opset: "SpecifierSet | None",
-    highest_opset: Callable[[], int],
+    fits: Callable[[C], bool],
 ) -> C | None:
     """Return the candidate that was asked for, or None if none is.
 
     A variant is matched by its label or by its precision, an opset by its constraint. Of what is
-    left, the exact label wins; then what the runtime runs; then the precision nearest to fp32;
-    then the highest opset (the lowest, among those that are too new to run).
+    left, the exact label wins; then, of what the runtime runs, the precision nearest to fp32 and
+    there the highest opset. Where nothing runs, it is the nearest precision's lowest opset.
 
     Args:
         candidates: the variants of one version, in any order.
         variant: a label or a precision; None for any.
         opset: a constraint on the default domain's opset; None for any.
-        highest_opset: asked, only if it matters, for the highest opset the runtime accepts.
+        fits: tells whether the runtime runs a candidate; asked only if it matters, of the best
+            first, so that one question is mostly enough.
     """
     left = [c for c in candidates if _named(c, variant) and _within(c, opset)]
     exact = [c for c in left if c.variant == variant]
     if exact or len(left) < 2:  # noqa: PLR2004
         return next(iter(exact or left), None)
-    limit = highest_opset()
-    return min(left, key=lambda c: _rank(c, limit))
+    best_first = sorted(left, key=lambda c: (_nearness(c), -(c.opset or 0), c.variant))
+    first = next((c for c in best_first if fits(c)), None)
+    return first or min(left, key=lambda c: (_nearness(c), c.opset or 0, c.variant))
 
 
 def parse_opset(text: str | int | None) -> "SpecifierSet | None":
@@ -85,9 +87,6 @@ def _within(candidate: Candidate, opset: "SpecifierSet | None") -> bool:
     return candidate.opset is not None and opset.contains(str(candidate.opset))
 
 
-def _rank(candidate: Candidate, limit: int) -> tuple[bool, int, int, str]:
+def _nearness(candidate: Candidate) -> int:
     precision = candidate.precision
-    nearness = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
-    opset = candidate.opset or 0
-    runs = opset <= limit
-    return not runs, nearness, -opset if runs else opset, candidate.variant
+    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)

@@ -47,6 +47,10 @@ class InvalidModel(Refused):
     """The file is not a readable ONNX model."""
 
 
+class Misfit(Refused):
+    """The model does not run on the onnxruntime it is meant for."""
+
+
 class RemoteError(ZooError):
     """The network or a remote server failed, or offline mode forbids asking."""
 

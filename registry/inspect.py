@@ -34,11 +34,12 @@ _FOUR_BITS = {"int4", "uint4"}
 
 @dataclass(slots=True)
 class _Weights:
-    """What was met on the way: op counts, elements by dtype, files outside."""
+    """What was met on the way: op counts, elements by dtype, files outside, functions."""
 
     ops: Counter[str] = field(default_factory=Counter)
     elements: Counter[str] = field(default_factory=Counter)
     external: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
 
 
 def describe(path: Path) -> Graph:
@@ -95,6 +96,7 @@ def _model(reader: Reader) -> Graph:
         precision=_precision(weights, inputs),
         external=tuple(sorted(weights.external)),
         metadata=metadata,
+        functions=tuple(sorted(weights.functions)),
     )
 
 
@@ -139,7 +141,11 @@ def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
                 _attribute(reader, found, weights, depth)
             case 7:
                 domain = _text(reader, found)
-    weights.ops[op if domain in {"", "ai.onnx"} else f"{domain}.{op}"] += 1
+    weights.ops[_op(domain, op)] += 1
+
+
+def _op(domain: str, name: str) -> str:
+    return name if domain in {"", "ai.onnx"} else f"{domain}.{name}"
 
 
 def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) -> None:
@@ -154,9 +160,16 @@ def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) 
 
 
 def _function(reader: Reader, function: Field, weights: _Weights) -> None:
+    name = domain = ""
     for found in reader.fields(function.start, function.end):
-        if found.number == 7:  # noqa: PLR2004  (FunctionProto.node)
-            _node(reader, found, weights, 0)
+        match found.number:
+            case 1:
+                name = _text(reader, found)
+            case 7:
+                _node(reader, found, weights, 0)
+            case 10:
+                domain = _text(reader, found)
+    weights.functions.add(_op(domain, name))
 
 
 def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:

@@ -132,7 +132,7 @@ def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
             tags=tuple(tag["name"] for tag in tags[row["model_id"]]),
             files=tuple(File(f["path"], f["sha256"], f["bytes"]) for f in files[row["digest"]]),
             path=store.path(row["digest"]) / row["entry"],
-            graph=_graph(row["graph"]),
+            graph=graph_of(row),
         )
         for row in found
     ]
@@ -194,10 +194,13 @@ def graph_text(graph: Graph) -> str:
     return json.dumps(asdict(graph), separators=(",", ":"), ensure_ascii=False)
 
 
-def _graph(text: str) -> Graph:
-    fields = json.loads(text)
+def graph_of(row: Row) -> Graph:
+    """Return the graph of a variant's row."""
+    fields = json.loads(row["graph"])
     fields |= {name: tuple(map(_tensor, fields[name])) for name in ("inputs", "outputs")}
     fields["external"] = tuple(fields["external"])
+    if fields.get("functions") is not None:
+        fields["functions"] = tuple(fields["functions"])
     return Graph(**fields)
 
 

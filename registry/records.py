@@ -42,6 +42,8 @@ class Graph:
         parameters: number of elements in initialisers and Constant tensors.
         precision: what the weights truly are: ``fp32``, ``fp16``, ``int8``, ``qdq``…
         external: paths of external data files, as the graph names them, sorted.
+        functions: the functions that the model defines for itself, named as ops are; None where
+            that was not recorded.
     """
 
     ir_version: int
@@ -55,6 +57,7 @@ class Graph:
     precision: str
     external: tuple[str, ...]
     metadata: Mapping[str, str]
+    functions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

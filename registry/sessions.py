@@ -1,9 +1,8 @@
-"""onnxruntime sessions: opened here and nowhere else."""
+"""onnxruntime sessions on models: opened here and nowhere else."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +154,7 @@ def wanted_providers(
     """
     import onnxruntime
 
-    wanted = _providers(device) if providers is None else list(providers)
+    wanted = providers_of(device) if providers is None else list(providers)
     _check_there(wanted, onnxruntime.get_available_providers())
     return wanted
 
@@ -166,18 +165,6 @@ def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
         [_tensor(value) for value in session.get_inputs()],
         [_tensor(value) for value in session.get_outputs()],
     )
-
-
-@cache
-def highest_opset() -> int:
-    """Return the highest default-domain opset that the installed onnxruntime accepts.
-
-    The runtime itself is asked, with a one-node model stamped with one opset after the other.
-    """
-    opset = 7  # the lowest that every onnxruntime since 1.0 accepts
-    while _accepts(opset + 1):
-        opset += 1
-    return opset
 
 
 def random_inputs(
@@ -261,7 +248,7 @@ def runtime_version() -> str:
 
 def first_provider(device: str) -> str:
     """Return the execution provider that a device stands for here: the first that is tried."""
-    provider = _providers(device)[0]
+    provider = providers_of(device)[0]
     return provider if isinstance(provider, str) else provider[0]
 
 
@@ -287,7 +274,12 @@ def _tensor(value: Any) -> Tensor:
     return Tensor(value.name, dtype, tuple(value.shape))
 
 
-def _providers(device: str) -> list[Provider]:
+def providers_of(device: str) -> list[Provider]:
+    """Return what a device is to onnxruntime: its execution provider, with the CPU behind it.
+
+    Raises:
+        UsageError: if there is no such device.
+    """
     import onnxruntime
 
     if device == "auto":
@@ -338,40 +330,6 @@ def _reason(error: Exception) -> str:
     text = re.sub(r"^\S*[/\\]\S+:\d+ (.*? was false\. |[^()]*\([^()]*\) )?", "", text)
     first = re.split(r"\.\s+(?=[A-Z])| Please fix ", text)[0].strip().rstrip(".")
     return f"{where}{first}" if first else type(error).__name__
-
-
-def _accepts(opset: int) -> bool:
-    import onnxruntime
-
-    try:
-        onnxruntime.InferenceSession(_one_node(opset), _fatal_only(), providers=[CPU])
-    except Exception:  # noqa: BLE001  (whatever it raises, it is a no)
-        return False
-    return True
-
-
-def _fatal_only() -> "SessionOptions":
-    options = _quiet_options()
-    options.log_severity_level = _ERRORS_ONLY + 1
-    return options
-
-
-def _one_node(opset: int) -> bytes:
-    """Return a ModelProto with one Identity node, encoded by hand: importing onnx costs 0.1 s.
-
-    Source: onnx.proto, and protobuf's documentation, "Encoding".
-    """
-
-    def field(number: int, payload: bytes) -> bytes:
-        return bytes([number << 3 | 2, len(payload)]) + payload
-
-    def value(name: bytes) -> bytes:
-        scalar = field(1, b"\x08\x01" + field(2, b""))  # TypeProto.tensor_type: float, rank 0
-        return field(1, name) + field(2, scalar)
-
-    node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
-    graph = field(1, node) + field(2, b"g") + field(11, value(b"x")) + field(12, value(b"y"))
-    return b"\x08\x03" + field(7, graph) + field(8, bytes([0x10, opset]))
 
 
 def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:

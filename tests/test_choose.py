@@ -23,6 +23,10 @@ ALL = [
 ]
 
 
+def fits(candidate: Candidate) -> bool:
+    return (candidate.opset or 0) <= 21
+
+
 @pytest.mark.parametrize(
     ("variant", "opset", "chosen"),
     [
@@ -42,22 +46,33 @@ ALL = [
     ],
 )
 def test_the_rule(variant: str | None, opset: str | None, chosen: str | None) -> None:
-    found = choose(ALL, variant=variant, opset=parse_opset(opset), highest_opset=lambda: 21)
+    found = choose(ALL, variant=variant, opset=parse_opset(opset), fits=fits)
     assert (found.variant if found else None) == chosen
 
 
 def test_where_nothing_runs_the_nearest_is_taken() -> None:
     new = [Candidate(f"fp32-opset{n}", "fp32", n) for n in (30, 28, 29)]
-    found = choose(new, variant=None, opset=None, highest_opset=lambda: 21)
+    found = choose(new, variant=None, opset=None, fits=fits)
     assert found == new[1]
 
 
 def test_the_runtime_is_not_asked_where_there_is_no_choice() -> None:
-    def ask() -> int:
+    def ask(candidate: Candidate) -> bool:
         raise AssertionError
 
-    assert choose(ALL[:1], variant=None, opset=None, highest_opset=ask) == ALL[0]
-    assert choose(ALL, variant="int8", opset=None, highest_opset=ask) == ALL[0]
+    assert choose(ALL[:1], variant=None, opset=None, fits=ask) == ALL[0]
+    assert choose(ALL, variant="int8", opset=None, fits=ask) == ALL[0]
+
+
+def test_the_runtime_is_asked_of_the_best_first_and_no_more_once_it_runs() -> None:
+    asked = []
+
+    def ask(candidate: Candidate) -> bool:
+        asked.append(candidate.variant)
+        return fits(candidate)
+
+    choose(ALL, variant=None, opset=None, fits=ask)
+    assert asked == ["fp32-opset99", "fp32"]
 
 
 @pytest.mark.parametrize("text", ["abc", "<=", "12 13", "=="])

@@ -10,9 +10,9 @@ import pytest
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.runtime import highest_opset
 from onnxzoo.registry.sessions import (
     CPU,
-    highest_opset,
     infer,
     open_session,
     random_inputs,

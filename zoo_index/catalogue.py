@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.fit import Runtime, misfits, runs
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
@@ -20,6 +21,9 @@ class Found:
     Attributes:
         ref: its exact reference, if it is held.
         can_pull: whether an index has it.
+        runs_here: whether it runs on the runtime that was asked; None if nobody asked, or too
+            little is known of it.
+        misfits: why it does not.
     """
 
     name: str
@@ -33,6 +37,8 @@ class Found:
     tags: tuple[str, ...]
     ref: str | None
     can_pull: bool
+    runs_here: bool | None = None
+    misfits: tuple[str, ...] = ()
 
 
 def search(
@@ -43,6 +49,7 @@ def search(
     opset: "SpecifierSet | None" = None,
     max_bytes: int | None = None,
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
+    runs_on: Runtime | None = None,
 ) -> list[Found]:
     """Return what matches every word and every condition: held variants first.
 
@@ -54,6 +61,7 @@ def search(
         opset: a constraint; what has no recorded opset does not match one.
         max_bytes: the size of all files together.
         license: an SPDX identifier, upper and lower case alike.
+        runs_on: leave out what does not run there, or is not known to.
     """
     entries = zoo.indexes.search(
         words, task=task, opset=opset, max_bytes=max_bytes, license=license
@@ -61,7 +69,7 @@ def search(
     offered = {(entry.name, entry.variant) for entry in entries}
     keys = [fold(word) for word in words]
     held = [
-        _found(variant, ref=variant.ref)
+        _found(variant, runs_on)
         for variant in zoo.registry.list()
         if (_mentions(variant, keys) or (variant.name, variant.variant) in offered)
         and task in {None, variant.task}
@@ -69,19 +77,18 @@ def search(
         and (max_bytes is None or variant.bytes <= max_bytes)
         and (license is None or license.lower() == (variant.license or "").lower())
     ]
-    return _merged(held, entries)
+    found = _merged(held, entries, runs_on)
+    return [item for item in found if runs_on is None or item.runs_here]
 
 
-def of_model(zoo: Zoo, name: str) -> list[Found]:
+def of_model(zoo: Zoo, name: str, runs_on: Runtime | None = None) -> list[Found]:
     """Return every variant of a model, held or in an index; none if nobody knows it."""
     entries = zoo.indexes.find(name)
     names = {entry.name for entry in entries} or {name}
     held = [
-        _found(variant, ref=variant.ref)
-        for known in names
-        for variant in zoo.registry.list(name=known)
+        _found(variant, runs_on) for known in names for variant in zoo.registry.list(name=known)
     ]
-    return _merged(held, entries)
+    return _merged(held, entries, runs_on)
 
 
 def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
@@ -90,7 +97,9 @@ def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
     return all(key in text for key in keys)
 
 
-def _merged(held: Sequence[Found], entries: Sequence[Entry]) -> list[Found]:
+def _merged(
+    held: Sequence[Found], entries: Sequence[Entry], runs_on: Runtime | None
+) -> list[Found]:
     """Return the held variants, and after them what the index has besides."""
     offered = {(entry.name, entry.variant) for entry in entries}
     there = {(found.name, found.variant) for found in held}
@@ -99,11 +108,12 @@ def _merged(held: Sequence[Found], entries: Sequence[Entry]) -> list[Found]:
             replace(found, can_pull=True) if (found.name, found.variant) in offered else found
             for found in held
         ),
-        *(_found(entry) for entry in entries if (entry.name, entry.variant) not in there),
+        *(_found(entry, runs_on) for entry in entries if (entry.name, entry.variant) not in there),
     ]
 
 
-def _found(item: Variant | Entry, *, ref: str | None = None) -> Found:
+def _found(item: Variant | Entry, runs_on: Runtime | None) -> Found:
+    needs = item.graph if isinstance(item, Variant) else item
     return Found(
         name=item.name,
         variant=item.variant,
@@ -114,6 +124,8 @@ def _found(item: Variant | Entry, *, ref: str | None = None) -> Found:
         license=item.license,
         task=item.task,
         tags=item.tags,
-        ref=ref,
-        can_pull=ref is None,
+        ref=item.ref if isinstance(item, Variant) else None,
+        can_pull=isinstance(item, Entry),
+        runs_here=runs(needs, runs_on) if runs_on else None,
+        misfits=misfits(needs, runs_on) if runs_on else (),
     )

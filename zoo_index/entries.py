@@ -64,6 +64,15 @@ class Entry:
         """The size of all files."""
         return sum(file.bytes for file in self.files)
 
+    @property
+    def opsets(self) -> Mapping[str, int]:
+        """What is known of the opsets by domain: the default one's."""
+        return {} if self.opset is None else {"": self.opset}
+
+    @property
+    def functions(self) -> None:
+        """Whether the model defines functions of its own: an index does not say."""
+
 
 def parse(line: str, where: str) -> Entry:
     """Return the entry that a line of an index holds; keys that are not known are ignored.

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
+from onnxzoo.registry.fit import Runtime, misfits, runs, runtime_for
 from onnxzoo.registry.names import Ref, check_word, slug
 from onnxzoo.registry.records import Tensor, Variant
-from onnxzoo.registry.sessions import highest_opset
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.sources import Listed, Source
@@ -28,6 +28,23 @@ _SOURCE = re.compile(r"[a-z]+://|[./~\\]|[a-z]:\\", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a variant runs.
+
+    Attributes:
+        runtime: where.
+        runs: None where too little is known to say so.
+        misfits: why it does not.
+        nearest: the reference of the nearest variant that runs, where this one does not.
+    """
+
+    runtime: Runtime
+    runs: bool | None
+    misfits: tuple[str, ...] = ()
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a pull would fetch, from where, and what it would be called.
 
@@ -42,6 +59,7 @@ class Plan:
         inputs, outputs, ops, parameters: of the graph, where an index recorded them.
         indexed: an index pins it, so that no file without a hash is taken.
         opened: the source that was asked already; it may hold a secret that `source` has not.
+        fit: whether it runs, and where; None for a source, whose graph is not known yet.
     """
 
     name: str
@@ -62,6 +80,7 @@ class Plan:
     parameters: int | None = None
     indexed: bool = False
     opened: Source | None = field(default=None, repr=False, compare=False)
+    fit: "Fit | None" = None
 
     @property
     def bytes(self) -> int | None:
@@ -93,8 +112,16 @@ def split_source(text: str) -> tuple[str, str | None]:
     return head, check_word(variant.lower(), "variant")
 
 
-def from_index(indexes: Indexes, ref: Ref, opset: str | int | None = None) -> Plan:
-    """Plan the pull of a name that an index knows.
+def from_index(
+    indexes: Indexes, ref: Ref, opset: str | int | None = None, runtime: str | None = None
+) -> Plan:
+    """Plan the pull of a name that an index knows, of a variant that runs where one does.
+
+    Args:
+        indexes: where to look.
+        ref: the name, with or without a variant.
+        opset: a number or a constraint.
+        runtime: the release that must run it, ``onnxruntime==1.17``; None for the installed.
 
     Raises:
         NotFound: if no index has the model, or the model has no such variant.
@@ -108,12 +135,36 @@ def from_index(indexes: Indexes, ref: Ref, opset: str | int | None = None) -> Pl
             "and an index has no versions: they are numbered in this registry",
             hint=f"zoo pull {Ref(ref.name, ref.variant)}",
         )
+    there = runtime_for(runtime)
     entry = choose(
-        entries, variant=ref.variant, opset=parse_opset(opset), highest_opset=highest_opset
+        entries,
+        variant=ref.variant,
+        opset=parse_opset(opset),
+        fits=lambda entry: runs(entry, there) is not False,
     )
     if entry is None:
         raise _no_variant(ref, opset, entries)
-    return _of_entry(entry, indexes.origin(entry))
+    return replace(_of_entry(entry, indexes.origin(entry)), fit=fit_of(entry, there, entries))
+
+
+def fit_of(entry: Entry, runtime: Runtime, entries: Sequence[Entry]) -> Fit:
+    """Return whether a variant runs, and where it does not, which of these others does."""
+    reasons = misfits(entry, runtime)
+    if not reasons:
+        return Fit(runtime, runs(entry, runtime))
+    nearest = nearest_of(entries, runtime)
+    return Fit(
+        runtime,
+        runs=False,
+        misfits=reasons,
+        nearest=f"{nearest.name}:{nearest.variant}" if nearest else None,
+    )
+
+
+def nearest_of(entries: Sequence[Entry], runtime: Runtime) -> Entry | None:
+    """Return the variant that runs and would be chosen if no variant was named."""
+    fitting = [entry for entry in entries if runs(entry, runtime)]
+    return choose(fitting, variant=None, opset=None, fits=lambda _: True)
 
 
 def from_source(source: Source, variant: str | None, name: Ref | None, sha256: str | None) -> Plan:
@@ -144,8 +195,14 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
     )
 
 
-def of_held(variant: Variant) -> Plan:
-    """Return what the pull of a held variant was, or would have been."""
+def of_held(variant: Variant, runtime: str | None = None) -> Plan:
+    """Return what the pull of a held variant was, or would have been.
+
+    Args:
+        variant: the variant.
+        runtime: the release that is to run it; None for the installed.
+    """
+    there = runtime_for(runtime)
     file = next(f.path for f in variant.files if variant.path.as_posix().endswith(f"/{f.path}"))
     return Plan(
         name=variant.name,
@@ -163,6 +220,7 @@ def of_held(variant: Variant) -> Plan:
         outputs=variant.graph.outputs,
         ops=variant.graph.ops,
         parameters=variant.graph.parameters,
+        fit=Fit(there, runs(variant.graph, there), misfits(variant.graph, there)),
     )
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError, ZooError
+from onnxzoo.registry.errors import IntegrityError, Misfit, NotFound, UsageError, ZooError
+from onnxzoo.registry.fit import installed, refusal
 from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File
@@ -22,7 +23,15 @@ from onnxzoo.registry.settings import place
 from onnxzoo.registry.store import Stage
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.index import Indexes
-from onnxzoo.zoo_index.plan import Plan, from_index, from_source, is_source, of_held, split_source
+from onnxzoo.zoo_index.plan import (
+    Plan,
+    from_index,
+    from_source,
+    is_source,
+    nearest_of,
+    of_held,
+    split_source,
+)
 from onnxzoo.zoo_index.sources import Listed, Source, open_source
 
 if TYPE_CHECKING:
@@ -62,6 +71,7 @@ class Zoo:
         opset: str | int | None = None,
         name: str | None = None,
         sha256: str | None = None,
+        runtime: str | None = None,
     ) -> Plan:
         """Return what `pull` would fetch; for a name in an index nothing is asked of the network.
 
@@ -71,13 +81,14 @@ class Zoo:
             opset: a number or a constraint, for a name.
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
+            runtime: the release that is to run it, ``onnxruntime==1.17``; None: the installed.
         """
         sha256 = _checked(ref, opset, sha256)
         called = Ref.parse(name) if name else None
         if is_source(ref):
             text, variant = split_source(ref)
             return from_source(open_source(text, self.settings), variant, called, sha256)
-        plan = from_index(self.indexes, Ref.parse(ref), opset)
+        plan = from_index(self.indexes, Ref.parse(ref), opset, runtime)
         if called is None:
             return plan
         return replace(plan, name=called.name, variant=called.variant or plan.variant)
@@ -98,12 +109,13 @@ class Zoo:
         opset: str | int | None = None,
         name: str | None = None,
         sha256: str | None = None,
+        runtime: str | None = None,
     ) -> tuple[Plan, Variant | None]:
         """Return what `pull` would fetch, and what is held of it: then it would fetch nothing."""
-        held = self._held_of(ref, opset, name, _checked(ref, opset, sha256))
+        held = self._held_of(ref, opset, name, _checked(ref, opset, sha256), runtime)
         if held is not None:
-            return of_held(held), held
-        plan = self.plan(ref, opset=opset, name=name, sha256=sha256)
+            return of_held(held, runtime), held
+        plan = self.plan(ref, opset=opset, name=name, sha256=sha256, runtime=runtime)
         return plan, self.held(plan)
 
     def pull(
@@ -113,6 +125,8 @@ class Zoo:
         opset: str | int | None = None,
         name: str | None = None,
         sha256: str | None = None,
+        runtime: str | None = None,
+        force: bool = False,
         upgrade: bool = False,
         progress: Progress | None = None,
     ) -> Added:
@@ -123,34 +137,49 @@ class Zoo:
             opset: a number or a constraint.
             name: what to call it here.
             sha256: what the file of a source must hash to.
+            runtime: see `plan`.
+            force: keep it although it does not run, or does not open here.
             upgrade: ask a source for something newer although one of its models is held.
             progress: told of each file's bytes.
+
+        Raises:
+            Misfit: if what an index has does not run; nothing was fetched.
         """
         sha256 = _checked(ref, opset, sha256)
-        held = None if upgrade else self._held_of(ref, opset, name, sha256)
+        held = None if upgrade else self._held_of(ref, opset, name, sha256, runtime)
         if held is not None:
             return Added(held, new=False)
-        plan = self.plan(ref, opset=opset, name=name, sha256=sha256)
+        plan = self.plan(ref, opset=opset, name=name, sha256=sha256, runtime=runtime)
         held = self.held(plan)
         if held is not None:
             return Added(held, new=False)
+        if not force:
+            _check_fit(plan, ref)
         with self._waiting_for_others(plan):
             held = self.held(plan)
-            return Added(held, new=False) if held else self._fetch(plan, progress)
+            if held is not None:
+                return Added(held, new=False)
+            must_open = not force and runtime is None  # it need not open here to run elsewhere
+            return self._fetch(plan, progress, must_open=must_open)
 
     def resolve(
-        self, ref: str, *, variant: str | None = None, opset: str | int | None = None
+        self,
+        ref: str,
+        *,
+        variant: str | None = None,
+        opset: str | int | None = None,
+        runtime: str | None = None,
     ) -> Variant:
         """Return the held variant that a reference means; an index's other names count too."""
         try:
-            return self.registry.resolve(ref, variant=variant, opset=opset)
+            return self.registry.resolve(ref, variant=variant, opset=opset, runtime=runtime)
         except NotFound as error:
             asked = narrowed(ref, variant)
             parsed = self._renamed(asked)
             missed = error
             if parsed is not None:
                 try:
-                    return self.registry.resolve(str(parsed), opset=opset)
+                    return self.registry.resolve(str(parsed), opset=opset, runtime=runtime)
                 except NotFound as again:
                     missed = again
             name = (parsed or asked).name
@@ -180,6 +209,39 @@ class Zoo:
                 raise
         return self.pull(str(wanted), opset=opset, progress=progress).variant
 
+    def load(
+        self,
+        variant: Variant,
+        *,
+        device: str = "auto",
+        providers: "Sequence[Provider] | None" = None,
+        session_options: "SessionOptions | None" = None,
+    ) -> "InferenceSession":
+        """Open a session on a held variant; see `onnxzoo.load`.
+
+        Raises:
+            Misfit: if it does not run on the installed onnxruntime; its hint is what to pull.
+        """
+        try:
+            return self.registry.load(
+                variant.ref, device=device, providers=providers, session_options=session_options
+            )
+        except Misfit as error:
+            self.hint(error, variant.name)
+            raise
+
+    def hint(self, error: Misfit, name: str) -> None:
+        """Add what to pull instead to an error without a hint, where an index has what runs."""
+        if error.hint is not None:
+            return
+        try:
+            nearest = nearest_of(self.indexes.find(name), installed())
+        except ZooError as failed:  # an index that fails does not hide why the model does not run
+            _log.warning("%s", failed.message)
+            return
+        if nearest is not None:
+            error.hint = f"zoo pull {nearest.name}:{nearest.variant}"
+
     def repair(self, checked: Checked, progress: Progress | None = None) -> None:
         """Fetch the bytes of a damaged bundle again from where they came from.
 
@@ -193,7 +255,7 @@ class Zoo:
                 _fetch_into(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
             self.registry.restore(stage, checked)
 
-    def _fetch(self, plan: Plan, progress: Progress | None) -> Added:
+    def _fetch(self, plan: Plan, progress: Progress | None, *, must_open: bool) -> Added:
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
 
@@ -221,14 +283,21 @@ class Zoo:
                 task=plan.task,
                 tags=plan.tags,
             )
-            return self.registry.publish(stage, draft, "pull", must_open=True, progress=progress)
+            return self.registry.publish(
+                stage, draft, "pull", must_open=must_open, progress=progress
+            )
 
     def _held_of(
-        self, ref: str, opset: str | int | None, name: str | None, sha256: str | None
+        self,
+        ref: str,
+        opset: str | int | None,
+        name: str | None,
+        sha256: str | None,
+        runtime: str | None,
     ) -> Variant | None:
         """Return what is held of a reference, where that can be told without asking anyone."""
         if not is_source(ref):
-            return self._own(ref, opset, name)
+            return self._own(ref, opset, name, runtime)
         text, variant = split_source(ref)
         source = open_source(text, self.settings)
         called = Ref.parse(name) if name else None
@@ -249,7 +318,9 @@ class Zoo:
                 return held
         return None
 
-    def _own(self, ref: str, opset: str | int | None, name: str | None) -> Variant | None:
+    def _own(
+        self, ref: str, opset: str | int | None, name: str | None, runtime: str | None
+    ) -> Variant | None:
         """Return a held variant that no index knows, or of a version that the reference names.
 
         Raises:
@@ -260,7 +331,7 @@ class Zoo:
             known = bool(self.indexes.find(parsed.name))
         except ZooError as error:  # an index that fails does not block what is held
             try:
-                found = self._exactly(ref, opset, name)
+                found = self._exactly(ref, opset, name, runtime)
             except NotFound:
                 found = None
             if found is None:
@@ -270,15 +341,17 @@ class Zoo:
         if known and parsed.version is None:
             return None
         try:
-            return self._exactly(ref, opset, name)
+            return self._exactly(ref, opset, name, runtime)
         except NotFound:
             if known or not self.registry.list(name=parsed.name, limit=1):
                 return None
             raise
 
-    def _exactly(self, ref: str, opset: str | int | None, name: str | None) -> Variant | None:
+    def _exactly(
+        self, ref: str, opset: str | int | None, name: str | None, runtime: str | None
+    ) -> Variant | None:
         """Return the held variant that a reference means, if it is whole and called so."""
-        found = self.registry.resolve(ref, opset=opset)
+        found = self.registry.resolve(ref, opset=opset, runtime=runtime)
         called = Ref.parse(name) if name else Ref(found.name)
         if (called.name, called.variant or found.variant) != (found.name, found.variant):
             return None
@@ -343,29 +416,28 @@ def load(
     Raises:
         NotFound: if neither the registry nor an index has it.
         IntegrityError: if the bytes are not, or no longer, what they should be.
+        Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
         Refused: if a provider that was asked for is not there, or the model does not open.
     """
     registry = _of_process(place())
-    try:
-        return registry.load(
-            ref,
-            variant=variant,
-            opset=opset,
-            device=device,
-            providers=providers,
-            session_options=session_options,
-            open=open,
-        )
-    except NotFound:
-        with Zoo(offline=offline) as zoo:
-            found = zoo.obtain(ref, variant=variant, opset=opset)
-    return registry.load(
-        found.ref,
+    how = partial(
+        registry.load,
         device=device,
         providers=providers,
         session_options=session_options,
         open=open,
     )
+    try:
+        try:
+            return how(ref, variant=variant, opset=opset)
+        except NotFound:
+            with Zoo(offline=offline) as zoo:
+                found = zoo.obtain(ref, variant=variant, opset=opset)
+        return how(found.ref)
+    except Misfit as error:
+        with Zoo(offline=offline) as zoo:
+            zoo.hint(error, Ref.parse(ref).name)
+        raise
 
 
 def pull(
@@ -374,6 +446,8 @@ def pull(
     opset: str | int | None = None,
     name: str | None = None,
     sha256: str | None = None,
+    runtime: str | None = None,
+    force: bool = False,
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Variant:
@@ -385,15 +459,27 @@ def pull(
         opset: a number or a constraint, for a name.
         name: what to call it here: ``NAME[:VARIANT]``.
         sha256: what the file of a source must hash to, in hexadecimal.
+        runtime: choose what this release runs, such as ``"onnxruntime==1.17"``; None for the
+            installed onnxruntime.
+        force: keep a model of an index although it does not run there.
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
 
     Raises:
         NotFound, NotAuthorised, RemoteError: if it cannot be had.
+        Misfit: if it does not run; nothing was fetched.
         IntegrityError, InvalidModel: if what arrived is not what it should be.
     """
     with Zoo(offline=offline) as zoo:
-        return zoo.pull(ref, opset=opset, name=name, sha256=sha256, progress=progress).variant
+        return zoo.pull(
+            ref,
+            opset=opset,
+            name=name,
+            sha256=sha256,
+            runtime=runtime,
+            force=force,
+            progress=progress,
+        ).variant
 
 
 def register(
@@ -412,14 +498,37 @@ def register(
         ).variant
 
 
-def resolve(ref: str, *, variant: str | None = None, opset: str | int | None = None) -> Variant:
+def resolve(
+    ref: str,
+    *,
+    variant: str | None = None,
+    opset: str | int | None = None,
+    runtime: str | None = None,
+) -> Variant:
     """Return the held variant that a reference means: its path, digest, graph, source.
+
+    What a reference leaves open is chosen so that it runs on the installed onnxruntime, or on the
+    release that ``runtime`` names (``"onnxruntime==1.17"``).
 
     Raises:
         NotFound: if no such model, version or variant is held.
     """
     with Zoo() as zoo:
-        return zoo.resolve(ref, variant=variant, opset=opset)
+        return zoo.resolve(ref, variant=variant, opset=opset, runtime=runtime)
+
+
+def _check_fit(plan: Plan, ref: str) -> None:
+    if plan.fit is None or not plan.fit.misfits:
+        return
+    fit = plan.fit
+    called = f"{Ref.parse(ref).name}:{plan.variant}"
+    error = refusal(called, fit.misfits, fit.runtime, fit.nearest)
+    error.hint = (
+        f"zoo pull {fit.nearest}"
+        if fit.nearest
+        else f"zoo pull {ref} --force keeps it all the same"
+    )
+    raise error
 
 
 @cache

@@ -1,0 +1,152 @@
+"""What the installed onnxruntime accepts: the runtime itself is asked, nothing is guessed."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry.sessions import CPU
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
+
+DOMAINS = ("", "ai.onnx.ml", "com.microsoft")  # whose opsets onnxruntime numbers and bounds
+_FATAL = 4  # onnxruntime's log severity: a question that is answered with no is no error
+_IR_VERSION = 3  # the lowest with opsets, which every onnxruntime reads
+_LOWEST = {"": 7}  # the lowest opset that every onnxruntime since 1.0 accepts
+_BYTE = 0x80
+_OPEN = 2**31 - 1  # the end of a kernel's range that has none
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kernel of the CPU: the versions of its op that it runs, and dtypes by type parameter."""
+
+    first: int
+    last: int
+    dtypes: Mapping[str, tuple[str, ...]]
+
+    def runs(self, since: int) -> bool:
+        """Tell whether it runs the op as it is since an opset.
+
+        A range without an end covers its first version only, until the runtime's authors looked at
+        the next. Source: onnxruntime, core/framework/kernel_registry.cc, "VerifyVersion".
+        """
+        return self.first == since or (self.first <= since <= self.last < _OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """The ops that the installed onnxruntime knows, by ``Conv`` or ``com.microsoft.FusedMatMul``.
+
+    Attributes:
+        versions: the opsets that brought an op or changed it, in order; True where it ended.
+        kernels: those of the CPU. An op without one may still run: as the function it stands for.
+    """
+
+    versions: Mapping[str, tuple[tuple[int, bool], ...]]
+    kernels: Mapping[str, tuple[Kernel, ...]]
+
+
+@cache
+def accepts(opsets: tuple[tuple[str, int], ...], ir_version: int) -> bool:
+    """Tell whether a one-node model of these opsets by domain and this IR version opens."""
+    import onnxruntime
+
+    versions = _LOWEST | dict(opsets)
+    model = _one_node(versions, ir_version)
+    try:
+        onnxruntime.InferenceSession(model, _silent(), providers=[CPU])
+    except Exception:  # noqa: BLE001  (whatever it raises, it is a no)
+        return False
+    return True
+
+
+@cache
+def highest_opset(domain: str = "") -> int:
+    """Return the highest opset of a domain, one of `DOMAINS`, that the runtime accepts."""
+    opset = _LOWEST.get(domain, 1)
+    while accepts(((domain, opset + 1),), _IR_VERSION):
+        opset += 1
+    return opset
+
+
+@cache
+def highest_ir_version() -> int:
+    """Return the highest IR version that the runtime reads."""
+    ir_version = _IR_VERSION
+    while accepts((), ir_version + 1):
+        ir_version += 1
+    return ir_version
+
+
+@cache
+def operators() -> Operators | None:
+    """Return the ops that the runtime knows; None if it does not tell.
+
+    The two functions that tell are not in onnxruntime's documented interface: a release without
+    them leaves the questions of opset and IR version.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    try:
+        schemas, kernels = native.get_all_operator_schema(), native.get_all_opkernel_def()
+    except AttributeError:
+        return None
+    versions: defaultdict[str, list[tuple[int, bool]]] = defaultdict(list)
+    for schema in schemas:
+        versions[_key(schema.domain, schema.name)].append((schema.since_version, schema.deprecated))
+    runs: defaultdict[str, list[Kernel]] = defaultdict(list)
+    for kernel in kernels:
+        if kernel.provider == CPU:
+            first, last = kernel.version_range
+            dtypes = {name: tuple(types) for name, types in kernel.type_constraints.items()}
+            runs[_key(kernel.domain, kernel.op_name)].append(Kernel(first, last, dtypes))
+    return Operators(
+        versions={op: tuple(sorted(found)) for op, found in versions.items()},
+        kernels={op: tuple(found) for op, found in runs.items()},
+    )
+
+
+def _key(domain: str, name: str) -> str:
+    return f"{domain}.{name}" if domain else name
+
+
+def _silent() -> "SessionOptions":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    return options
+
+
+def _one_node(opsets: Mapping[str, int], ir_version: int) -> bytes:
+    """Return a ModelProto with one Identity node, encoded by hand: importing onnx costs 0.1 s.
+
+    Source: onnx.proto, and protobuf's documentation, "Encoding".
+    """
+    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Identity")
+    graph = _field(1, node) + _field(2, b"g") + _field(11, _value(b"x")) + _field(12, _value(b"y"))
+    imports = b"".join(
+        _field(8, _field(1, domain.encode()) + b"\x10" + _varint(opset))
+        for domain, opset in opsets.items()
+    )
+    return b"\x08" + _varint(ir_version) + _field(7, graph) + imports
+
+
+def _value(name: bytes) -> bytes:
+    scalar = _field(1, b"\x08\x01" + _field(2, b""))  # TypeProto.tensor_type: float, rank 0
+    return _field(1, name) + _field(2, scalar)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= _BYTE:
+        out.append(value & (_BYTE - 1) | _BYTE)
+        value >>= 7
+    return bytes([*out, value])
