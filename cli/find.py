@@ -123,7 +123,7 @@ def list_held(
 
 def show(ref: options.Known, for_: options.For = None, json: options.Json = False) -> None:
     """Show everything that is known of a model that is held or can be pulled."""
-    from onnxzoo.registry.fit import misfits, runs, runtime_for
+    from onnxzoo.registry.fit import judge, runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -141,14 +141,13 @@ def show(ref: options.Known, for_: options.For = None, json: options.Json = Fals
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
         measured = zoo.registry.measurements(variant.digest)
     runtime = runtime_for(for_)
-    reasons = misfits(variant.graph, runtime)
-    verdict = runs(variant.graph, runtime)
+    verdict = judge(variant.graph, runtime)
     if json:
         figures = [measurement_document(measurement) for measurement in measured]
         more = {"prepared": _prepared_document(prepared), "measurements": figures}
-        document(variant_document(variant) | fit_document(runtime, verdict, reasons) | more)
+        document(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:
-        fit = (fit_title(runtime, for_).lower(), fit_words(verdict, reasons))
+        fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
         _show_variant(variant, fit, whole=whole, prepared=prepared)
         show_measurements(measured)
         _show_history(events)

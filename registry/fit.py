@@ -4,10 +4,11 @@ Only what is certain is a misfit: what nobody recorded, or only the runtime coul
 opens the model, is none.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from onnxzoo.registry import releases
 from onnxzoo.registry import runtime as asked
@@ -77,6 +78,13 @@ class Runtime:
         return f"{self.name} {self.version}"
 
 
+class Verdict(NamedTuple):
+    """Whether a model runs (None: too little is known to say so), and why not."""
+
+    runs: bool | None
+    misfits: tuple[str, ...] = ()
+
+
 @cache
 def installed() -> Runtime:
     """Return the installed onnxruntime; it is asked once a process, which costs 30 ms."""
@@ -108,22 +116,29 @@ def runtime_for(spec: str | None) -> Runtime:
     return release(spec) if spec is not None else installed()
 
 
-def misfits(needs: Needs, runtime: Runtime, device: str = "auto") -> tuple[str, ...]:
-    """Return why a model does not run, in words; nothing if no reason is certain.
+def judge(needs: Needs, runtime: Runtime, device: str = "auto") -> Verdict:
+    """Return whether a model runs, and why not.
 
     Args:
         needs: what is known of the model; what is not known is no misfit.
         runtime: the installed one, or another release.
         device: as for `open_session`; on another than the CPU kernels are not asked for.
     """
-    return tuple(_versions(needs, runtime)) or tuple(_operators(needs, runtime, device))
+    reasons = tuple(_versions(needs, runtime)) or tuple(_operators(needs, runtime, device))
+    if reasons:
+        return Verdict(runs=False, misfits=reasons)
+    is_known = needs.opset is not None and not _is_open(needs, runtime)
+    return Verdict(runs=True if is_known else None)
+
+
+def misfits(needs: Needs, runtime: Runtime, device: str = "auto") -> tuple[str, ...]:
+    """Return why a model does not run, in words; nothing if no reason is certain."""
+    return judge(needs, runtime, device).misfits
 
 
 def runs(needs: Needs, runtime: Runtime, device: str = "auto") -> bool | None:
     """Tell whether a model runs; None where too little is known to say so."""
-    if misfits(needs, runtime, device):
-        return False
-    return True if needs.opset is not None and not _is_open(needs, runtime) else None
+    return judge(needs, runtime, device).runs
 
 
 def opens(needs: Needs) -> bool:
@@ -165,65 +180,65 @@ def _operators(needs: Needs, runtime: Runtime, device: str) -> Iterator[str]:
     """Yield the ops that are not there, and on the CPU those without a kernel."""
     if runtime.operators is None:
         yield from (
-            f"no kernel for `{name}` of {domain}"
-            for domain, name in map(_split, needs.ops)
-            if domain not in asked.DOMAINS and _is_foreign(domain, name, needs)
+            "no kernel for `{1}` of {0}".format(*_split(op))
+            for op in needs.ops
+            if _split(op)[0] not in asked.DOMAINS and _is_foreign(op, needs)
         )
         return
     only_cpu = list(providers_of(device)) == [CPU]
     dtype = _dtype(needs) if only_cpu else None
+    opsets = {} if _may_hold_functions(needs) else needs.opsets  # a function has its own
     for op in needs.ops:
-        reason = _absent(op, needs, runtime.operators)
+        reason = _absent(op, needs, opsets, runtime.operators)
         if reason is None and only_cpu and "If" not in needs.ops:  # a branch may never be taken
-            reason = _without_kernel(op, needs, runtime.operators, dtype)
+            reason = _without_kernel(op, opsets, runtime.operators, dtype)
         if reason is not None:
             yield reason
 
 
-def _absent(op: str, needs: Needs, there: Operators) -> str | None:
+def _absent(op: str, needs: Needs, opsets: Mapping[str, int], there: Operators) -> str | None:
     domain, name = _split(op)
     versions = there.versions.get(op)
-    if versions is None:
-        if domain in _ONNX and not _may_hold_functions(needs):
-            return f"no op `{name}` in {domain or 'ai.onnx'}"
-        return f"no kernel for `{name}` of {domain}" if _is_foreign(domain, name, needs) else None
-    opset = needs.opsets.get(domain)
-    if opset is None or _may_hold_functions(needs):
+    if versions is None and domain not in _ONNX:
+        return f"no kernel for `{name}` of {domain}" if _is_foreign(op, needs) else None
+    opset = opsets.get(domain)
+    if opset is None:
         return None
+    missing = f"no op `{name}` in opset {opset} of {domain or 'ai.onnx'}"
+    if versions is None:
+        return missing
     since = _since(op, opset, there)
     if since is None:
-        first = versions[0][0]
-        return f"no op `{name}` in opset {opset} of {domain or 'ai.onnx'}: it came with {first}"
-    if (since, True) in versions:
-        return f"no op `{name}` in opset {opset} of {domain or 'ai.onnx'}: it ended with {since}"
-    return None
+        return f"{missing}: it came with {versions[0][0]}"
+    return f"{missing}: it ended with {since}" if (since, True) in versions else None
 
 
 def _without_kernel(
-    op: str, needs: Needs, there: Operators, dtype: tuple[str, str] | None
+    op: str, opsets: Mapping[str, int], there: Operators, dtype: tuple[str, str] | None
 ) -> str | None:
     domain, name = _split(op)
-    opset = needs.opsets.get(domain)
-    if domain not in _ONNX or name in _VANISH or opset is None or _may_hold_functions(needs):
+    opset = opsets.get(domain)
+    if domain not in _ONNX or name in _VANISH or opset is None:
         return None
     since = _since(op, opset, there)
     if since is None:
         return None
     kernels = [kernel for kernel in there.kernels.get(op, ()) if kernel.runs(since)]
-    if not kernels:
-        is_known = not _is_function(domain, name, since)
-        of = f"`{name}` of opset {since} of {domain or 'ai.onnx'}"
-        return f"no kernel for {of} on the CPU" if is_known else None
-    if dtype is not None and not _takes(kernels, dtype[1]):
+    if not kernels and not asked.is_function(domain, name, since):
+        return f"no kernel for `{name}` of opset {since} of {domain or 'ai.onnx'} on the CPU"
+    if kernels and dtype is not None and not _takes(kernels, dtype[1]):
         return f"no kernel for `{name}` in {dtype[0]} on the CPU"
     return None
 
 
 def _takes(kernels: Sequence[Kernel], dtype: str) -> bool:
-    """Tell whether a kernel may be meant for a float type: it lists it, or computes in others."""
-    lists = [types for kernel in kernels for types in kernel.dtypes.values()]
-    floats = [types for types in lists if _FLOATS & set(types)]
-    return not floats or any(dtype in types or not set(types) <= _FLOATS for types in floats)
+    """Tell whether an op runs in a float type, or may be there for values that are no floats."""
+    types: defaultdict[str, set[str]] = defaultdict(set)  # by type parameter, of all its kernels
+    for kernel in kernels:
+        for name, listed in kernel.dtypes.items():
+            types[name].update(listed)
+    floats = [listed for listed in types.values() if _FLOATS & listed]
+    return not floats or any(dtype in listed or not listed <= _FLOATS for listed in floats)
 
 
 def _dtype(needs: Needs) -> tuple[str, str] | None:
@@ -236,10 +251,10 @@ def _dtype(needs: Needs) -> tuple[str, str] | None:
     return found if floats == {found[0]} and "unknown" not in values else None
 
 
-def _is_foreign(domain: str, name: str, needs: Needs) -> bool:
+def _is_foreign(op: str, needs: Needs) -> bool:
     """Tell whether an op of a domain that onnxruntime may not know is certainly not there."""
     if needs.functions is not None:
-        return f"{domain}.{name}" not in needs.functions
+        return op not in needs.functions
     return needs.ir_version is not None and needs.ir_version < _FUNCTIONS_SINCE
 
 
@@ -270,20 +285,6 @@ def _since(op: str, opset: int, there: Operators) -> int | None:
     """Return the opset that made an op what it is in a later one, None if it is not there yet."""
     known = [since for since, _ in there.versions.get(op, ()) if since <= opset]
     return known[-1] if known else None
-
-
-@cache
-def _is_function(domain: str, name: str, since: int) -> bool:
-    """Tell whether ONNX defines an op by others, which run in its place; yes where unknown."""
-    from onnx import defs
-
-    try:
-        schema = defs.get_schema(name, since, domain)
-    except defs.SchemaError:
-        return True
-    return any(
-        getattr(schema, name, True) for name in ("has_function", "has_context_dependent_function")
-    )
 
 
 def _split(op: str) -> tuple[str, str]:

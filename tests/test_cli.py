@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxzoo.cli.app import main
 from onnxzoo.cli.output import safe
+from onnxzoo.zoo_index.index import SHIPPED
 from tests import models
 from tests.hub import Hub, sha256
 
@@ -491,3 +494,78 @@ def test_a_network_that_is_not_there_is_told_before_asking_again(
     assert ran.code == 6
     assert ran.err.count("cannot be reached; asking again") == told
     assert "cannot be reached, after 5 attempts" in ran.err
+
+
+@pytest.fixture
+def old(zoo: Run, tmp_path: Path) -> None:
+    """A registered model, ``old``, at an opset before onnxruntime's kernels, and one that runs."""
+    node = onnx.helper.make_node("Add", ["x", "x"], ["y"])
+    path = models.save(tmp_path / "old.onnx", [node], [], opset=6)
+    assert zoo("register", path, "--name", "old:six").code == 0
+    assert zoo("register", models.linear(tmp_path / "n.onnx", opset=19), "--name", "old").code == 0
+
+
+NO_ADD = "no kernel for `Add` of opset 6 of ai.onnx on the CPU"
+
+
+def test_show_says_whether_it_runs_here_and_why_not(zoo: Run, old: None) -> None:
+    assert re.search("^runs here +yes$", zoo("show", "old").out, re.MULTILINE)
+    assert re.search(f"^runs here +no: {NO_ADD}$", zoo("show", "old:six").out, re.MULTILINE)
+    shown = json.loads(zoo("show", "old:six", "--json").out)
+    assert (shown["runs_here"], shown["misfits"]) == (False, [NO_ADD])
+    assert re.search("^runs here +yes$", zoo("show", "resnet50").out, re.MULTILINE)
+
+
+def test_show_answers_for_another_release(zoo: Run, old: None) -> None:
+    ran = zoo("show", "old:fp32", "--for", "onnxruntime==1.12").out
+    why = "opset 19 of ai.onnx is above 17, the highest that onnxruntime 1.12 runs"
+    assert re.search(f"^runs on onnxruntime 1.12 +no: {why}$", ran, re.MULTILINE)
+    assert json.loads(zoo("show", "resnet50", "--for", "1.12", "--json").out)["runs_here"] is True
+
+
+def test_opsets_says_which_run_here_and_why_not(zoo: Run, old: None) -> None:
+    ran = zoo("opsets", "old")
+    assert "  RUNS HERE  " in ran.out.splitlines()[0]
+    rows = json.loads(zoo("opsets", "old", "--json").out)
+    assert [(row["opset"], row["runs_here"], row["misfits"]) for row in rows] == [
+        (19, True, []),
+        (6, False, [NO_ADD]),
+    ]
+    assert re.fullmatch(r"onnxruntime here runs opsets up to [0-9]+\n", ran.err)
+
+
+def test_opsets_answers_for_another_release(zoo: Run, old: None) -> None:
+    ran = zoo("opsets", "old", "--for", "onnxruntime==1.17")
+    header, first, second = ran.out.splitlines()
+    column = header.index("RUNS ON onnxruntime 1.17")
+    assert [row[column:].split()[0] for row in (first, second)] == ["yes", "?"]
+    assert ran.err == "onnxruntime 1.17 runs opsets up to 20\n"
+
+
+def test_search_finds_what_runs(zoo: Run, old: None) -> None:
+    def variants(*words: str) -> list[str]:
+        return [item["variant"] for item in json.loads(zoo("search", "old", *words, "--json").out)]
+
+    assert "six" in variants()
+    assert "six" not in variants("--runs-here")
+    assert "fp32" in variants("--runs-here")
+    held = [*variants("--for", "1.12"), *variants("--for", "1.12", "--runs-here")]
+    assert "six" not in held
+
+
+def test_a_pull_that_does_not_run_is_refused_unless_forced(
+    zoo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("pull", "light-squeezenet", "--for", "onnxruntime==1.99")
+    assert zoo(*asked).code == 2
+    line = next(line for line in SHIPPED.read_text().splitlines() if '"light-squeezenet"' in line)
+    new = json.loads(line) | {"name": "new-net", "aliases": [], "opset": 99}
+    index = tmp_path / "index.jsonl"
+    index.write_text(json.dumps(new) + "\n")
+    monkeypatch.setenv("ZOO_INDEX", str(index))
+    ran = zoo("pull", "new-net")
+    assert (ran.code, ran.out) == (5, "")
+    assert "error: `new-net:fp32` does not run on onnxruntime" in ran.err
+    assert "hint: zoo pull new-net --force keeps it all the same" in ran.err
+    assert re.search("^runs here +no: opset 99", zoo("pull", "new-net", "--dry-run").out, re.M)
+    assert "pulled new-net:fp32@1" in zoo("pull", "new-net", "--force").out

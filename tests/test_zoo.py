@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import (
     IntegrityError,
     InvalidModel,
+    Misfit,
     NotAuthorised,
     NotFound,
     RemoteError,
     UsageError,
 )
+from onnxzoo.registry.runtime import accepts
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.entries import Entry, dump
 from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
@@ -505,3 +508,94 @@ def test_what_is_no_text_is_no_reference(ref: object) -> None:
     for use in (onnxzoo.load, onnxzoo.pull, onnxzoo.resolve):
         with pytest.raises(UsageError, match="is not a reference; expected `NAME"):
             use(ref)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def mixed(hub: Hub, settings: Settings, tmp_path: Path) -> Settings:
+    """An index with a model that is too new in fp32, old enough in int8 and in fp32 of opset 13."""
+    paths = {
+        "fp32-opset99": models.linear(tmp_path / "new.onnx", opset=99),
+        "fp32-opset21": models.linear(tmp_path / "mid.onnx", opset=21),
+        "int8-opset13": models.linear(tmp_path / "old.onnx", opset=13),
+    }
+    return indexed(hub, settings, tmp_path, paths)[0]
+
+
+def test_a_pull_takes_what_runs(mixed: Settings) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo:
+        assert zoo.pull("net").variant.variant == "fp32-opset21"
+
+
+def test_a_pull_for_another_release_takes_what_runs_there(mixed: Settings) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo:
+        added = zoo.pull("net", runtime="onnxruntime==1.12")
+    assert added.variant.variant == "int8-opset13"
+
+
+def test_a_pull_of_what_does_not_run_fetches_nothing_and_names_what_does(
+    hub: Hub, mixed: Settings
+) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo, pytest.raises(Misfit) as caught:
+        zoo.pull("net:fp32-opset99")
+    assert re.fullmatch(
+        r"`net:fp32-opset99` does not run on onnxruntime [0-9.]+: opset 99 of ai.onnx is above "
+        r"[0-9]+, the highest that onnxruntime [0-9.]+ runs; `net:fp32-opset21` does",
+        caught.value.message,
+    )
+    assert caught.value.hint == "zoo pull net:fp32-opset21"
+    assert caught.value.exit_code == 5
+    assert hub.bodies() == []
+
+
+def test_a_pull_of_what_runs_nowhere_says_how_to_keep_it_all_the_same(
+    hub: Hub, settings: Settings, tmp_path: Path
+) -> None:
+    path = models.linear(tmp_path / "new.onnx", opset=99)
+    settings, _ = indexed(hub, settings, tmp_path, {"fp32-opset99": path})
+    with Zoo(Registry(settings=settings)) as zoo:
+        with pytest.raises(Misfit) as caught:
+            zoo.pull("net")
+        assert caught.value.hint == "zoo pull net --force keeps it all the same"
+        added = zoo.pull("net", force=True)
+        assert (added.new, added.variant.opset) == (True, 99)
+        assert zoo.pull("net").variant == added.variant  # held: there is nothing to refuse
+
+
+def test_what_does_not_run_is_still_resolved_and_says_so_when_it_is_loaded(
+    mixed: Settings,
+) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo:
+        new = zoo.pull("net:fp32-opset99", force=True).variant
+        assert zoo.resolve("net") == new
+        with pytest.raises(Misfit, match=r"opset 99 of ai\.onnx is above") as caught:
+            zoo.load(new)
+        assert caught.value.hint == "zoo pull net:fp32-opset21"
+        old = zoo.pull("net:int8").variant
+        assert zoo.resolve("net") == old  # of what is held it is what runs
+        assert zoo.resolve("net:fp32-opset99") == new
+        with pytest.raises(Misfit, match=f"; `{old.ref}` does$"):
+            zoo.load(new)
+
+
+def test_a_held_model_is_resolved_for_another_release(mixed: Settings) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo:
+        zoo.pull("net:int8")
+        zoo.pull("net:fp32-opset21")
+        assert zoo.resolve("net").variant == "fp32-opset21"
+        assert zoo.resolve("net", runtime="onnxruntime==1.12").variant == "int8-opset13"
+
+
+def test_a_choice_among_held_variants_asks_the_runtime_once(mixed: Settings) -> None:
+    with Zoo(Registry(settings=mixed)) as zoo:
+        zoo.pull("net:int8")
+        zoo.pull("net:fp32-opset21")
+        accepts.cache_clear()
+        zoo.resolve("net")
+        assert accepts.cache_info().misses == 1
+
+
+def test_a_model_that_is_damaged_is_not_called_a_misfit(zoo: Zoo, tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Conv", ["x", "x"], ["y"])  # of two axes: there is no such Conv
+    zoo.registry.register(models.save(tmp_path / "m.onnx", [node], []), "bad")
+    with pytest.raises(InvalidModel, match="cannot open"):
+        zoo.load(zoo.resolve("bad"))

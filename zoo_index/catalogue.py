@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.fit import Runtime, misfits, runs
+from onnxzoo.registry.fit import Runtime, Verdict, judge
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
@@ -114,6 +114,7 @@ def _merged(
 
 def _found(item: Variant | Entry, runs_on: Runtime | None) -> Found:
     needs = item.graph if isinstance(item, Variant) else item
+    verdict = judge(needs, runs_on) if runs_on else Verdict(None)
     return Found(
         name=item.name,
         variant=item.variant,
@@ -126,6 +127,6 @@ def _found(item: Variant | Entry, runs_on: Runtime | None) -> Found:
         tags=item.tags,
         ref=item.ref if isinstance(item, Variant) else None,
         can_pull=isinstance(item, Entry),
-        runs_here=runs(needs, runs_on) if runs_on else None,
-        misfits=misfits(needs, runs_on) if runs_on else (),
+        runs_here=verdict.runs,
+        misfits=verdict.misfits,
     )

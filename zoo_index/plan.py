@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from onnxzoo.registry.choose import choose, parse_opset
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
-from onnxzoo.registry.fit import Runtime, misfits, runs, runtime_for
+from onnxzoo.registry.fit import Runtime, judge, runs, runtime_for
 from onnxzoo.registry.names import Ref, check_word, slug
 from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.zoo_index.entries import Entry
@@ -149,16 +149,9 @@ def from_index(
 
 def fit_of(entry: Entry, runtime: Runtime, entries: Sequence[Entry]) -> Fit:
     """Return whether a variant runs, and where it does not, which of these others does."""
-    reasons = misfits(entry, runtime)
-    if not reasons:
-        return Fit(runtime, runs(entry, runtime))
-    nearest = nearest_of(entries, runtime)
-    return Fit(
-        runtime,
-        runs=False,
-        misfits=reasons,
-        nearest=f"{nearest.name}:{nearest.variant}" if nearest else None,
-    )
+    verdict = judge(entry, runtime)
+    nearest = nearest_of(entries, runtime) if verdict.misfits else None
+    return Fit(runtime, *verdict, f"{nearest.name}:{nearest.variant}" if nearest else None)
 
 
 def nearest_of(entries: Sequence[Entry], runtime: Runtime) -> Entry | None:
@@ -220,7 +213,7 @@ def of_held(variant: Variant, runtime: str | None = None) -> Plan:
         outputs=variant.graph.outputs,
         ops=variant.graph.ops,
         parameters=variant.graph.parameters,
-        fit=Fit(there, runs(variant.graph, there), misfits(variant.graph, there)),
+        fit=Fit(there, *judge(variant.graph, there)),
     )
 
 
