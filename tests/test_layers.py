@@ -31,7 +31,7 @@ LAYERS = (
     {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},
     {"zoo_index.plan"},
     {"zoo_index.zoo"},
-    {"zoo_index.catalogue"},
+    {"zoo_index.catalogue", "zoo_index.surface"},
     {"cli.output", "cli.options"},
     {"cli.progress", "cli.figures"},
     {"cli.plot"},

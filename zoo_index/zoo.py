@@ -6,20 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, Misfit, NotFound, UsageError, ZooError
 from onnxzoo.registry.fit import installed, refusal
-from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
-from onnxzoo.registry.settings import place
 from onnxzoo.registry.store import Stage
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.index import Indexes
@@ -384,139 +381,6 @@ class Zoo:
             lock.release()
 
 
-def load(
-    ref: str,
-    *,
-    variant: str | None = None,
-    opset: str | int | None = None,
-    device: str = "auto",
-    providers: "Sequence[Provider] | None" = None,
-    session_options: "SessionOptions | None" = None,
-    offline: bool | None = None,
-    open: str = EXACT,  # noqa: A002  (what is asked: how to open)
-) -> "InferenceSession":
-    """Return an onnxruntime session on a model, pulling it first where an index pins its bytes.
-
-    A model that is held never touches the network. What was loaded with the same arguments, and
-    is in use still, is returned again: sessions are safe to share between threads.
-
-    Args:
-        ref: ``NAME[:VARIANT][@VERSION]``, such as ``"resnet50"`` or ``"mine:int8@production"``.
-        variant: a label or a precision, instead of the reference's.
-        opset: a number or a constraint such as ``"<=13"``.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``…
-        providers: onnxruntime's execution providers instead of a device, with their options.
-        session_options: onnxruntime's own; without them only errors are logged.
-        offline: never touch the network; None for what the environment says.
-        open: ``"exact"`` opens what was prepared of the model, with the outputs of the plain file
-            to the bit; ``"fastest"`` leaves matrices as they are in the file: it opens in
-            milliseconds whatever the size, runs up to a quarter slower where matrix products
-            dominate, and outputs may differ in the last bits.
-
-    Raises:
-        NotFound: if neither the registry nor an index has it.
-        IntegrityError: if the bytes are not, or no longer, what they should be.
-        Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
-        Refused: if a provider that was asked for is not there, or the model does not open.
-    """
-    registry = _of_process(place())
-    how = partial(
-        registry.load,
-        device=device,
-        providers=providers,
-        session_options=session_options,
-        open=open,
-    )
-    try:
-        try:
-            return how(ref, variant=variant, opset=opset)
-        except NotFound:
-            with Zoo(offline=offline) as zoo:
-                found = zoo.obtain(ref, variant=variant, opset=opset)
-        return how(found.ref)
-    except Misfit as error:
-        with Zoo(offline=offline) as zoo:
-            zoo.hint(error, Ref.parse(ref).name)
-        raise
-
-
-def pull(
-    ref: str,
-    *,
-    opset: str | int | None = None,
-    name: str | None = None,
-    sha256: str | None = None,
-    runtime: str | None = None,
-    force: bool = False,
-    offline: bool | None = None,
-    progress: Progress | None = None,
-) -> Variant:
-    """Fetch a model, verify it, keep it and return it; what is held already is left alone.
-
-    Args:
-        ref: a name in an index, ``hf://org/repo[@revision][/file][:variant]``,
-            ``https://…/model.onnx``, ``pkg://package/path`` or a local path.
-        opset: a number or a constraint, for a name.
-        name: what to call it here: ``NAME[:VARIANT]``.
-        sha256: what the file of a source must hash to, in hexadecimal.
-        runtime: choose what this release runs, such as ``"onnxruntime==1.17"``; None for the
-            installed onnxruntime.
-        force: keep a model of an index although it does not run there.
-        offline: never touch the network; None for what the environment says.
-        progress: called with ``(label, done, total)`` in bytes.
-
-    Raises:
-        NotFound, NotAuthorised, RemoteError: if it cannot be had.
-        Misfit: if it does not run; nothing was fetched.
-        IntegrityError, InvalidModel: if what arrived is not what it should be.
-    """
-    with Zoo(offline=offline) as zoo:
-        return zoo.pull(
-            ref,
-            opset=opset,
-            name=name,
-            sha256=sha256,
-            runtime=runtime,
-            force=force,
-            progress=progress,
-        ).variant
-
-
-def register(
-    path: str | Path,
-    name: str,
-    *,
-    new_version: bool = False,
-    task: str | None = None,
-    license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
-    tags: Sequence[str] = (),
-) -> Variant:
-    """Copy an ONNX file and its external data into the registry; see `Registry.register`."""
-    with Registry() as registry:
-        return registry.register(
-            path, name, new_version=new_version, task=task, license=license, tags=tags
-        ).variant
-
-
-def resolve(
-    ref: str,
-    *,
-    variant: str | None = None,
-    opset: str | int | None = None,
-    runtime: str | None = None,
-) -> Variant:
-    """Return the held variant that a reference means: its path, digest, graph, source.
-
-    What a reference leaves open is chosen so that it runs on the installed onnxruntime, or on the
-    release that ``runtime`` names (``"onnxruntime==1.17"``).
-
-    Raises:
-        NotFound: if no such model, version or variant is held.
-    """
-    with Zoo() as zoo:
-        return zoo.resolve(ref, variant=variant, opset=opset, runtime=runtime)
-
-
 def _check_fit(plan: Plan, ref: str) -> None:
     if plan.fit is None or not plan.fit.misfits:
         return
@@ -529,12 +393,6 @@ def _check_fit(plan: Plan, ref: str) -> None:
         else f"zoo pull {ref} --force keeps it all the same"
     )
     raise error
-
-
-@cache
-def _of_process(_: tuple[str | None, str | None]) -> Registry:
-    """Return the registry that this process loads from; it stays open for the next load."""
-    return Registry()
 
 
 def _checked(ref: str, opset: str | int | None, sha256: str | None) -> str | None:

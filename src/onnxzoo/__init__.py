@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
-    from onnxzoo.zoo_index.zoo import load, pull, register, resolve
+    from onnxzoo.zoo_index.surface import load, pull, register, resolve
 
 __all__ = [
     "Registry",
@@ -30,10 +30,10 @@ _HOMES = {
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
-    "load": "onnxzoo.zoo_index.zoo",
-    "pull": "onnxzoo.zoo_index.zoo",
-    "register": "onnxzoo.zoo_index.zoo",
-    "resolve": "onnxzoo.zoo_index.zoo",
+    "load": "onnxzoo.zoo_index.surface",
+    "pull": "onnxzoo.zoo_index.surface",
+    "register": "onnxzoo.zoo_index.surface",
+    "resolve": "onnxzoo.zoo_index.surface",
     "watch": "onnxzoo.registry.watch",
 }
 
