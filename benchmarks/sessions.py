@@ -33,6 +33,7 @@ if way == "plain":
     session = onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
 else:
     import onnxzoo
+    onnxzoo.load  # imported, as onnxruntime is
     t = time.perf_counter()
     session = onnxzoo.load(what, open=way)
 opened = time.perf_counter() - t
@@ -66,6 +67,7 @@ def sessions(folder: Path) -> Iterator[Row]:
     """Compare opening, running, whole processes and memory for networks of real size."""
     home = folder / "home"
     env = {**os.environ, "ZOO_HOME": str(home)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, ours too
     for name, make in makers().items():
         with Registry(home) as registry:
             made = make(folder / f"{name}.onnx")

@@ -16,7 +16,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
 from onnxzoo.registry.drift import Drift, drift
-from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.records import Measurement, Tensor
 from onnxzoo.registry.sessions import CPU, batched, random_inputs, runtime_version
@@ -127,9 +127,9 @@ def test_a_process_that_takes_too_long_is_stopped_with_its_limit(net: Registry) 
 def test_an_error_of_the_process_is_the_callers(registry: Registry, tmp_path: Path) -> None:
     node = helper.make_node("NoSuchOp", ["x"], ["y"])
     registry.register(models.save(tmp_path / "m.onnx", [node], []), "bad")
-    with pytest.raises(InvalidModel, match=r"`bad:fp32@1`.*cannot open") as caught:
+    with pytest.raises(Misfit, match=r"`bad:fp32@1` does not run") as caught:
         bench(registry, [Trial(registry.resolve("bad"))], effort=QUICK)
-    assert type(caught.value) is InvalidModel
+    assert type(caught.value) is Misfit
 
 
 def test_a_process_that_dies_says_how(net: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

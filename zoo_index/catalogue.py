@@ -66,19 +66,34 @@ def search(
     entries = zoo.indexes.search(
         words, task=task, opset=opset, max_bytes=max_bytes, license=license
     )
-    offered = {(entry.name, entry.variant) for entry in entries}
-    keys = [fold(word) for word in words]
     held = [
         _found(variant, runs_on)
-        for variant in zoo.registry.list()
-        if (_mentions(variant, keys) or (variant.name, variant.variant) in offered)
-        and task in {None, variant.task}
+        for variant in _held(zoo, words, entries)
+        if task in {None, variant.task}
         and (opset is None or opset.contains(str(variant.opset)))
         and (max_bytes is None or variant.bytes <= max_bytes)
         and (license is None or license.lower() == (variant.license or "").lower())
     ]
     found = _merged(held, entries, runs_on)
     return [item for item in found if runs_on is None or item.runs_here]
+
+
+def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry]) -> list[Variant]:
+    """Return the held variants that mention every word, and those that the index found."""
+    keys = [fold(word) for word in words]
+    by_word = [
+        variant for variant in zoo.registry.list(words, ops=True) if _mentions(variant, keys)
+    ]
+    offered = {(entry.name, entry.variant) for entry in entries}
+    names = zoo.registry.names().intersection(name for name, _ in offered)
+    by_index = [
+        variant
+        for name in sorted(names)
+        for variant in zoo.registry.list(name=name)
+        if (variant.name, variant.variant) in offered
+    ]
+    found = {variant.ref: variant for variant in (*by_word, *by_index)}
+    return sorted(found.values(), key=lambda variant: variant.name)
 
 
 def of_model(zoo: Zoo, name: str, runs_on: Runtime | None = None) -> list[Found]:
