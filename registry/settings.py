@@ -52,6 +52,7 @@ class Settings:
             UsageError: if a switch is neither true nor false, or a size is none.
         """
         home, cache = _folders(env)
+        size = _number(env, "ZOO_CACHE_SIZE")
         return cls(
             home=home,
             cache=cache,
@@ -61,7 +62,7 @@ class Settings:
             endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
             ci=env.get("CI", "").lower() not in _FALSE,
             debug=_switch(env, "ZOO_DEBUG"),
-            cache_size=parse_size(env.get("ZOO_CACHE_SIZE") or str(CACHE_SIZE)),
+            cache_size=CACHE_SIZE if size is None else size,
             max_memory=_number(env, "ZOO_MAX_MEMORY"),
             max_seconds=_number(env, "ZOO_MAX_SECONDS"),
         )
