@@ -21,6 +21,7 @@ from onnxzoo.registry.errors import (
     NotAuthorised,
     NotFound,
     RemoteError,
+    StorageError,
     UsageError,
 )
 from onnxzoo.registry.runtime import accepts
@@ -599,3 +600,10 @@ def test_a_model_that_is_damaged_is_not_called_a_misfit(zoo: Zoo, tmp_path: Path
     zoo.registry.register(models.save(tmp_path / "m.onnx", [node], []), "bad")
     with pytest.raises(InvalidModel, match="cannot open"):
         zoo.load(zoo.resolve("bad"))
+
+
+def test_a_cache_that_is_no_folder_is_a_storage_error(home: Path) -> None:
+    home.mkdir()
+    (home / "cache").write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="cache"):
+        onnxzoo.pull("light-squeezenet")

@@ -17,7 +17,7 @@ from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
-from onnxzoo.registry.store import Stage
+from onnxzoo.registry.store import Stage, reporting_storage
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("onnxzoo")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_PATIENCE = 900  # seconds to wait for another process that pulls the same; then pull beside it
 
 
 class Zoo:
@@ -368,11 +369,12 @@ class Zoo:
         from filelock import FileLock
 
         key = hashlib.sha256(f"{plan.source}/{plan.entry}".encode()).hexdigest()[:32]
-        self.settings.downloads.mkdir(parents=True, exist_ok=True)
+        with reporting_storage(self.settings.downloads):
+            self.settings.downloads.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.settings.downloads / f"{key}.lock")
         try:
-            lock.acquire()
-        except (OSError, NotImplementedError):  # a file system without locks
+            lock.acquire(timeout=_PATIENCE)
+        except (OSError, NotImplementedError):  # no locks here, or a process that stands still
             yield
             return
         try:
