@@ -123,7 +123,12 @@ class Loader:
         found = self.prepared.find(key)
         if found is None and key not in self._tried and not self.prepared.is_being_made(key):
             self._tried.add(key)
-            Thread(target=self._prepare, args=(variant, wanted, key), daemon=True).start()
+            Thread(
+                target=self._prepare,
+                args=(variant, wanted, key),
+                name=f"onnxzoo prepares {variant.ref}",
+                daemon=True,
+            ).start()
         return found
 
     def _prepare(self, variant: Variant, wanted: list[Provider], key: str) -> None:

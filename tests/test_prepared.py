@@ -50,7 +50,7 @@ def opened_from(registry: Registry) -> str:
 
 def wait_for_background() -> None:
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
+        if thread.name.startswith("onnxzoo prepares"):
             thread.join(60)
 
 
