@@ -23,7 +23,7 @@ from tests.hub import SIGNATURE, Hub
 BODY = os.urandom(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 HALF = 1_500_000
-QUICK = Limits(read=2.0, window=0.3, attempts=3, backoff=0.001, pause=0.01, redirects=3)
+QUICK = Limits(read=2.0, window=1.0, attempts=3, backoff=0.001, pause=0.01, redirects=3)
 CANARY = {"Authorization": "Bearer hf_canary_token"}
 
 

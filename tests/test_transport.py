@@ -14,7 +14,7 @@ from onnxzoo.zoo_index.sources import open_source
 from tests.hub import SIGNATURE, Hub
 
 BODY = bytes(range(256)) * 1000
-QUICK = Limits(connect=2, read=0.3, attempts=2, backoff=0.001, pause=0.01)
+QUICK = Limits(connect=2, read=1.5, attempts=2, backoff=0.001, pause=0.01)
 TOKEN = "hf_canary_token"
 
 
@@ -75,7 +75,7 @@ def test_no_error_and_no_file_repeats_a_secret(hub: Hub, tmp_path: Path, fault: 
         hub._servers[1].server_close()
     else:
         hub.fault(fault, at="cdn" if fault.isdigit() else None, times=-1, after=1000)
-    limited = Limits(connect=2, read=0.3, attempts=2, backoff=0.001, bytes=5_000_000)
+    limited = Limits(connect=2, read=1.5, attempts=2, backoff=0.001, bytes=5_000_000)
     with pytest.raises(ZooError) as caught:
         download(
             f"{hub.url}/o/r/resolve/main/m.onnx?{SIGNATURE}",
