@@ -1,6 +1,7 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -16,6 +17,7 @@ from onnxzoo.registry.errors import (
     NotFound,
     StorageError,
     UsageError,
+    ZooError,
 )
 from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import digest_of, narrowed, no_variant, version_of
@@ -76,8 +78,13 @@ class Registry:
         return self._database.stamp()
 
     def expect_write(self) -> None:
-        """Import in the background what `publish` needs: 0.3 s that a download hides."""
-        Thread(target=import_module, args=("onnxzoo.registry.writes",), daemon=True).start()
+        """Make in the background what `publish` needs: a second that a download hides."""
+        Thread(target=self._make, daemon=True).start()
+
+    def _make(self) -> None:
+        import_module("onnxzoo.registry.writes")
+        with suppress(ZooError):  # `publish` will say it
+            self._database.make()
 
     def register(
         self,

@@ -46,6 +46,13 @@ _PRAGMAS = (
 )
 
 
+# As Alembic writes it.
+_VERSION_TABLE = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+
 class Rows(Protocol):
     """Run one SQL query with named parameters and return its rows by column name."""
 
@@ -68,12 +75,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
-        """Give a way to query one consistent snapshot."""
+        """Give a way to query one consistent snapshot; what is not made yet holds nothing."""
         if self._path is None:
             from sqlmodel import Session
 
             with translating(self._url), Session(_snapshots(self._engine())) as session:
                 yield rows_of(session)
+            return
+        if not _is_there(self._path):
+            yield _no_rows
             return
         with translating(self._url):
             connection = self._reader(self._path)
@@ -93,12 +103,17 @@ class Database:
             _take_turns(connection)
             yield session
 
+    def make(self) -> None:
+        """Make the database if it is not there, and import what a write needs."""
+        with translating(self._url):
+            self._engine()
+
     def stamp(self) -> object | None:
         """Return what changes when anyone else commits; None where nothing can be told cheaply.
 
         Source: SQLite's documentation, "PRAGMA data_version".
         """
-        if self._path is None:
+        if self._path is None or not _is_there(self._path):
             return None
         with translating(self._url):
             connection = self._reader(self._path)
@@ -168,9 +183,24 @@ def _sqlite_rows(connection: sqlite3.Connection) -> Rows:
     return rows
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StorageError(
+            f"cannot read the registry `{path}`: {(error.strerror or str(error)).lower()}",
+            hint="set ZOO_HOME to a folder that you may read",
+        ) from error
+
+
+def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
+    del sql, values
+    return []
+
+
 def _open(path: Path) -> sqlite3.Connection:
     with _MAKING:
-        if not path.exists():
+        if not _is_there(path):
             _create(path)
     if path.stat().st_size == 0:
         raise _damaged(path, "it is empty")
@@ -236,7 +266,7 @@ def _create(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.close()
-            _migrate_file(fresh)
+            _fill(fresh)
             with suppress(FileExistsError):  # another process was quicker; its file is as good
                 path.hardlink_to(fresh)
     except OSError as error:
@@ -274,10 +304,22 @@ def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
     fresh.replace(backup)
 
 
-def _migrate_file(path: Path) -> None:
+def _fill(path: Path) -> None:
+    """Make the newest schema at once: to import and run Alembic for it takes 0.3 s longer.
+
+    A test compares it with what the migrations make.
+    Source: Alembic's cookbook, "Building an Up to Date Database from Scratch".
+    """
+    from sqlmodel import SQLModel
+
+    import onnxzoo.registry.tables  # noqa: F401  (fills the metadata)
+
     engine = _make_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        _migrate(connection)
+        SQLModel.metadata.create_all(connection)
+        connection.exec_driver_sql(_VERSION_TABLE)
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA,))
+        _mark(connection)
     engine.dispose()
 
 
@@ -292,7 +334,11 @@ def _migrate(connection: "Connection") -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"PRAGMA user_version = {int(SCHEMA)}")
+        _mark(connection)
+
+
+def _mark(connection: "Connection") -> None:
+    connection.exec_driver_sql(f"PRAGMA user_version = {int(SCHEMA)}")
 
 
 def _sqlite_path(url: str) -> Path | None:

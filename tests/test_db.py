@@ -1,6 +1,7 @@
 """The database: creation, transactions, refusal of what is not ours."""
 
 import multiprocessing
+import re
 import sqlite3
 import subprocess
 import sys
@@ -40,20 +41,40 @@ def names(path: Path) -> list[str]:
         return [row["name"] for row in rows(MODELS)]
 
 
-def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> None:
+def test_the_migrations_make_what_a_new_database_has(tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
-    from sqlalchemy import create_engine
     from sqlmodel import SQLModel
 
-    import onnxzoo.registry.tables  # noqa: F401  (fills the metadata)
-
-    insert(tmp_path / "r.db", ["a"])
-    engine = create_engine(f"sqlite:///{tmp_path / 'r.db'}")
-    with engine.connect() as connection:
+    fresh, migrated = tmp_path / "fresh.db", tmp_path / "migrated.db"
+    Database(fresh).make()
+    engine = db._make_engine(f"sqlite:///{migrated}")
+    with engine.begin() as connection:
+        db._migrate(connection)
         found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
     engine.dispose()
     assert found == []
+    assert schema(fresh) == schema(migrated)
+
+
+def schema(path: Path) -> dict[str, str]:
+    """What is in a database: the SQL of each table and index, and the marks on it."""
+    with closing(sqlite3.connect(path)) as connection:
+        parts = dict(connection.execute("SELECT name, sql FROM sqlite_master"))
+        parts["version_num"] = str(connection.execute("SELECT * FROM alembic_version").fetchall())
+        parts["user_version"] = str(connection.execute("PRAGMA user_version").fetchone())
+    return {name: re.sub(r"\s", "", sql or "") for name, sql in parts.items()}
+
+
+def test_what_is_not_made_yet_holds_nothing_and_is_not_made_to_read_it(tmp_path: Path) -> None:
+    database = Database(tmp_path / "home" / "r.db")
+    assert database.stamp() is None
+    with database.read() as rows:
+        assert rows(MODELS) == []
+    assert not (tmp_path / "home").exists()
+    insert(tmp_path / "home" / "r.db", ["a"])
+    with database.read() as rows:
+        assert [row["name"] for row in rows(MODELS)] == ["a"]
 
 
 def test_the_newest_migration_is_the_schema() -> None:
@@ -70,6 +91,7 @@ def test_the_connection_settings_are_in_force(tmp_path: Path) -> None:
         "user_version": int(SCHEMA),
     }
     database = Database(tmp_path / "r.db")
+    database.make()
     with database.read() as rows:
         found = {key: next(iter(dict(rows(f"PRAGMA {key}")[0]).values())) for key in expected}
         assert found == expected
@@ -239,11 +261,12 @@ def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path)
 def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError):
-        names(tmp_path / "file" / "r.db")
+        insert(tmp_path / "file" / "r.db", ["a"])
 
 
 def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:
     database = Database(tmp_path / "r.db")
+    database.make()
     with pytest.raises(ZooError), database.read() as rows:
         rows("SELECT nonsense FROM nowhere")
     with pytest.raises(ZooError), database.write() as session:

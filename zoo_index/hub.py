@@ -95,13 +95,10 @@ class HubSource:
         progress: Progress | None = None,
     ) -> Fetched:
         """Return a verified file; the API is asked only to explain a failure."""
-        # Documented, but not re-exported in a way that type checkers see.
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
         need_network(self._settings, self.url)
         revision = self._commit or self._asked or "main"
         url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
-        token = build_hf_headers().get("authorization")
+        token = _token()
         try:
             with telling_session() as session:
                 fetched = download(
@@ -109,7 +106,7 @@ class HubSource:
                     part_of(self._settings, self.url, path, sha256 or revision),
                     sha256=sha256,
                     size=size,
-                    headers={"Authorization": token} if token else None,
+                    headers={"Authorization": f"Bearer {token}"} if token else None,
                     label=path,
                     progress=progress,
                     session=session,
@@ -220,6 +217,13 @@ def unreachable(endpoint: str) -> RemoteError:
         f"`{endpoint}` cannot be reached",
         hint="check the network; what is held can be used offline: zoo ls",
     )
+
+
+def _token() -> str | None:
+    """Return the token that huggingface_hub would send; its headers cost a request of their own."""
+    from huggingface_hub import constants, get_token
+
+    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
 
 
 def _gated(endpoint: str, url: str) -> NotAuthorised:
