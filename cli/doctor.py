@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, fields, line, size, talk
+from onnxzoo.cli.output import document, fields, line, talk
 from onnxzoo.registry.errors import IntegrityError, StorageError, ZooError
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.settings import Settings
@@ -62,7 +63,7 @@ def _text(key: str, value: object) -> object:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value) or "none"
-    return size(value) if isinstance(value, int) and key.endswith("_bytes") else value
+    return show_size(value) if isinstance(value, int) and key.endswith("_bytes") else value
 
 
 def _versions() -> dict[str, object]:
@@ -120,7 +121,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
 
     if _free(settings.home) < _LITTLE:
         yield Problem(
-            f"{size(_free(settings.home))} free at `{settings.home}`",
+            f"{show_size(_free(settings.home))} free at `{settings.home}`",
             "zoo gc, or set ZOO_HOME to a folder on a larger disk",
             StorageError.exit_code,
         )
@@ -139,7 +140,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
                     )
             garbage = registry.gc(dry_run=True)
             if garbage.items:
-                talk(f"{size(garbage.bytes)} can be freed with: zoo gc")
+                talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
         yield Problem(error.message, error.hint, error.exit_code)
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.cli.output import date, line, size
+from onnxzoo.cli.output import date, line
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.records import Context, Measurement
@@ -42,7 +43,7 @@ def memory(count: float | None) -> str:
     >>> memory(1478656.0), memory(None)
     ('1.5 MB', '-')
     """
-    return UNKNOWN if count is None else size(int(count))
+    return UNKNOWN if count is None else show_size(int(count))
 
 
 def number(value: float | None, digits: int = 3) -> str:

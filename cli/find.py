@@ -21,13 +21,12 @@ from onnxzoo.cli.output import (
     safe,
     shape,
     show_plan,
-    size,
     table,
     talk,
     variant_document,
 )
 from onnxzoo.registry.errors import NotFound
-from onnxzoo.registry.settings import parse_size
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.prepared import Prepared
@@ -47,7 +46,7 @@ def search(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
     opset: options.Opset = None,
-    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 50MB.")] = None,
+    max_size: options.MaxSize = None,
     license_: Annotated[
         str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
     ] = None,
@@ -71,7 +70,7 @@ def search(
             words or [],
             task=task,
             opset=parse_opset(opset),
-            max_bytes=parse_size(max_size) if max_size else None,
+            max_bytes=max_size,
             license=license_,
             runs_on=runtime_for(for_) if runs_here or for_ else None,
         )
@@ -176,7 +175,7 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
                 (
                     row["version"],
                     _few(row["variants"]),
-                    size(row["bytes"]),
+                    show_size(row["bytes"]),
                     " ".join(row["aliases"]),
                     row["license"] or "?",
                     row["source"],
@@ -199,7 +198,8 @@ def _show_variant(
             ("opset", _opsets(graph.opsets)),
             ("ir version", graph.ir_version),
             fit,
-            ("size", size(variant.bytes)),
+            ("chosen", variant.why),
+            ("size", show_size(variant.bytes)),
             ("parameters", f"{graph.parameters:,}"),
             ("prepared", _prepared(prepared)),
             ("task", variant.task),
@@ -219,7 +219,7 @@ def _show_variant(
     _tensors("outputs", graph.outputs)
     line("files")
     for file in variant.files:
-        line(f"  {file.path}  {size(file.bytes)}  sha256:{file.sha256}")
+        line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
     if graph.metadata:
         line("metadata")
         for key, value in graph.metadata.items():
@@ -270,7 +270,7 @@ def _tensors(title: str, tensors: "Sequence[Tensor]") -> None:
 
 def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
     sizes = sorted(item.bytes for item in items)
-    shown = dict.fromkeys((size(sizes[0]), size(sizes[-1])))
+    shown = dict.fromkeys((show_size(sizes[0]), show_size(sizes[-1])))
     known = sorted({item.opset for item in items if item.opset is not None})
     return (
         name,
@@ -294,7 +294,7 @@ def _held_row(variant: "Variant") -> Sequence[object]:
         variant.ref,
         variant.precision,
         variant.opset,
-        size(variant.bytes),
+        show_size(variant.bytes),
         variant.task or "",
         " ".join(variant.aliases),
         date(variant.created_at),

@@ -5,8 +5,9 @@ import sys
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import date, document, line, size, table, talk
+from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
+from onnxzoo.registry.settings import show_size
 
 app = typer.Typer(
     help="The indexes in force, and their update.", no_args_is_help=True, rich_markup_mode=None
@@ -36,7 +37,7 @@ def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> No
                 status.name,
                 status.models,
                 status.variants,
-                size(status.bytes),
+                show_size(status.bytes),
                 date(status.updated_at),
                 status.where,
             )

@@ -14,20 +14,22 @@ from onnxzoo.cli.output import (
     line,
     plan_document,
     show_plan,
-    size,
     table,
     talk,
     variant_document,
 )
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError, ZooError
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.records import Added, Checked, Variant
     from onnxzoo.registry.settings import Settings
+    from onnxzoo.zoo_index.plan import Plan
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -40,6 +42,8 @@ def pull(
         ),
     ],
     opset: options.Opset = None,
+    prefer: options.Prefer = None,
+    max_size: options.MaxSize = None,
     name: options.AsName = None,
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="What the file must hash to.")
@@ -60,12 +64,16 @@ def pull(
 
     if len(refs) > 1 and (name or sha256):
         raise UsageError("--name and --sha256 go with one reference", hint="pull them one by one")
+    wish: Wish = {"opset": opset, "prefer": prefer, "max_bytes": max_size, "runtime": for_}
     done: list[Added] = []
     failed: list[ZooError] = []
     with Zoo() as zoo:
         if dry_run:
             _plan(
-                zoo, refs, opset=opset, name=name, sha256=sha256, for_=for_, quiet=quiet, json=json
+                [zoo.preview(ref, name=name, sha256=sha256, **wish) for ref in refs],
+                for_=for_,
+                quiet=quiet,
+                json=json,
             )
             return
         for ref in refs:
@@ -73,13 +81,12 @@ def pull(
                 with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
                     added = zoo.pull(
                         ref,
-                        opset=opset,
                         name=name,
                         sha256=sha256,
-                        runtime=for_,
                         force=force,
                         upgrade=upgrade,
                         progress=report,
+                        **wish,
                     )
             except ZooError as error:
                 if len(refs) == 1:
@@ -283,11 +290,11 @@ def remove(
             for gone in removed.refs:
                 line(gone if quiet else f"removed {gone}")
             if removed.bytes and not quiet and not gc:
-                talk(f"{size(removed.bytes)} can be freed with: zoo gc")
+                talk(f"{show_size(removed.bytes)} can be freed with: zoo gc")
         if gc:
             freed = registry.gc()
             if not quiet:
-                talk(f"freed {size(freed.bytes)}")
+                talk(f"freed {show_size(freed.bytes)}")
 
 
 def gc(
@@ -303,9 +310,9 @@ def gc(
         document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})
         return
     for what, count in garbage.items:
-        line(what if quiet else f"{size(count):>9}  {what}")
+        line(what if quiet else f"{show_size(count):>9}  {what}")
     if not quiet:
-        talk(f"{'would free' if dry_run else 'freed'} {size(garbage.bytes)}")
+        talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
 
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
@@ -334,17 +341,8 @@ def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
 
 
 def _plan(
-    zoo: "Zoo",
-    refs: list[str],
-    *,
-    opset: str | None,
-    name: str | None,
-    sha256: str | None,
-    for_: str | None,
-    quiet: bool,
-    json: bool,
+    pairs: "Sequence[tuple[Plan, Variant | None]]", *, for_: str | None, quiet: bool, json: bool
 ) -> None:
-    pairs = [zoo.preview(ref, opset=opset, name=name, sha256=sha256, runtime=for_) for ref in refs]
     if json:
         document([plan_document(plan, held) for plan, held in pairs])
         return
@@ -363,7 +361,7 @@ def _say_added(added: "Added", verb: str, *, quiet: bool) -> None:
         line(variant.ref)
     elif added.new:
         opset = f"opset {variant.opset}"
-        line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {size(variant.bytes)}")
+        line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}")
     else:
         line(f"{variant.ref} is held already")
 

@@ -8,9 +8,10 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import UNKNOWN, duration, memory, number, rate, share, threads_of
-from onnxzoo.cli.output import date, document, line, size, table, talk
+from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.bench import Effort, Figures
@@ -248,7 +249,7 @@ def _show_compared(found: "Sequence[Compared]") -> None:
         (
             (
                 item.variant.ref,
-                size(item.variant.bytes),
+                show_size(item.variant.bytes),
                 item.variant.precision,
                 item.variant.opset,
                 duration(item.figures.value("latency_p50")),

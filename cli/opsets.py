@@ -7,10 +7,10 @@ from onnxzoo.cli.output import (
     fit_title,
     found_document,
     line,
-    size,
     table,
     talk,
 )
+from onnxzoo.registry.settings import show_size
 
 
 def opsets(
@@ -51,7 +51,7 @@ def opsets(
                     VERDICTS[item.runs_here],
                     item.ref or "no",
                     item.precision,
-                    size(item.bytes),
+                    show_size(item.bytes),
                     item.source,
                 )
                 for item in items

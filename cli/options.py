@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.settings import parse_size
 
 Reference = Annotated[
     str, typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.")
@@ -22,6 +23,17 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")]
 Opset = Annotated[
     str | None, typer.Option(metavar="N", help="An opset or a constraint: 12, '<=13', '>=11,<18'.")
+]
+MaxSize = Annotated[
+    int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Of all its files: 50MB.")
+]
+Prefer = Annotated[
+    str | None,
+    typer.Option(metavar="GOAL", help="Which of several variants: speed, size, memory, accuracy."),
+]
+MaxDrift = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="N", help="How far outputs may lie from fp32's, as measured here."),
 ]
 For = Annotated[
     str | None,

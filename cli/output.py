@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.settings import show_size
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -26,9 +28,7 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _NARROW = 8  # characters; a column is not cut to less
-_STEP = 1000  # decimal units, as the Hub and disks are labelled
 
 
 def safe(text: object) -> str:
@@ -38,20 +38,6 @@ def safe(text: object) -> str:
     'a\\x1b[31mb'
     """
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
-
-
-def size(count: int | None) -> str:
-    """Return bytes for people.
-
-    >>> size(102576593), size(12), size(None)
-    ('102.6 MB', '12 B', '?')
-    """
-    if count is None:
-        return "?"
-    value, unit = float(count), 0
-    while value >= _STEP and unit < len(_UNITS) - 1:
-        value, unit = value / _STEP, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} B"
 
 
 def date(when: "datetime") -> str:
@@ -238,7 +224,8 @@ def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None =
             (fit_title(fit.runtime, for_).lower(), fit_words(fit.runs, fit.misfits))
             if fit
             else ("", None),
-            ("size", size(plan.bytes)),
+            ("chosen", plan.why),
+            ("size", show_size(plan.bytes)),
             ("task", plan.task),
             ("license", plan.license or "unknown"),
             ("tags", " ".join(plan.tags)),
@@ -249,7 +236,7 @@ def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None =
     line("files")
     for file in plan.files:
         known = f"sha256:{file.sha256}" if file.sha256 else "no hash known"
-        line(f"  {file.path}  {size(file.bytes)}  {known}")
+        line(f"  {file.path}  {show_size(file.bytes)}  {known}")
 
 
 def _plain(value: object) -> object:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.cli.figures import duration, number, threads_of
-from onnxzoo.cli.output import safe, size
+from onnxzoo.cli.output import safe
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def draw(found: "Sequence[Compared]", path: Path) -> None:
     panels = figure.subplots(1, 3, sharey=True)
     sizes = [float(item.variant.bytes) for item in found]
     latencies = [item.figures.value("latency_p50") for item in found]
-    _bars(panels[0], "Size", sizes, lambda value: size(int(value)))
+    _bars(panels[0], "Size", sizes, lambda value: show_size(int(value)))
     _bars(panels[1], "Latency, median", latencies, duration)
     _bars(panels[2], "Drift", [item.drift.max for item in found], number)
     panels[0].set_yticks(range(len(found)), _labels(found), color=_INK)

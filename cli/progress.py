@@ -6,7 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from onnxzoo.cli.output import safe, size, talk
+from onnxzoo.cli.output import safe, talk
+from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ class _Lines:
         if done == total and label not in self._done:
             self._done.add(label)
             took = time.monotonic() - started
-            talk(f"{self._verb} {label}: {size(done)} in {took:.1f} s")
+            talk(f"{self._verb} {label}: {show_size(done)} in {took:.1f} s")
 
 
 class _Bars:

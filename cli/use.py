@@ -31,6 +31,9 @@ def run(
     axis: options.Axis = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
     opset: options.Opset = None,
+    prefer: options.Prefer = None,
+    max_size: options.MaxSize = None,
+    max_drift: options.MaxDrift = None,
     device: options.Device = "auto",
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Keep the outputs, by name.")
@@ -45,7 +48,15 @@ def run(
     axes = options.axes(axis)
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
-            variant = zoo.obtain(ref, opset=opset, progress=report)
+            variant = zoo.obtain(
+                ref,
+                opset=opset,
+                prefer=prefer,
+                max_bytes=max_size,
+                max_drift=max_drift,
+                device=device,
+                progress=report,
+            )
         _check_known(given, variant.graph.inputs)
         _check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
@@ -81,15 +92,24 @@ def run(
     )
 
 
-def path(ref: options.Reference, json: options.Json = False) -> None:
+def path(
+    ref: options.Reference,
+    opset: options.Opset = None,
+    prefer: options.Prefer = None,
+    max_size: options.MaxSize = None,
+    max_drift: options.MaxDrift = None,
+    json: options.Json = False,
+) -> None:
     """Print the absolute path of a held model's .onnx file."""
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo() as zoo:
-        variant = zoo.resolve(ref)
+        variant = zoo.resolve(
+            ref, opset=opset, prefer=prefer, max_bytes=max_size, max_drift=max_drift
+        )
         zoo.registry.check_there(variant)
     if json:
-        document({"ref": variant.ref, "path": variant.path})
+        document({"ref": variant.ref, "path": variant.path, "why": variant.why})
     else:
         print(variant.path)  # as it is: a shell will use it
 

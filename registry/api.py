@@ -1,14 +1,15 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 from weakref import ref as weakref
 
-from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.choose import Wish, choose
 from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
     IntegrityError,
@@ -20,10 +21,10 @@ from onnxzoo.registry.errors import (
     ZooError,
 )
 from onnxzoo.registry.loading import EXACT, Loader, warn
-from onnxzoo.registry.lookup import digest_of, narrowed, no_variant, version_of
+from onnxzoo.registry.lookup import chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.queries import Held, events, graph_of, listed, measurements, records
+from onnxzoo.registry.queries import events, listed, measurements, records
 from onnxzoo.registry.records import (
     Added,
     Checked,
@@ -197,62 +198,43 @@ class Registry:
 
         upkeep.restore(self._database, self.store, stage, checked)
 
-    def resolve(
-        self,
-        ref: str,
-        *,
-        variant: str | None = None,
-        opset: str | int | None = None,
-        runtime: str | None = None,
-    ) -> Variant:
+    def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:
         """Return the held variant that a reference means, whether or not it runs here.
 
         Args:
             ref: ``NAME[:VARIANT][@VERSION]``.
-            variant: a label or a precision, instead of the reference's.
-            opset: a number or a constraint such as ``'<=13'``.
-            runtime: prefer what this release runs, ``"onnxruntime==1.17"``; None: the installed.
+            wish: what else is asked of it; see `Wish`. The answer's `why` says what decided.
 
         Raises:
             NotFound: if no such model, version or variant is held.
         """
-        parsed, constraint = narrowed(ref, variant), parse_opset(opset)
+        parsed = narrowed(ref, wish.get("variant"))
         with self._database.read() as rows:
-            candidates = version_of(rows, parsed)
-            found = choose(
-                candidates,
-                variant=parsed.variant,
-                opset=constraint,
-                fits=_fits(runtime),
-            )
-            if found is None:
-                raise no_variant(parsed, opset, candidates)
-            return records(rows, self.store, [found.row])[0]
+            choice = chosen(rows, parsed, wish)
+            return replace(records(rows, self.store, [choice.found.row])[0], why=choice.why)
 
     def load(
         self,
         ref: str,
         *,
-        variant: str | None = None,
-        opset: str | int | None = None,
-        device: str = "auto",
         providers: "Sequence[Provider] | None" = None,
         session_options: "SessionOptions | None" = None,
         open: str = EXACT,  # noqa: A002  (what is asked: how to open)
+        **wish: Unpack[Wish],
     ) -> "InferenceSession":
         """Return a session on a held variant; see `onnxzoo.load`.
 
         Raises:
             Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
         """
-        asked = ref, variant, opset, device, repr(providers), open
+        asked = ref, repr(providers), open, *wish.items()
         stamp = self.stamp() if session_options is None else None
         if stamp is not None and asked in self._loaded:
             then, known = self._loaded[asked]
             session = known() if then == stamp else None
             if session is not None:  # and nothing was committed since: nothing is looked up
                 return session
-        found = self.resolve(ref, variant=variant, opset=opset)
+        found, device = self.resolve(ref, **wish), wish.get("device", "auto")
         self.check_there(found)
         try:
             session = self.loader.session(
@@ -451,8 +433,8 @@ class Registry:
         if not reasons:
             return None
         fitting = [v for v in self.list(name=variant.name) if runs(v.graph, here, device)]
-        nearest = choose(fitting, variant=None, opset=None, fits=lambda _: True)
-        return refusal(variant.ref, reasons, here, nearest.ref if nearest else None)
+        nearest = choose(fitting, {}, fits=lambda _: True)
+        return refusal(variant.ref, reasons, here, nearest.found.ref if nearest else None)
 
     def _number(self, ref: Ref) -> int | None:
         """Return the number of the version that a reference names, None if it names none."""
@@ -460,18 +442,6 @@ class Registry:
             return None
         with self._database.read() as rows:
             return int(version_of(rows, ref)[0].row["number"])
-
-
-def _fits(runtime: str | None) -> Callable[[Held], bool]:
-    """Return the question that a choice among held variants asks, if it must."""
-
-    def fits(held: Held) -> bool:
-        from onnxzoo.registry.fit import opens, release, runs
-
-        graph = graph_of(held.row)
-        return opens(graph) if runtime is None else runs(graph, release(runtime)) is not False
-
-    return fits
 
 
 def _model(name: str) -> Ref:

@@ -16,7 +16,7 @@ from typing import Any
 from onnxzoo.registry import errors
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
-from onnxzoo.registry.machine import describe_machine, usable_cores
+from onnxzoo.registry.goal import here
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
 
 # -P: a module in the current folder must not stand in for one of ours.
@@ -96,18 +96,13 @@ class Trial:
         Args:
             provider: the execution provider that ran; None for the one that is tried first.
         """
-        from onnxzoo.registry.sessions import first_provider, runtime_version
+        from onnxzoo.registry.sessions import first_provider
 
-        machine = describe_machine()
         axes = " ".join(f"{name}={size}" for name, size in sorted(self.axes.items()))
         named: Context = {"axes": axes} if axes else {}
         return {
             **named,
-            "onnxruntime": runtime_version(),
-            "provider": provider or first_provider(self.device),
-            "cpu": machine.cpu,
-            "features": " ".join(machine.features),
-            "cores": usable_cores(),
+            **here(provider or first_provider(self.device)),
             "threads": self.threads,
             "batch": self.size(),
         }

@@ -1,11 +1,13 @@
 """From a reference to the rows it means, or to an error that says what there is instead."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from onnxzoo.registry.choose import Choice, Wish, choose, wanted
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.names import Ref, fold
-from onnxzoo.registry.queries import Held, Row, held, listed
+from onnxzoo.registry.queries import Held, Row, graph_of, held, listed, measurements
+from onnxzoo.registry.settings import show_size
 
 
 def narrowed(ref: str, variant: str | None) -> Ref:
@@ -34,6 +36,39 @@ def version_of(rows: Rows, ref: Ref) -> list[Held]:
     return found
 
 
+def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
+    """Return the variant that is wished for among those of the version that a reference means.
+
+    Raises:
+        NotFound: if no such model, version or variant is held.
+        UsageError: if the wish makes no sense.
+    """
+    candidates, wish = version_of(rows, ref), {**wish, "variant": ref.variant}
+    fits = _fits(wish.get("runtime"))
+    if wish.get("prefer") is None and wish.get("max_drift") is None:
+        choice = choose(candidates, wish, fits=fits)
+    else:
+        from onnxzoo.registry.goal import pick
+
+        figures = {held.digest: measurements(rows, held.digest) for held in candidates}
+        choice = pick(candidates, wish, ref.name, figures, fits=fits)
+    if choice is None:
+        raise no_variant(ref, wish, candidates)
+    return choice
+
+
+def _fits(runtime: str | None) -> Callable[[Held], bool]:
+    """Return the question that a choice among held variants asks, if it must."""
+
+    def fits(held: Held) -> bool:
+        from onnxzoo.registry.fit import opens, release, runs
+
+        graph = graph_of(held.row)
+        return opens(graph) if runtime is None else runs(graph, release(runtime)) is not False
+
+    return fits
+
+
 def all_of(rows: Rows, ref: Ref) -> Sequence[Row]:
     """Return the rows of everything that a reference means.
 
@@ -47,7 +82,7 @@ def all_of(rows: Rows, ref: Ref) -> Sequence[Row]:
     if ref.variant is not None:
         labelled = [h.row for h in found if h.variant == ref.variant]
         if not labelled:
-            raise no_variant(ref, None, found)
+            raise no_variant(ref, {"variant": ref.variant}, found)
         return labelled
     return listed(rows, name=ref.name) if ref.version is None else [h.row for h in found]
 
@@ -68,14 +103,13 @@ def ref_of(row: Row) -> str:
     return f"{row['name']}:{row['label']}@{row['number']}"
 
 
-def no_variant(ref: Ref, opset: str | int | None, there: Sequence[Held]) -> NotFound:
-    """Return the error for a version that is held, without the variant that was asked for."""
-    wanted = f"`{ref.variant}`" if ref.variant else "variant"
-    wanted += f" at opset `{opset}`" if opset is not None else ""
-    known = ", ".join(f"`{h.variant}` (opset {h.opset})" for h in there)
+def no_variant(ref: Ref, wish: Wish, there: Sequence[Held]) -> NotFound:
+    """Return the error for a version that is held, without the variant that was wished for."""
+    known = ", ".join(f"`{h.variant}` (opset {h.opset}, {show_size(h.bytes)})" for h in there)
     return NotFound(
-        f"no {wanted} of `{ref.name}@{there[0].row['number']}` is held; it has {known}",
-        hint=f"zoo opsets {ref.name}",
+        f"no variant{wanted(wish)} of `{ref.name}@{there[0].row['number']}` is held; "
+        f"it has {known}",
+        hint=f"zoo compare {ref.name}" if wish.get("max_drift") else f"zoo opsets {ref.name}",
     )
 
 

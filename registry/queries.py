@@ -47,6 +47,8 @@ class Held(NamedTuple):
     variant: str
     precision: str
     opset: int
+    bytes: int
+    digest: str
     row: Row
 
 
@@ -54,7 +56,10 @@ def held(rows: Rows, name: str, version: str | None) -> list[Held]:
     """Return the variants of one version of a model; all None of them if it is not held."""
     where = f"WHERE m.key = :key AND {_VERSION[_kind(version)]} ORDER BY v.number, r.label"
     found = rows(_VARIANTS + where, key=fold(name), version=version)
-    return [Held(row["label"], row["precision"], row["opset"], row) for row in found]
+    return [
+        Held(row["label"], row["precision"], row["opset"], row["bytes"], row["digest"], row)
+        for row in found
+    ]
 
 
 def listed(

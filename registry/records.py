@@ -62,7 +62,11 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One held encoding of one version of a model; everything `zoo show` prints."""
+    """One held encoding of one version of a model; everything `zoo show` prints.
+
+    Attributes:
+        why: one sentence on why it was chosen, where a reference was resolved.
+    """
 
     name: str
     version: int
@@ -79,6 +83,7 @@ class Variant:
     files: tuple[File, ...]
     path: Path
     graph: Graph
+    why: str | None = field(default=None, compare=False)
 
     @property
     def ref(self) -> str:

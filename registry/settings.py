@@ -9,6 +9,8 @@ from pathlib import Path
 from onnxzoo.registry.errors import UsageError
 
 CACHE_SIZE = 20_000_000_000  # bytes of prepared sessions; some hundred models
+_SHOWN_UNITS = ("B", "kB", "MB", "GB", "TB")
+_STEP = 1000  # decimal units, as the Hub and disks are labelled
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
@@ -102,6 +104,20 @@ def parse_size(text: str) -> int:
     if match is None:
         raise UsageError(f"`{text}` is not a size", hint="for example: 50MB, 2GB, 123456")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def show_size(count: int | None) -> str:
+    """Return bytes for people.
+
+    >>> show_size(102576593), show_size(12), show_size(None)
+    ('102.6 MB', '12 B', '?')
+    """
+    if count is None:
+        return "?"
+    value, unit = float(count), 0
+    while value >= _STEP and unit < len(_SHOWN_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    return f"{value:.1f} {_SHOWN_UNITS[unit]}" if unit else f"{count} B"
 
 
 def without_password(url: str) -> str:

@@ -225,7 +225,7 @@ def test_a_digest_is_a_version_too(two: Registry) -> None:
         ("net@3", "no version `3` of `net`; it has `1`, `2`"),
         ("net@99999999999", "no version `99999999999` of `net`; it has `1`, `2`"),
         ("net@production", "no version `production` of `net`"),
-        ("net:qdq", "no `qdq` of `net@2` is held; it has `fp32` (opset 17)"),
+        ("net:qdq", "no variant `qdq` of `net@2` is held; it has `fp32` (opset 17, "),
     ],
 )
 def test_what_is_not_held_is_named_with_what_is(two: Registry, ref: str, message: str) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.choose import Wish, choose, parse_opset
 from onnxzoo.registry.errors import UsageError
 
 
@@ -12,6 +12,7 @@ class Candidate(NamedTuple):
     variant: str
     precision: str
     opset: int | None
+    bytes: int = 1
 
 
 ALL = [
@@ -46,22 +47,25 @@ def fits(candidate: Candidate) -> bool:
     ],
 )
 def test_the_rule(variant: str | None, opset: str | None, chosen: str | None) -> None:
-    found = choose(ALL, variant=variant, opset=parse_opset(opset), fits=fits)
-    assert (found.variant if found else None) == chosen
+    choice = choose(ALL, {"variant": variant, "opset": opset}, fits=fits)
+    assert (choice.found.variant if choice else None) == chosen
 
 
 def test_where_nothing_runs_the_nearest_is_taken() -> None:
     new = [Candidate(f"fp32-opset{n}", "fp32", n) for n in (30, 28, 29)]
-    found = choose(new, variant=None, opset=None, fits=fits)
-    assert found == new[1]
+    choice = choose(new, {}, fits=fits)
+    assert choice is not None
+    assert choice.found == new[1]
 
 
 def test_the_runtime_is_not_asked_where_there_is_no_choice() -> None:
     def ask(candidate: Candidate) -> bool:
         raise AssertionError
 
-    assert choose(ALL[:1], variant=None, opset=None, fits=ask) == ALL[0]
-    assert choose(ALL, variant="int8", opset=None, fits=ask) == ALL[0]
+    for candidates, wish in ((ALL[:1], Wish()), (ALL, Wish(variant="int8"))):
+        choice = choose(candidates, wish, fits=ask)
+        assert choice is not None
+        assert choice.found == ALL[0]
 
 
 def test_the_runtime_is_asked_of_the_best_first_and_no_more_once_it_runs() -> None:
@@ -71,7 +75,7 @@ def test_the_runtime_is_asked_of_the_best_first_and_no_more_once_it_runs() -> No
         asked.append(candidate.variant)
         return fits(candidate)
 
-    choose(ALL, variant=None, opset=None, fits=ask)
+    choose(ALL, {}, fits=ask)
     assert asked == ["fp32-opset99", "fp32"]
 
 

@@ -147,7 +147,7 @@ def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
     ("ref", "opset", "message"),
     [
         ("nett", None, "did you mean `net`"),
-        ("net:int4", None, "no `int4` of `net`; it has `fp32` (opset 17)"),
+        ("net:int4", None, "no variant `int4` of `net`; it has `fp32` (opset 17, "),
         ("net", "<=9", "no variant at opset `<=9` of `net`"),
         ("net@7", None, "no version `7` of `net`"),
     ],

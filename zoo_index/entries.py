@@ -65,6 +65,11 @@ class Entry:
         return sum(file.bytes for file in self.files)
 
     @property
+    def digest(self) -> str:
+        """The digest of the bundle that these files make."""
+        return Manifest.of(self.files).digest
+
+    @property
     def opsets(self) -> Mapping[str, int]:
         """What is known of the opsets by domain: the default one's."""
         return {} if self.opset is None else {"": self.opset}

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from onnxzoo.registry.choose import choose, parse_opset
+from onnxzoo.registry.choose import Wish, choose, wanted
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.fit import Runtime, judge, runs, runtime_for
+from onnxzoo.registry.goal import pick
 from onnxzoo.registry.names import Ref, check_word, slug
 from onnxzoo.registry.records import Tensor, Variant
+from onnxzoo.registry.settings import show_size
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.sources import Listed, Source
@@ -60,6 +62,7 @@ class Plan:
         indexed: an index pins it, so that no file without a hash is taken.
         opened: the source that was asked already; it may hold a secret that `source` has not.
         fit: whether it runs, and where; None for a source, whose graph is not known yet.
+        why: one sentence on why this variant was chosen, where one was.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Plan:
     indexed: bool = False
     opened: Source | None = field(default=None, repr=False, compare=False)
     fit: "Fit | None" = None
+    why: str | None = field(default=None, compare=False)
 
     @property
     def bytes(self) -> int | None:
@@ -112,16 +116,13 @@ def split_source(text: str) -> tuple[str, str | None]:
     return head, check_word(variant.lower(), "variant")
 
 
-def from_index(
-    indexes: Indexes, ref: Ref, opset: str | int | None = None, runtime: str | None = None
-) -> Plan:
+def from_index(indexes: Indexes, ref: Ref, wish: Wish) -> Plan:
     """Plan the pull of a name that an index knows, of a variant that runs where one does.
 
     Args:
         indexes: where to look.
         ref: the name, with or without a variant.
-        opset: a number or a constraint.
-        runtime: the release that must run it, ``onnxruntime==1.17``; None for the installed.
+        wish: what else is asked of it.
 
     Raises:
         NotFound: if no index has the model, or the model has no such variant.
@@ -135,16 +136,13 @@ def from_index(
             "and an index has no versions: they are numbered in this registry",
             hint=f"zoo pull {Ref(ref.name, ref.variant)}",
         )
-    there = runtime_for(runtime)
-    entry = choose(
-        entries,
-        variant=ref.variant,
-        opset=parse_opset(opset),
-        fits=lambda entry: runs(entry, there) is not False,
-    )
-    if entry is None:
-        raise _no_variant(ref, opset, entries)
-    return replace(_of_entry(entry, indexes.origin(entry)), fit=fit_of(entry, there, entries))
+    wish, there = {**wish, "variant": ref.variant}, runtime_for(wish.get("runtime"))
+    choice = pick(entries, wish, None, {}, fits=lambda entry: runs(entry, there) is not False)
+    if choice is None:
+        raise _no_variant(ref, wish, entries)
+    entry = choice.found
+    plan = _of_entry(entry, indexes.origin(entry))
+    return replace(plan, fit=fit_of(entry, there, entries), why=choice.why)
 
 
 def fit_of(entry: Entry, runtime: Runtime, entries: Sequence[Entry]) -> Fit:
@@ -157,7 +155,8 @@ def fit_of(entry: Entry, runtime: Runtime, entries: Sequence[Entry]) -> Fit:
 def nearest_of(entries: Sequence[Entry], runtime: Runtime) -> Entry | None:
     """Return the variant that runs and would be chosen if no variant was named."""
     fitting = [entry for entry in entries if runs(entry, runtime)]
-    return choose(fitting, variant=None, opset=None, fits=lambda _: True)
+    choice = choose(fitting, {}, fits=lambda _: True)
+    return choice.found if choice else None
 
 
 def from_source(source: Source, variant: str | None, name: Ref | None, sha256: str | None) -> Plan:
@@ -297,8 +296,11 @@ def _unknown(name: str, near: Sequence[str]) -> NotFound:
     )
 
 
-def _no_variant(ref: Ref, opset: str | int | None, entries: Sequence[Entry]) -> NotFound:
-    wanted = f"`{ref.variant}`" if ref.variant else "variant"
-    wanted += f" at opset `{opset}`" if opset is not None else ""
-    known = ", ".join(f"`{entry.variant}` (opset {entry.opset or '?'})" for entry in entries)
-    return NotFound(f"no {wanted} of `{ref.name}`; it has {known}", hint=f"zoo opsets {ref.name}")
+def _no_variant(ref: Ref, wish: Wish, entries: Sequence[Entry]) -> NotFound:
+    known = ", ".join(
+        f"`{entry.variant}` (opset {entry.opset or '?'}, {show_size(entry.bytes)})"
+        for entry in entries
+    )
+    return NotFound(
+        f"no variant{wanted(wish)} of `{ref.name}`; it has {known}", hint=f"zoo opsets {ref.name}"
+    )

@@ -18,6 +18,7 @@ from onnxzoo.registry.settings import place
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
+    from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.sessions import Provider
 
 
@@ -26,6 +27,9 @@ def load(
     *,
     variant: str | None = None,
     opset: str | int | None = None,
+    max_bytes: int | None = None,
+    prefer: str | None = None,
+    max_drift: float | None = None,
     device: str = "auto",
     providers: "Sequence[Provider] | None" = None,
     session_options: "SessionOptions | None" = None,
@@ -41,6 +45,13 @@ def load(
         ref: ``NAME[:VARIANT][@VERSION]``, such as ``"resnet50"`` or ``"mine:int8@production"``.
         variant: a label or a precision, instead of the reference's.
         opset: a number or a constraint such as ``"<=13"``.
+        max_bytes: of all the variant's files together.
+        prefer: which of the variants that are left: ``"speed"``, ``"size"``, ``"memory"`` or
+            ``"accuracy"``, by what was measured on this machine (`zoo bench`, `zoo compare`) where
+            all of them were, else by a written order of precisions; None: the one nearest to full
+            precision at the highest opset that runs. `resolve` says in one sentence what decided.
+        max_drift: the largest absolute difference of an output from full precision's, as
+            `zoo compare` measured it here; a variant that was not measured is not taken.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``…
         providers: onnxruntime's execution providers instead of a device, with their options.
         session_options: onnxruntime's own; without them only errors are logged.
@@ -57,22 +68,24 @@ def load(
         Refused: if a provider that was asked for is not there, or the model does not open.
     """
     registry = _of_process(place())
-    how = partial(
-        registry.load,
-        device=device,
-        providers=providers,
-        session_options=session_options,
-        open=open,
-    )
+    wish: Wish = {
+        "variant": variant,
+        "opset": opset,
+        "max_bytes": max_bytes,
+        "prefer": prefer,
+        "max_drift": max_drift,
+        "device": device,
+    }
+    how = partial(registry.load, providers=providers, session_options=session_options, open=open)
     try:
         try:
-            return how(ref, variant=variant, opset=opset)
+            return how(ref, **wish)
         except NotFound:
             from onnxzoo.zoo_index.zoo import Zoo
 
             with Zoo(offline=offline) as zoo:
-                found = zoo.obtain(ref, variant=variant, opset=opset)
-        return how(found.ref)
+                found = zoo.obtain(ref, **wish)
+        return how(found.ref, device=device)
     except Misfit as error:
         from onnxzoo.zoo_index.zoo import Zoo
 
@@ -85,6 +98,8 @@ def pull(
     ref: str,
     *,
     opset: str | int | None = None,
+    max_bytes: int | None = None,
+    prefer: str | None = None,
     name: str | None = None,
     sha256: str | None = None,
     runtime: str | None = None,
@@ -97,7 +112,9 @@ def pull(
     Args:
         ref: a name in an index, ``hf://org/repo[@revision][/file][:variant]``,
             ``https://…/model.onnx``, ``pkg://package/path`` or a local path.
-        opset: a number or a constraint, for a name.
+        opset: a number or a constraint, for a name, as are the next two.
+        max_bytes: of all the variant's files together.
+        prefer: a goal; see `load`.
         name: what to call it here: ``NAME[:VARIANT]``.
         sha256: what the file of a source must hash to, in hexadecimal.
         runtime: choose what this release runs, such as ``"onnxruntime==1.17"``; None for the
@@ -117,6 +134,8 @@ def pull(
         return zoo.pull(
             ref,
             opset=opset,
+            max_bytes=max_bytes,
+            prefer=prefer,
             name=name,
             sha256=sha256,
             runtime=runtime,
@@ -146,12 +165,17 @@ def resolve(
     *,
     variant: str | None = None,
     opset: str | int | None = None,
+    max_bytes: int | None = None,
+    prefer: str | None = None,
+    max_drift: float | None = None,
+    device: str = "auto",
     runtime: str | None = None,
 ) -> Variant:
     """Return the held variant that a reference means: its path, digest, graph, source.
 
     What a reference leaves open is chosen so that it runs on the installed onnxruntime, or on the
-    release that ``runtime`` names (``"onnxruntime==1.17"``).
+    release that ``runtime`` names (``"onnxruntime==1.17"``). The other arguments are `load`'s. The
+    answer's `why` is one sentence on what decided.
 
     Raises:
         NotFound: if no such model, version or variant is held.
@@ -159,7 +183,16 @@ def resolve(
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo() as zoo:
-        return zoo.resolve(ref, variant=variant, opset=opset, runtime=runtime)
+        return zoo.resolve(
+            ref,
+            variant=variant,
+            opset=opset,
+            max_bytes=max_bytes,
+            prefer=prefer,
+            max_drift=max_drift,
+            device=device,
+            runtime=runtime,
+        )
 
 
 @cache

@@ -1,24 +1,20 @@
 """The main job: pull a model by its name, keep it, and hand back a session."""
 
-import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Self, Unpack
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, Misfit, NotFound, UsageError, ZooError
+from onnxzoo.registry.choose import Wish, wanted
+from onnxzoo.registry.errors import Misfit, NotFound, UsageError, ZooError
 from onnxzoo.registry.fit import installed, refusal
 from onnxzoo.registry.lookup import narrowed
-from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import Ref, fold
-from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
-from onnxzoo.registry.store import Stage, reporting_storage
+from onnxzoo.registry.records import Added, Checked, Progress, Variant
 from onnxzoo.registry.transport import without_query
+from onnxzoo.zoo_index.bring import bring, bring_back, waiting_for_others
+from onnxzoo.zoo_index.held import held_of_name, held_of_plan, held_of_source
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import (
     Plan,
@@ -29,16 +25,17 @@ from onnxzoo.zoo_index.plan import (
     of_held,
     split_source,
 )
-from onnxzoo.zoo_index.sources import Listed, Source, open_source
+from onnxzoo.zoo_index.sources import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.sessions import Provider
 
 _log = logging.getLogger("onnxzoo")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_PATIENCE = 900  # seconds to wait for another process that pulls the same; then pull beside it
 
 
 class Zoo:
@@ -63,121 +60,96 @@ class Zoo:
         self.registry.close()
 
     def plan(
-        self,
-        ref: str,
-        *,
-        opset: str | int | None = None,
-        name: str | None = None,
-        sha256: str | None = None,
-        runtime: str | None = None,
+        self, ref: str, *, name: str | None = None, sha256: str | None = None, **wish: Unpack[Wish]
     ) -> Plan:
         """Return what `pull` would fetch; for a name in an index nothing is asked of the network.
 
         Args:
             ref: a name, or a source: ``hf://org/repo[@revision][/file][:variant]``,
                 ``https://…/model.onnx``, ``pkg://package/path``, a local path.
-            opset: a number or a constraint, for a name.
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
-            runtime: the release that is to run it, ``onnxruntime==1.17``; None: the installed.
+            wish: what else is asked of a name's variant; see `Wish`.
         """
-        sha256 = _checked(ref, opset, sha256)
-        called = Ref.parse(name) if name else None
+        sha256 = _checked(ref, sha256, wish)
+        called = _called(name)
         if is_source(ref):
             text, variant = split_source(ref)
             return from_source(open_source(text, self.settings), variant, called, sha256)
-        plan = from_index(self.indexes, Ref.parse(ref), opset, runtime)
+        plan = from_index(self.indexes, narrowed(ref, wish.get("variant")), wish)
         if called is None:
             return plan
         return replace(plan, name=called.name, variant=called.variant or plan.variant)
 
-    def held(self, plan: Plan) -> Variant | None:
-        """Return the held variant that a plan would fetch again, if it is whole."""
-        hashes = {file.sha256 for file in plan.files}
-        for variant in self.registry.list(name=plan.name):
-            same_label = plan.variant in {None, variant.variant}
-            if same_label and hashes <= {file.sha256 for file in variant.files}:
-                return variant if self.registry.is_whole(variant) else None
-        return None
-
     def preview(
-        self,
-        ref: str,
-        *,
-        opset: str | int | None = None,
-        name: str | None = None,
-        sha256: str | None = None,
-        runtime: str | None = None,
+        self, ref: str, *, name: str | None = None, sha256: str | None = None, **wish: Unpack[Wish]
     ) -> tuple[Plan, Variant | None]:
         """Return what `pull` would fetch, and what is held of it: then it would fetch nothing."""
-        held = self._held_of(ref, opset, name, _checked(ref, opset, sha256), runtime)
+        held = self._held(ref, name, _checked(ref, sha256, wish), wish)
         if held is not None:
-            return of_held(held, runtime), held
-        plan = self.plan(ref, opset=opset, name=name, sha256=sha256, runtime=runtime)
-        return plan, self.held(plan)
+            return of_held(held, wish.get("runtime")), held
+        plan = self.plan(ref, name=name, sha256=sha256, **wish)
+        return plan, held_of_plan(self.registry, plan)
 
     def pull(
         self,
         ref: str,
         *,
-        opset: str | int | None = None,
         name: str | None = None,
         sha256: str | None = None,
-        runtime: str | None = None,
         force: bool = False,
         upgrade: bool = False,
         progress: Progress | None = None,
+        **wish: Unpack[Wish],
     ) -> Added:
         """Fetch a model, verify it and keep it; what is held already is left alone.
 
         Args:
-            ref: see `plan`, as for opset, name and sha256.
-            opset: a number or a constraint.
+            ref: see `plan`, as for name, sha256 and wish.
             name: what to call it here.
             sha256: what the file of a source must hash to.
-            runtime: see `plan`.
             force: keep it although it does not run, or does not open here.
             upgrade: ask a source for something newer although one of its models is held.
             progress: told of each file's bytes.
+            wish: what else is asked of it.
 
         Raises:
             Misfit: if what an index has does not run; nothing was fetched.
         """
-        sha256 = _checked(ref, opset, sha256)
-        held = None if upgrade else self._held_of(ref, opset, name, sha256, runtime)
+        sha256 = _checked(ref, sha256, wish)
+        held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
             return Added(held, new=False)
-        plan = self.plan(ref, opset=opset, name=name, sha256=sha256, runtime=runtime)
-        held = self.held(plan)
+        plan = self.plan(ref, name=name, sha256=sha256, **wish)
+        held = held_of_plan(self.registry, plan)
         if held is not None:
             return Added(held, new=False)
         if not force:
             _check_fit(plan, ref)
-        with self._waiting_for_others(plan):
-            held = self.held(plan)
+        with waiting_for_others(plan, self.settings.downloads):
+            held = held_of_plan(self.registry, plan)
             if held is not None:
                 return Added(held, new=False)
-            must_open = not force and runtime is None  # it need not open here to run elsewhere
-            return self._fetch(plan, progress, must_open=must_open)
+            # What is for another release need not open here.
+            must_open = not force and wish.get("runtime") is None
+            return bring(self.registry, plan, self.settings, progress, must_open=must_open)
 
-    def resolve(
-        self,
-        ref: str,
-        *,
-        variant: str | None = None,
-        opset: str | int | None = None,
-        runtime: str | None = None,
-    ) -> Variant:
+    def repair(self, checked: Checked, progress: Progress | None = None) -> None:
+        """Fetch the bytes of a damaged bundle again; see `bring_back`."""
+        bring_back(self.registry, checked, self.settings, progress)
+
+    def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:
         """Return the held variant that a reference means; an index's other names count too."""
         try:
-            return self.registry.resolve(ref, variant=variant, opset=opset, runtime=runtime)
+            return self.registry.resolve(ref, **wish)
         except NotFound as error:
-            asked = narrowed(ref, variant)
+            asked = narrowed(ref, wish.get("variant"))
             parsed = self._renamed(asked)
             missed = error
             if parsed is not None:
+                wish["variant"] = None  # it is in the reference now
                 try:
-                    return self.registry.resolve(str(parsed), opset=opset, runtime=runtime)
+                    return self.registry.resolve(str(parsed), **wish)
                 except NotFound as again:
                     missed = again
             name = (parsed or asked).name
@@ -187,12 +159,7 @@ class Zoo:
             raise missed from None
 
     def obtain(
-        self,
-        ref: str,
-        *,
-        variant: str | None = None,
-        opset: str | int | None = None,
-        progress: Progress | None = None,
+        self, ref: str, *, progress: Progress | None = None, **wish: Unpack[Wish]
     ) -> Variant:
         """Return a held variant, pulled first if only an index has it.
 
@@ -200,12 +167,12 @@ class Zoo:
             NotFound: if neither the registry nor an index has it.
         """
         try:
-            return self.resolve(ref, variant=variant, opset=opset)
+            return self.resolve(ref, **wish)
         except NotFound:
-            wanted = narrowed(ref, variant)
-            if wanted.version is not None and self.registry.list(name=wanted.name, limit=1):
+            asked = narrowed(ref, wish.get("variant"))
+            if asked.version is not None and self.registry.list(name=asked.name, limit=1):
                 raise
-        return self.pull(str(wanted), opset=opset, progress=progress).variant
+        return self.pull(ref, progress=progress, **wish).variant
 
     def load(
         self,
@@ -240,120 +207,11 @@ class Zoo:
         if nearest is not None:
             error.hint = f"zoo pull {nearest.name}:{nearest.variant}"
 
-    def repair(self, checked: Checked, progress: Progress | None = None) -> None:
-        """Fetch the bytes of a damaged bundle again from where they came from.
-
-        Raises:
-            ZooError: if the source is gone, or gives other bytes now.
-        """
-        variant = self.registry.resolve(checked.refs[0])
-        source = open_source(_pinned(variant.source, variant.revision), self.settings)
-        with self.registry.store.stage() as stage:
-            for file in variant.files:
-                _fetch_into(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
-            self.registry.restore(stage, checked)
-
-    def _fetch(self, plan: Plan, progress: Progress | None, *, must_open: bool) -> Added:
-        from onnxzoo.registry.inspect import describe
-        from onnxzoo.registry.sniff import check
-
-        source = plan.opened or open_source(_pinned(plan.source, plan.revision), self.settings)
-        self.registry.expect_write()
-        with self.registry.store.stage() as stage:
-            for file in plan.files:
-                _fetch_into(stage, source, file, progress)
-            check(stage.folder / plan.entry)
-            graph = describe(stage.folder / plan.entry)
-            there = {file.path for file in plan.files}
-            for location in graph.external:
-                path = str(PurePosixPath(plan.entry).parent / location)
-                if path not in there:
-                    _fetch_into(stage, source, _unlisted(plan, source, path), progress)
-            draft = Draft(
-                name=plan.name,
-                entry=plan.entry,
-                graph=graph,
-                source=plan.source,
-                label=plan.variant,
-                revision=source.revision,
-                origin=plan.origin,
-                license=plan.license,
-                task=plan.task,
-                tags=plan.tags,
-            )
-            return self.registry.publish(
-                stage, draft, "pull", must_open=must_open, progress=progress
-            )
-
-    def _held_of(
-        self,
-        ref: str,
-        opset: str | int | None,
-        name: str | None,
-        sha256: str | None,
-        runtime: str | None,
-    ) -> Variant | None:
+    def _held(self, ref: str, name: str | None, sha256: str | None, wish: Wish) -> Variant | None:
         """Return what is held of a reference, where that can be told without asking anyone."""
-        if not is_source(ref):
-            return self._own(ref, opset, name, runtime)
-        text, variant = split_source(ref)
-        source = open_source(text, self.settings)
-        called = Ref.parse(name) if name else None
-        for held in self.registry.list(source=source.url):
-            fits = (
-                source.means(
-                    held.path.relative_to(self.registry.store.path(held.digest)).as_posix(),
-                    held.revision,
-                )
-                and variant in {None, held.variant}
-                and (
-                    called is None
-                    or (called.name, called.variant or held.variant) == (held.name, held.variant)
-                )
-                and (sha256 is None or sha256 in {file.sha256 for file in held.files})
-            )
-            if fits and self.registry.is_whole(held):
-                return held
-        return None
-
-    def _own(
-        self, ref: str, opset: str | int | None, name: str | None, runtime: str | None
-    ) -> Variant | None:
-        """Return a held variant that no index knows, or of a version that the reference names.
-
-        Raises:
-            NotFound: if the model is held and no index knows it, but not what was asked for.
-        """
-        parsed = Ref.parse(ref)
-        try:
-            known = bool(self.indexes.find(parsed.name))
-        except ZooError as error:  # an index that fails does not block what is held
-            try:
-                found = self._exactly(ref, opset, name, runtime)
-            except NotFound:
-                found = None
-            if found is None:
-                raise
-            _log.warning("%s; `%s` is held, and is taken as it is", error.message, found.ref)
-            return found
-        if known and parsed.version is None:
-            return None
-        try:
-            return self._exactly(ref, opset, name, runtime)
-        except NotFound:
-            if known or not self.registry.list(name=parsed.name, limit=1):
-                return None
-            raise
-
-    def _exactly(
-        self, ref: str, opset: str | int | None, name: str | None, runtime: str | None
-    ) -> Variant | None:
-        """Return the held variant that a reference means, if it is whole and called so."""
-        found = self.registry.resolve(ref, opset=opset, runtime=runtime)
-        called = Ref.parse(name) if name else Ref(found.name)
-        if (called.name, called.variant or found.variant) != (found.name, found.variant):
-            return None
-        return found if self.registry.is_whole(found) else None
+        if is_source(ref):
+            return held_of_source(self.registry, self.settings, ref, _called(name), sha256)
+        return held_of_name(self.registry, self.indexes, ref, _called(name), wish)
 
     def _renamed(self, ref: Ref) -> Ref | None:
         """Return a reference under the name that an index's other name stands for."""
@@ -362,25 +220,6 @@ class Zoo:
             return None
         variant = entries[0].variant if len(entries) == 1 else None
         return Ref(entries[0].name, ref.variant or variant, ref.version)
-
-    @contextmanager
-    def _waiting_for_others(self, plan: Plan) -> Iterator[None]:
-        """Hold a lock that saves a second download; nothing but time depends on it."""
-        from filelock import FileLock
-
-        key = hashlib.sha256(f"{plan.source}/{plan.entry}".encode()).hexdigest()[:32]
-        with reporting_storage(self.settings.downloads):
-            self.settings.downloads.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.settings.downloads / f"{key}.lock")
-        try:
-            lock.acquire(timeout=_PATIENCE)
-        except (OSError, NotImplementedError):  # no locks here, or a process that stands still
-            yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _check_fit(plan: Plan, ref: str) -> None:
@@ -397,11 +236,15 @@ def _check_fit(plan: Plan, ref: str) -> None:
     raise error
 
 
-def _checked(ref: str, opset: str | int | None, sha256: str | None) -> str | None:
+def _called(name: str | None) -> Ref | None:
+    return Ref.parse(name) if name else None
+
+
+def _checked(ref: str, sha256: str | None, wish: Wish) -> str | None:
     """Return the hash that was asked for, in lower case; refuse what does not go together."""
-    if is_source(ref) and opset is not None:
+    if is_source(ref) and (asked := wanted(wish) or wish.get("prefer")):
         raise UsageError(
-            f"an opset chooses among an index's variants; `{_shown(ref)}` is a source",
+            f"`{asked.strip()}` chooses among an index's variants; `{_shown(ref)}` is a source",
             hint="name the file, or the variant where the source has several",
         )
     if sha256 is None:
@@ -418,43 +261,3 @@ def _checked(ref: str, opset: str | int | None, sha256: str | None) -> str | Non
 
 def _shown(ref: str) -> str:
     return without_query(ref) if ref.lower().startswith(("http://", "https://")) else ref
-
-
-def _pinned(source: str, revision: str | None) -> str:
-    """Return a repository's text at a commit; no other kind of source has one.
-
-    >>> _pinned("hf://acme/net", "ab12"), _pinned("https://acme.org/net.onnx", None)
-    ('hf://acme/net@ab12', 'https://acme.org/net.onnx')
-    """
-    if revision is None or "@" in source or not source.lower().startswith("hf://"):
-        return source
-    owner, repo, *file = source.removeprefix("hf://").split("/", 2)
-    return "/".join((f"hf://{owner}/{repo}@{quote(revision, safe='')}", *file))
-
-
-def _unlisted(plan: Plan, source: Source, path: str) -> Listed:
-    """Return a file that only the graph names, with what its source knows of it."""
-    if plan.indexed:
-        raise IntegrityError(
-            f"the index pins no hash for `{path}`, which `{plan.entry}` of `{plan.name}` needs",
-            hint="its line in the index must list every file: path, sha256 and bytes",
-        )
-    return source.beside(path)
-
-
-def _fetch_into(stage: Stage, source: Source, file: Listed, progress: Progress | None) -> None:
-    if file.sha256 is None:
-        _log.warning(
-            "`%s` gives no SHA-256 for `%s`: its bytes are taken as they come",
-            source.url,
-            file.path,
-        )
-    fetched = source.fetch(file.path, sha256=file.sha256, size=file.bytes, progress=progress)
-    if fetched.owned:
-        stage.take(fetched.path, File(file.path, fetched.sha256, fetched.bytes))
-        return
-    copied = stage.copy(fetched.path, file.path, progress)
-    if file.sha256 not in {None, copied.sha256}:
-        raise IntegrityError(
-            f"`{fetched.path}` has SHA-256 {copied.sha256}; expected {file.sha256}"
-        )

@@ -1,0 +1,213 @@
+"""Choosing by a goal: by figures measured on this machine, else by a written order."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import NamedTuple, Protocol, TypeVar
+
+from onnxzoo.registry.choose import (
+    PRECISIONS,
+    Candidate,
+    Choice,
+    Ranking,
+    Wish,
+    beside,
+    choose,
+    nearness,
+    usual,
+)
+from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.machine import describe_machine, usable_cores
+from onnxzoo.registry.queries import context_text
+from onnxzoo.registry.records import Context, Measurement
+from onnxzoo.registry.sessions import CPU, first_provider, runtime_version
+from onnxzoo.registry.settings import show_size
+
+# Fastest first. On a processor of two cores with AVX2, as a share of fp32's time: static qdq 0.59
+# to 0.96, operators of int8 0.60 to 0.93, fp16 and bf16 1.0 to 1.1 (they are cast), int4 1.1 to
+# 1.5; dynamic int8 0.6 with matrix products and up to 5.5 with convolutions.
+_FAST_ON_CPU = ("qdq", "int8", "uint8", "fp32", "bf16", "fp16", "int4", "uint4", "fp64")
+# Elsewhere half precision is what the hardware is built for, and onnxruntime has few kernels for
+# quantized operators. Source: onnxruntime's documentation, "Quantize ONNX models", "On GPU".
+_FAST_ELSEWHERE = ("fp16", "bf16", "fp32", "int4", "uint4", "qdq", "int8", "uint8", "fp64")
+
+Figures = Mapping[str, Sequence[Measurement]]
+"""Measurements by the digest of their bundle."""
+
+
+class Bundled(Candidate, Protocol):
+    """A candidate whose bundle has a digest."""
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Bundled)
+
+
+def here(provider: str) -> Context:
+    """Return what figures on this machine hold under, whatever was run.
+
+    Args:
+        provider: the execution provider that runs.
+    """
+    machine = describe_machine()
+    return {
+        "onnxruntime": runtime_version(),
+        "provider": provider,
+        "cpu": machine.cpu,
+        "features": " ".join(machine.features),
+        "cores": usable_cores(),
+    }
+
+
+class _Ground(NamedTuple):
+    """What a ranking rests on: the model's name if it is held, its figures, and who runs it."""
+
+    name: str | None
+    figures: Figures
+    provider: str
+
+
+def pick(
+    candidates: Sequence[C],
+    wish: Wish,
+    name: str | None,
+    figures: Figures,
+    *,
+    fits: Callable[[C], bool],
+) -> Choice[C] | None:
+    """Return the candidate that is wished for, its goal and its drift included.
+
+    Figures count only where every candidate has them, in one context on this machine.
+
+    Args:
+        candidates: the variants of one version.
+        wish: what is asked.
+        name: the model's, for what to type to measure it; None where it is not held.
+        figures: what is known of the candidates.
+        fits: see `choose`.
+
+    Raises:
+        UsageError: if there is no such goal.
+    """
+    goal, most = wish.get("prefer"), wish.get("max_drift")
+    if goal is not None and goal not in GOALS:
+        raise UsageError(f"`{goal}` is no goal; expected {', '.join(GOALS)}")
+    ground = _Ground(name, figures, first_provider(wish.get("device", "auto")))
+    drifts = drifts_of(candidates, figures, ground.provider)
+    return choose(
+        candidates,
+        wish,
+        fits=fits,
+        within=lambda c: most is None or drifts.get(c.digest, inf) <= most,
+        rank=(lambda left: GOALS[goal](left, ground)) if goal else None,
+    )
+
+
+def drifts_of(candidates: Sequence[C], figures: Figures, provider: str) -> Mapping[str, float]:
+    """Return how far candidates' outputs lie from full precision's, as measured here, by digest.
+
+    What is nearest to full precision among them is held to be the measure of the others: 0.
+
+    Args:
+        candidates: all variants of a version.
+        figures: what is known of them.
+        provider: the execution provider that ran them.
+    """
+    nearest = min(map(nearness, candidates), default=0)
+    full = {c.digest for c in candidates if nearness(c) == nearest}
+    found = dict.fromkeys(full, 0.0)
+    context = here(provider)
+    for candidate in candidates:
+        known = [
+            m.value
+            for m in figures.get(candidate.digest, ())
+            if m.metric == "drift_max" and _holds(m, context) and m.context.get("base") in full
+        ]
+        if known and candidate.digest not in full:
+            found[candidate.digest] = max(known)
+    return found
+
+
+def _speed(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:
+    values = _shared(candidates, ground, "latency_p50")
+    if values is not None:
+        words = "is the fastest as measured here"
+        return _by_figures(candidates, values, words, lambda s: f"{1000 * s:.3g} ms")
+    how = f"; not all were measured here: zoo bench {ground.name} --all" if ground.name else ""
+    order = _FAST_ON_CPU if ground.provider == CPU else _FAST_ELSEWHERE
+    return _by_order(candidates, order, f"comes first in the order of speed{how}")
+
+
+def _size(candidates: Sequence[C], _: _Ground) -> Ranking[C]:
+    return _by_size(candidates, "is the smallest")
+
+
+def _memory(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:
+    values = _shared(candidates, ground, "peak_memory")
+    if values is not None:
+        words = "takes the least memory as measured here"
+        return _by_figures(candidates, values, words, lambda b: show_size(int(b)))
+    return _by_size(candidates, "takes the least memory by the size of its files")
+
+
+def _accuracy(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:
+    drifts = drifts_of(candidates, ground.figures, ground.provider)
+    if all(c.digest in drifts for c in candidates):
+        words = "drifts the least as measured here"
+        return _by_figures(candidates, drifts, words, lambda d: f"{d:.3g}")
+    return _by_order(candidates, PRECISIONS, "is nearest to full precision")
+
+
+GOALS = {"speed": _speed, "size": _size, "memory": _memory, "accuracy": _accuracy}
+
+
+def _holds(measurement: Measurement, context: Context) -> bool:
+    return context.items() <= measurement.context.items()
+
+
+def _shared(candidates: Sequence[C], ground: _Ground, metric: str) -> Mapping[str, float] | None:
+    """Return a metric of all candidates by digest, of the newest run that has all; else None."""
+    digests, context = {c.digest for c in candidates}, here(ground.provider)
+    runs: defaultdict[str, dict[str, Measurement]] = defaultdict(dict)
+    for digest in digests:
+        for m in ground.figures.get(digest, ()):
+            if m.metric == metric and _holds(m, context):
+                runs[context_text(m.context)][digest] = m
+    whole = [run for run in runs.values() if len(run) == len(digests)]
+    if not whole:
+        return None
+    newest = max(whole, key=lambda run: max(m.at for m in run.values()))
+    return {digest: m.value for digest, m in newest.items()}
+
+
+def _by_figures(
+    candidates: Sequence[C],
+    values: Mapping[str, float],
+    words: str,
+    show: Callable[[float], str],
+) -> Ranking[C]:
+    def why(found: C) -> str:
+        others = [f"`{c.variant}` {show(values[c.digest])}" for c in best_first if c is not found]
+        return f"{words}: {show(values[found.digest])}{beside(others)}"
+
+    best_first = sorted(candidates, key=lambda c: (values[c.digest], usual(c)))
+    return Ranking(best_first, why)
+
+
+def _by_size(candidates: Sequence[C], words: str) -> Ranking[C]:
+    def why(found: C) -> str:
+        others = [f"`{c.variant}` {show_size(c.bytes)}" for c in best_first if c is not found]
+        return f"{words}: {show_size(found.bytes)}{beside(others)}"
+
+    best_first = sorted(candidates, key=lambda c: (c.bytes, usual(c)))
+    return Ranking(best_first, why)
+
+
+def _by_order(candidates: Sequence[C], order: Sequence[str], words: str) -> Ranking[C]:
+    def place(candidate: C) -> int:
+        precision = candidate.precision
+        return order.index(precision) if precision in order else len(order)
+
+    return Ranking(sorted(candidates, key=lambda c: (place(c), usual(c))), lambda _: words)
