@@ -82,11 +82,11 @@ class Database:
             with translating(self._url), Session(_snapshots(self._engine())) as session:
                 yield rows_of(session)
             return
-        if not _is_there(self._path):
-            yield _no_rows
-            return
         with translating(self._url):
             connection = self._reader(self._path)
+            if connection is None:
+                yield _no_rows
+                return
             connection.execute("BEGIN")
             try:
                 yield _sqlite_rows(connection)
@@ -113,10 +113,12 @@ class Database:
 
         Source: SQLite's documentation, "PRAGMA data_version".
         """
-        if self._path is None or not _is_there(self._path):
+        if self._path is None:
             return None
         with translating(self._url):
             connection = self._reader(self._path)
+            if connection is None:
+                return None
             return connection, connection.execute("PRAGMA data_version").fetchone()[0]
 
     def close(self) -> None:
@@ -127,9 +129,12 @@ class Database:
         if self._engine_made is not None:
             self._engine_made.dispose()
 
-    def _reader(self, path: Path) -> sqlite3.Connection:
+    def _reader(self, path: Path) -> sqlite3.Connection | None:
+        """Return this thread's connection; None where nothing was written yet."""
         owner, connection = getattr(self._local, "connection", (None, None))
         if owner != os.getpid():  # a forked child must not use its parent's connection
+            if not _is_there(path):
+                return None
             connection = _open(path)
             self._local.connection = (os.getpid(), connection)
         return cast("sqlite3.Connection", connection)
@@ -138,7 +143,9 @@ class Database:
         with _MAKING:  # a thread that finds the engine finds the schema too
             if self._engine_made is None:
                 if self._path is not None:
-                    self._reader(self._path)
+                    if not _is_there(self._path):
+                        _create(self._path)
+                    self._reader(self._path)  # which migrates
                 engine = _make_engine(self._url)
                 if self._path is None:
                     with engine.begin() as connection:
@@ -199,9 +206,6 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    with _MAKING:
-        if not _is_there(path):
-            _create(path)
     if path.stat().st_size == 0:
         raise _damaged(path, "it is empty")
     connection = _connect(path)
