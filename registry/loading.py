@@ -36,7 +36,8 @@ class Loader:
         self.prepared = PreparedSessions(settings.sessions, settings.cache_size)
         self._settings = settings
         self._open: WeakValueDictionary[object, InferenceSession] = WeakValueDictionary()
-        self._opening = Lock()
+        self._guard = Lock()
+        self._opening: dict[object, Lock] = {}  # by the same keys: each is opened once
         self._tried: set[str] = set()  # keys that this process has begun to prepare
 
     def session(
@@ -57,7 +58,9 @@ class Loader:
             return self._opened(variant, wanted, session_options, how=open, strict=strict)
         # A forked child must not use its parent's sessions: their threads are not there.
         key = os.getpid(), variant.digest, variant.path.name, repr(wanted), strict, open
-        with self._opening:
+        with self._guard:
+            opening = self._opening.setdefault(key, Lock())
+        with opening:
             session = self._open.get(key)
             if session is None:
                 session = self._opened(variant, wanted, how=open, strict=strict)

@@ -51,6 +51,24 @@ def test_loading_twice_gives_the_same_session(registry: Registry, tmp_path: Path
     assert found == [one]
 
 
+def test_threads_that_load_at_once_get_one_session(registry: Registry, tmp_path: Path) -> None:
+    hold(registry, tmp_path, "large", 1, megabytes=20)  # takes long enough to open
+    together = threading.Barrier(8)
+    found: list[object] = []
+
+    def load() -> None:
+        together.wait()
+        found.append(registry.load("large"))
+
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
+
+
 def test_other_options_give_another_session(registry: Registry, tmp_path: Path) -> None:
     import onnxruntime
 
