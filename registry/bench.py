@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -142,6 +143,7 @@ def bench(
         Refused: if a variant does not open or run, or a process takes longer than its limit.
     """
     sizes = [trial.size() for trial in trials]
+    _prepare(registry, trials)
     shares = effort.shares()
     answers: list[list[dict[str, Any]]] = [[] for _ in trials]
     for number, runs in enumerate(shares):
@@ -167,6 +169,13 @@ def kept(registry: Registry, trial: Trial) -> Figures | None:
     found = tuple(m for m in there if m.context == context)
     figures = Figures(trial, context, found)
     return None if figures.value("latency_p50") is None else figures
+
+
+def _prepare(registry: Registry, trials: Sequence[Trial]) -> None:
+    """Prepare what is to be measured, so that nothing is prepared beside the measurement."""
+    for trial in {(t.variant.digest, t.device): t for t in trials}.values():
+        with suppress(ZooError):  # the measurement itself says what is wrong
+            registry.loader.look(trial.variant, device=trial.device)
 
 
 def _ask(registry: Registry, trial: Trial, effort: Effort, runs: int | None) -> dict[str, Any]:

@@ -67,21 +67,28 @@ class Loader:
                 self._open[key] = session
         return session
 
-    def look(self, variant: Variant, progress: Progress | None = None) -> Prepared | None:
-        """Prepare a variant for the CPU now, or return what is prepared.
+    def look(self, variant: Variant, *, device: str = "auto") -> Prepared | None:
+        """Prepare a variant now, or return what is prepared.
 
         Raises:
             InvalidModel, Refused, StorageError: see `look.look`.
         """
-        return self.look_at(variant.path, variant.digest, progress)
+        return self.look_at(variant.path, variant.digest, device=device)
 
-    def look_at(self, path: Path, digest: str, progress: Progress | None = None) -> Prepared | None:
+    def look_at(
+        self,
+        path: Path,
+        digest: str,
+        progress: Progress | None = None,
+        *,
+        device: str = "auto",
+    ) -> Prepared | None:
         """Look at a model that is not held yet; see `look`. Does nothing where none are kept."""
         from onnxzoo.registry.look import look
 
         if not self.prepared.limit:
             return None
-        providers = wanted_providers("auto", None)
+        providers = wanted_providers(device)
         key = key_of(digest, runtime_build(), providers)
         return self.prepared.find(key) or look(
             path,

@@ -20,6 +20,7 @@ from onnxzoo.registry.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.records import Measurement, Tensor
 from onnxzoo.registry.sessions import CPU, batched, random_inputs, runtime_version
+from onnxzoo.registry.settings import Settings
 from tests import models
 
 QUICK = Effort(runs=2, warmup=1, rounds=1)
@@ -41,6 +42,19 @@ def net(registry: Registry, tmp_path: Path) -> Registry:
     registry.register(models.linear(tmp_path / "a.onnx"), "net")
     registry.register(models.quantized(tmp_path / "q.onnx"), "net")
     return registry
+
+
+def test_what_is_measured_was_prepared_before(home: Path, tmp_path: Path) -> None:
+    with Registry(home) as registry:  # that prepares nothing
+        registry.register(models.linear(tmp_path / "a.onnx"), "net")
+    settings = replace(Settings.from_env(), home=home, cache=home / "cache", cache_size=10**9)
+    with Registry(settings=settings) as registry:
+        variant = registry.resolve("net")
+        assert registry.loader.found(variant) is None
+        bench(registry, [Trial(variant)], effort=Effort(runs=1))
+        found = registry.loader.found(variant)
+    assert found is not None
+    assert found.graph is not None
 
 
 def fixed(path: Path, batch: int) -> Path:
