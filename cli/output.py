@@ -153,6 +153,7 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
         "metadata": graph.metadata,
         "files": [asdict(file) for file in variant.files],
         "path": variant.path,
+        "lineage": asdict(variant.lineage) if variant.lineage else None,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
-from onnxzoo.registry.records import Context, Event, Graph, Measurement, Tensor, Variant
+from onnxzoo.registry.records import Context, Event, Graph, Lineage, Measurement, Tensor, Variant
 from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
@@ -19,11 +19,12 @@ _BATCH = 500  # values in one IN (…); SQLite's bound was 999 for long
 _VARIANTS = """
 SELECT m.id AS model_id, m.name, m.task, v.id AS version_id, v.number, v.license, v.origin,
        r.id, r.label, r.precision, r.opset, r.digest, r.entry, r.source, r.revision, r.graph,
-       r.created_at, b.bytes
+       r.created_at, b.bytes, l.parent, l.called, l.recipe
 FROM model m
 JOIN version v ON v.model_id = m.id
 JOIN variant r ON r.version_id = v.id
 JOIN bundle b ON b.digest = r.digest
+LEFT JOIN lineage l ON l.variant_id = r.id
 """
 _VERSION = {
     LATEST: "v.number = (SELECT max(number) FROM version WHERE model_id = m.id)",
@@ -138,9 +139,16 @@ def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
             files=tuple(File(f["path"], f["sha256"], f["bytes"]) for f in files[row["digest"]]),
             path=store.path(row["digest"]) / row["entry"],
             graph=graph_of(row),
+            lineage=_lineage(row),
         )
         for row in found
     ]
+
+
+def derived(rows: Rows, store: Store, digest: str) -> list[Variant]:
+    """Return the held variants that were made from a bundle."""
+    found = rows(f"{_VARIANTS} WHERE l.parent = :digest ORDER BY m.name, r.label", digest=digest)
+    return records(rows, store, found)
 
 
 def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest]:
@@ -207,6 +215,12 @@ def graph_of(row: Row) -> Graph:
     if fields.get("functions") is not None:
         fields["functions"] = tuple(fields["functions"])
     return Graph(**fields)
+
+
+def _lineage(row: Row) -> Lineage | None:
+    if row["called"] is None:
+        return None
+    return Lineage(row["parent"], row["called"], json.loads(row["recipe"]))
 
 
 def _tensor(fields: dict[str, Any]) -> Tensor:

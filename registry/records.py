@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.manifest import File
@@ -61,10 +62,28 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a variant was made from, and how.
+
+    Attributes:
+        parent: the digest of the bundle that it was made from, which may be held no longer; None
+            where that was not an ONNX model of this registry.
+        called: the parent's reference at that time, or the name of the source.
+        recipe: what was done, as JSON values: ``kind`` (``quantize``, ``opset``, ``convert``…),
+            its options, and ``tools``: versions by name of all that had a part in it.
+    """
+
+    parent: str | None
+    called: str
+    recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """One held encoding of one version of a model; everything `zoo show` prints.
 
     Attributes:
+        lineage: what it was made from, where it was derived.
         why: one sentence on why it was chosen, where a reference was resolved.
     """
 
@@ -83,6 +102,7 @@ class Variant:
     files: tuple[File, ...]
     path: Path
     graph: Graph
+    lineage: Lineage | None = None
     why: str | None = field(default=None, compare=False)
 
     @property
@@ -112,6 +132,7 @@ class Draft:
         version: the version to add it to; None follows the rule of `Registry.publish`.
         new_version: start a new version whatever is held.
         origin: whose weights these are (an index's model, a Hub commit); None: the user's own.
+        lineage: what it was made from, where it was derived.
     """
 
     name: str
@@ -126,6 +147,7 @@ class Draft:
     license: str | None = None
     task: str | None = None
     tags: tuple[str, ...] = ()
+    lineage: Lineage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,27 @@ class MeasurementRow(SQLModel, table=True):
     at: str
 
 
+class LineageRow(SQLModel, table=True):
+    """What a variant was made from, and how."""
+
+    __tablename__ = "lineage"
+    variant_id: int = Field(sa_column=_parent("variant", primary_key=True))
+    parent: str | None = Field(
+        default=None, index=True, description="a bundle's digest; it may be held no longer"
+    )
+    called: str = Field(description="the parent's reference then, or the source's name")
+    recipe: str = Field(sa_column=Column(Text, nullable=False), description="JSON")
+
+
+class ReferenceData(SQLModel, table=True):
+    """A version's reference inputs and outputs: a bundle of their own."""
+
+    __tablename__ = "reference_data"
+    version_id: int = Field(sa_column=_parent("version", primary_key=True))
+    digest: str = Field(foreign_key="bundle.digest", index=True)
+    source: str
+
+
 class Alias(SQLModel, table=True):
     """A movable name for a version."""
 

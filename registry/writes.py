@@ -1,5 +1,6 @@
 """The registry's changes, each inside a transaction that the caller opened."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,12 +11,13 @@ from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.queries import Row, context_text, graph_text
-from onnxzoo.registry.records import Draft, Measurement
+from onnxzoo.registry.records import Draft, Lineage, Measurement
 from onnxzoo.registry.tables import (
     Alias,
     Bundle,
     BundleFile,
     Event,
+    LineageRow,
     MeasurementRow,
     Model,
     Tag,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HELD = """
-SELECT v.id AS version_id, v.number, v.origin, r.label, r.digest
+SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
 WHERE m.key = :key ORDER BY v.number
 """
@@ -55,20 +57,21 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
     _keep_bundle(session, manifest)
-    session.add(
-        VariantRow(
-            version_id=_id(version.id),
-            label=label,
-            precision=draft.graph.precision,
-            opset=draft.graph.opset,
-            digest=digest,
-            entry=draft.entry,
-            source=draft.source,
-            revision=draft.revision,
-            graph=graph_text(draft.graph),
-            created_at=now(),
-        )
+    row = VariantRow(
+        version_id=_id(version.id),
+        label=label,
+        precision=draft.graph.precision,
+        opset=draft.graph.opset,
+        digest=digest,
+        entry=draft.entry,
+        source=draft.source,
+        revision=draft.revision,
+        graph=graph_text(draft.graph),
+        created_at=now(),
     )
+    session.add(row)
+    session.flush()
+    _keep_lineage(session, _id(row.id), draft.lineage)
     ref = f"{model.name}:{label}@{version.number}"
     log(session, action, ref, draft.source)
     return ref, True
@@ -187,6 +190,18 @@ def _complete(session: "Session", draft: Draft, same: Row) -> None:
         model.task = draft.task
         log(session, "task", name, draft.task)
     label(session, {"model_id": _id(model.id), "name": name}, draft.tags)
+    if session.get(LineageRow, same["id"]) is None:
+        _keep_lineage(session, same["id"], draft.lineage)
+
+
+def _keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
+    if lineage is not None:
+        recipe = json.dumps(dict(lineage.recipe), sort_keys=True, ensure_ascii=False)
+        session.add(
+            LineageRow(
+                variant_id=variant, parent=lineage.parent, called=lineage.called, recipe=recipe
+            )
+        )
 
 
 def _same_bytes(held: Sequence[Row], draft: Draft, digest: str) -> Row | None:

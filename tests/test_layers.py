@@ -13,7 +13,7 @@ LAYERS = (
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases"},
     {"registry.records"},
-    {"registry.store", "registry.tables", "registry.wire", "registry.choose"},
+    {"registry.store", "registry.tables", "registry.wire", "registry.choose", "registry.child"},
     {"registry.db", "registry.transport", "registry.part"},
     {"registry.fetch", "registry.inspect", "registry.sniff", "registry.sessions",
      "registry.runtime", "registry.fit",

@@ -1,0 +1,159 @@
+"""Child processes of ours: one module, one request, a cap on memory and time, an answer in a file.
+
+What runs there may crash, hang or print; the parent hears one answer or one clear error.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from onnxzoo.registry import errors
+from onnxzoo.registry.errors import Refused, ZooError
+
+_ANSWER = "answer.json"
+_LOG = "log"
+_STEP = 0.05  # seconds between two reports of progress
+_SHOWN = 300  # characters of what a crashed child said last
+_NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
+
+
+class Limits(NamedTuple):
+    """What a child may have: bytes of address space, seconds."""
+
+    memory: int
+    seconds: int
+
+
+def ask(
+    command: Sequence[str],
+    request: Mapping[str, Any],
+    folder: Path,
+    *,
+    doing: str,
+    limits: Limits,
+    tell: Callable[[], None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a child on a request and return its answer.
+
+    Args:
+        command: an interpreter and a module whose main is `answer`.
+        request: JSON values.
+        folder: an empty folder for the answer and for what the child prints.
+        doing: what it does, in words that follow on "while": ``converting `x.pt```.
+        limits: of its memory and time.
+        tell: called now and then, to report progress.
+        environment: its variables; None for the parent's.
+
+    Raises:
+        ZooError: the child's own, or Refused if it passed a limit or crashed.
+    """
+    sent = {**request, "folder": str(folder), "limits": limits}
+    (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
+    code = _run([*command, str(folder / "request.json")], folder, limits.seconds, tell, environment)
+    try:
+        told = json.loads((folder / _ANSWER).read_bytes())
+    except (OSError, ValueError):
+        told = {}
+    if "answer" in told:
+        return dict(told["answer"])
+    if "error" in told:
+        kind: type[ZooError] = getattr(errors, told["error"]["type"])
+        raise kind(told["error"]["message"], hint=told["error"]["hint"])
+    said = (folder / _LOG).read_text(encoding="utf-8", errors="replace").strip()
+    raise _broken(code, said, doing, limits, no_memory="limit" in told)
+
+
+def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Be the child: read the request, keep to its limits, do it, write the answer."""
+    request = json.loads(Path(sys.argv[1]).read_bytes())
+    _limit(Limits(*request["limits"]))
+    told: dict[str, Any]
+    try:
+        told = {"answer": main(request)}
+    except MemoryError:
+        told = {"limit": "memory"}
+    except ZooError as error:
+        failed = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+        told = {"limit": "memory"} if wants_memory(str(error)) else {"error": failed}
+    (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
+
+
+def wants_memory(text: str) -> bool:
+    """Tell whether an error's text says that memory could not be had."""
+    return any(words in text.lower() for words in _NO_MEMORY)
+
+
+def _run(
+    command: Sequence[str],
+    folder: Path,
+    seconds: int,
+    tell: Callable[[], None],
+    environment: Mapping[str, str] | None,
+) -> int | None:
+    """Run a child and return its exit code, None if its time was up."""
+    with (folder / _LOG).open("wb") as log:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=None if environment is None else dict(environment),
+        )
+    try:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                return child.wait(_STEP)
+            except subprocess.TimeoutExpired:
+                tell()
+        return None
+    finally:
+        if child.poll() is None:
+            _kill(child)
+        child.wait()
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill a child with all that it started."""
+    if hasattr(os, "killpg"):
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+
+
+def _broken(code: int | None, said: str, doing: str, limits: Limits, *, no_memory: bool) -> Refused:
+    memory, seconds = limits
+    if code is None or code == -getattr(signal, "SIGALRM", 0):
+        return Refused(
+            f"{seconds} s were not enough while {doing}",
+            hint=f"if you trust it, allow more: export ZOO_MAX_SECONDS={2 * seconds}",
+        )
+    killed = code == -getattr(signal, "SIGKILL", 9) or ((code or 0) < 0 and wants_memory(said))
+    if no_memory or killed:
+        return Refused(
+            f"{memory / 1e9:.1f} GB of memory were not enough while {doing}",
+            hint=f"if you trust it, allow more: export ZOO_MAX_MEMORY={2 * memory // 10**9 + 1}GB",
+        )
+    last = said.splitlines()[-1][:_SHOWN] if said else "it said nothing"
+    return Refused(f"a process crashed (exit {code}) while {doing}: {last}")
+
+
+def _limit(limits: Limits) -> None:
+    """Bound this process: its address space, and its time even if its parent is gone."""
+    try:
+        import resource
+    except ImportError:  # Windows: the parent's clock is the only bound
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(limits.seconds)

@@ -1,0 +1,69 @@
+"""Child processes: an answer, an error of ours, or which limit was passed."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.errors import InvalidModel, Refused
+
+PLENTY = 2 << 30
+
+
+def child(folder: Path, body: str, *, memory: int = PLENTY, seconds: int = 30) -> dict[str, Any]:
+    module = folder / "work.py"
+    module.write_text(
+        "import os, time\n"
+        "from onnxzoo.registry.child import answer\n"
+        "from onnxzoo.registry.errors import InvalidModel\n"
+        f"def main(request):\n    {body}\nanswer(main)\n"
+    )
+    (folder / "child").mkdir()
+    return ask(
+        [sys.executable, str(module)],
+        {"x": 20},
+        folder / "child",
+        doing="converting `m`",
+        limits=Limits(memory, seconds),
+    )
+
+
+def test_the_answer_comes_back(tmp_path: Path) -> None:
+    assert child(tmp_path, "print('noise'); return {'y': request['x'] + 1}") == {"y": 21}
+
+
+def test_an_error_of_ours_comes_back_whole(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match="it is broken") as caught:
+        child(tmp_path, "raise InvalidModel('it is broken', hint='mend it')")
+    assert caught.value.hint == "mend it"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "raise RuntimeError('it')",
+            r"crashed \(exit 1\).*`m`: RuntimeError: it",
+        ),
+        ("os.abort()", r"crashed \(exit -6\) while converting `m`"),
+        ("os._exit(0)", r"crashed \(exit 0\) while converting `m`: it said nothing"),
+        ("return {'y': len(bytes(1 << 40))}", "2.1 GB of memory were not enough while converting"),
+    ],
+)
+def test_a_crash_is_one_clear_error(tmp_path: Path, body: str, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        child(tmp_path, body)
+
+
+def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> None:
+    marker = tmp_path / "alive"
+    body = (
+        "import subprocess; "
+        f"subprocess.Popen(['sh', '-c', 'sleep 3; touch {marker}']); time.sleep(60)"
+    )
+    with pytest.raises(Refused, match="1 s were not enough") as caught:
+        child(tmp_path, body, seconds=1)
+    assert "ZOO_MAX_SECONDS=2" in (caught.value.hint or "")
+    assert not marker.exists()
