@@ -10,6 +10,7 @@ from onnxzoo.registry.sessions import batched, infer, random_inputs
 
 if TYPE_CHECKING:
     import numpy as np
+    from onnxruntime import InferenceSession
 
     Array = np.ndarray[Any, Any]
 
@@ -34,7 +35,7 @@ class Drift:
     why: str | None = None
 
 
-class _Unlike(Exception):
+class Unlike(Exception):
     """Two variants whose outputs cannot be compared."""
 
 
@@ -69,26 +70,37 @@ def drift(
     found = []
     for other in others:
         try:
-            found.append(_against(registry, other, feeds, expected, device))
-        except _Unlike as error:
+            session = registry.load(other.ref, device=device)
+            found.append(between(other.graph.inputs, session, feeds, expected))
+            del session
+        except Unlike as error:
             found.append(Drift(why=str(error)))
     return found
 
 
-def _against(
-    registry: Registry,
-    other: Variant,
+def between(
+    inputs: Sequence[Tensor],
+    session: "InferenceSession",
     feeds: "Sequence[Mapping[str, Array]]",
     expected: Sequence[Mapping[str, Any]],
-    device: str,
 ) -> Drift:
-    fitting = [_fitted(other.graph.inputs, feed) for feed in feeds]
-    session = registry.load(other.ref, device=device)
+    """Return how far a session's outputs lie from those that are expected.
+
+    Args:
+        inputs: what the session takes; feeds are cast to these dtypes.
+        session: of the other model.
+        feeds: the base's inputs.
+        expected: the base's outputs for each.
+
+    Raises:
+        Unlike: if the two cannot be compared.
+    """
+    fitting = [_fitted(inputs, feed) for feed in feeds]
     total = _Total()
     for feed, outputs in zip(fitting, expected, strict=True):
         got = infer(session, feed)
         if set(got) != set(outputs):
-            raise _Unlike(f"its outputs are {_names(got)}; the base's are {_names(outputs)}")
+            raise Unlike(f"its outputs are {_names(got)}; the base's are {_names(outputs)}")
         for name, one in outputs.items():
             total.add(name, one, got[name])
     return total.drift()
@@ -100,15 +112,15 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
 
     by_name = {tensor.name: tensor for tensor in inputs}
     if set(by_name) != set(feed):
-        raise _Unlike(f"its inputs are {_names(by_name)}; the base's are {_names(feed)}")
+        raise Unlike(f"its inputs are {_names(by_name)}; the base's are {_names(feed)}")
     fitted = {}
     for name, array in feed.items():
         tensor = by_name[name]
         if tensor.shape is not None and not _fits(tensor.shape, array.shape):
-            raise _Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
+            raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
         wanted = "object" if tensor.dtype == "string" else tensor.dtype
         if array.dtype.kind != np.dtype(wanted).kind:
-            raise _Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
+            raise Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
         fitted[name] = array.astype(wanted)
     return fitted
 
@@ -132,16 +144,16 @@ class _Total:
 
         for value in (one, two):
             if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-                raise _Unlike(f"the output `{name}` does not hold numbers")
+                raise Unlike(f"the output `{name}` does not hold numbers")
         if one.shape != two.shape:
-            raise _Unlike(
+            raise Unlike(
                 f"its output `{name}` is {list(two.shape)}; the base's is {list(one.shape)}"
             )
         self._count_labels(one, two)
         a, b = one.astype(np.float64).ravel(), two.astype(np.float64).ravel()
         finite = np.isfinite(a) & np.isfinite(b)
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-            raise _Unlike(f"the output `{name}` is not finite in one of them")
+            raise Unlike(f"the output `{name}` is not finite in one of them")
         a, b = a[finite], b[finite]
         self._max = max(self._max, float(np.max(np.abs(a - b), initial=0.0)))
         self._dot += float(a @ b)

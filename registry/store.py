@@ -61,6 +61,14 @@ class Stage:
             return copied
         return self._keep(target, file)
 
+    def adopt(self, source: Path, path: str) -> File:
+        """Move in a file that was made in the same file system: hashed, synced, renamed."""
+        with reading(source), source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        return self.take(source, File(path, digest, size))
+
     def _place(self, path: str) -> Path:
         target = self.folder / check_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

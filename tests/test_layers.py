@@ -27,6 +27,8 @@ LAYERS = (
     {"registry.pool", "registry.watch"},
     {"registry.bench", "registry.bench_worker", "registry.drift"},
     {"registry.compare"},
+    {"registry.derive.prove", "registry.derive.frame"},
+    {"registry.derive.opset"},
     {"zoo_index.entries", "zoo_index.listed"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local"},
     {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},

@@ -1,0 +1,208 @@
+"""What every derivation shares: a child makes it, another proves it, and the registry keeps it.
+
+A recipe's `kind` names the module beside this one that makes it, ``python -m
+onnxzoo.registry.derive.KIND``: `child.answer` gives it ``model`` (the parent's file), ``into`` (an
+empty folder for `MODEL` and its external data) and the recipe's ``options``; it answers with
+``tools``, the versions of what had a part in it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.drift import SAMPLES, Drift
+from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.goal import here
+from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
+from onnxzoo.registry.sessions import CPU
+from onnxzoo.registry.store import Stage, size_of
+
+MODEL = "model.onnx"
+_MEMORY = 4 << 30  # bytes, beside a multiple of the model's own size
+_TIMES_ITS_SIZE = 12  # measured: onnxruntime's static quantization of resnet50 takes seven
+_SECONDS = 600
+_BYTES_A_SECOND = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a variant is made from another: enough to make it again.
+
+    Attributes:
+        kind: the module that makes it: ``quantize``, ``opset``…
+        options: JSON values.
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a derived variant compares with its parent, measured in one process.
+
+    Attributes:
+        drift: of its outputs, on the same inputs.
+        size: its bytes as a share of the parent's.
+        latency: the median time of a run as a share of the parent's, on the CPU; None where it
+            could not be run.
+        samples: how many inputs were run.
+    """
+
+    drift: Drift
+    size: float
+    latency: float | None
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What came of a derivation."""
+
+    added: Added
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A derived model that is staged and proven, and not kept yet."""
+
+    stage: Stage
+    graph: Graph
+    proof: Proof
+    lineage: Lineage
+
+
+def derive(
+    registry: Registry,
+    parent: Variant,
+    recipe: Recipe,
+    *,
+    label: str | None = None,
+    inputs: Path | None = None,
+    judge: Callable[[Proof, Graph], None] = lambda _proof, _graph: None,
+    progress: Progress | None = None,
+) -> Derived:
+    """Make a variant from a held one, compare the two, and keep it in the same version.
+
+    Args:
+        registry: where the parent is held.
+        parent: what it is made from.
+        recipe: how.
+        label: the variant's; None takes the precision of what came out.
+        inputs: a `.npz` or a folder of them with inputs by name, to compare on; None for seeded
+            random ones.
+        judge: raises Refused for what must not be kept.
+        progress: told of the bytes that the child wrote.
+
+    Raises:
+        Refused, InvalidModel, UsageError: if it cannot be made, or was judged unfit; nothing is
+            kept then.
+    """
+    with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
+        judge(made.proof, made.graph)
+        draft = Draft(
+            name=parent.name,
+            entry=MODEL,
+            graph=made.graph,
+            source=f"zoo:{parent.ref}",
+            label=label,
+            version=parent.version,
+            license=parent.license,
+            task=parent.task,
+            lineage=made.lineage,
+        )
+        added = registry.publish(made.stage, draft, recipe.kind, must_open=True)
+    registry.measure(added.variant.digest, _measurements(parent, made.proof))
+    return Derived(added, made.proof)
+
+
+@contextmanager
+def make(
+    registry: Registry,
+    parent: Variant,
+    recipe: Recipe,
+    *,
+    inputs: Path | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Made]:
+    """Make a variant and compare it with its parent, without keeping it; see `derive`."""
+    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.sniff import check
+
+    limits = _limits(registry, parent.bytes)
+    with registry.store.stage() as work, registry.store.stage() as stage:
+        made, asked, proved = (_folder(work.folder / name) for name in ("made", "asked", "proved"))
+
+        def tell() -> None:
+            if progress:
+                progress(f"{recipe.kind} {parent.ref}", min(size_of(made), parent.bytes), None)
+
+        doing = f"making `{recipe.kind}` of `{parent.ref}`"
+        request = {"model": str(parent.path), "into": str(made), "options": dict(recipe.options)}
+        command = _command(recipe.kind)
+        told = ask(command, request, asked, doing=doing, limits=limits, tell=tell)
+        for path in sorted(made.rglob("*")):
+            if path.is_file():
+                stage.adopt(path, path.relative_to(made).as_posix())
+        check(stage.folder / MODEL)
+        if stage.manifest.files[0].sha256 == parent.files[0].sha256:
+            raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
+        proof = _prove(parent, stage, inputs, proved, limits)
+        recorded = {"kind": recipe.kind, **recipe.options, "tools": told["tools"]}
+        yield Made(
+            stage,
+            describe(stage.folder / MODEL),
+            proof,
+            Lineage(parent.digest, parent.ref, recorded),
+        )
+
+
+def _prove(
+    parent: Variant, stage: Stage, inputs: Path | None, folder: Path, limits: Limits
+) -> Proof:
+    request = {
+        "base": str(parent.path),
+        "model": str(stage.folder / MODEL),
+        "inputs": str(inputs.absolute()) if inputs else None,
+        "samples": SAMPLES,
+    }
+    told = ask(
+        _command("prove"), request, folder, doing=f"comparing it with `{parent.ref}`", limits=limits
+    )
+    share = stage.manifest.bytes / parent.bytes
+    return Proof(Drift(**told["drift"]), share, told["latency"], told["samples"])
+
+
+def _measurements(parent: Variant, proof: Proof) -> list[Measurement]:
+    context = {**here(CPU), "base": parent.digest, "samples": proof.samples}
+    values = asdict(proof.drift)
+    return [
+        Measurement(f"drift_{name}", values[name], "", context)
+        for name in ("max", "cosine", "labels")
+        if values[name] is not None
+    ]
+
+
+def _command(module: str) -> list[str]:
+    return [sys.executable, "-P", "-m", f"onnxzoo.registry.derive.{module}"]
+
+
+def _limits(registry: Registry, size: int) -> Limits:
+    settings = registry.settings
+    cores = os.cpu_count() or 1
+    return Limits(
+        settings.max_memory or _MEMORY + _TIMES_ITS_SIZE * size + (128 << 20) * cores,
+        settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
+    )
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
