@@ -4,6 +4,7 @@ Reads are plain SQL, through the standard library's sqlite3 on SQLite, so that l
 does not pay for importing SQLAlchemy (0.4 s); writes go through SQLModel.
 """
 
+import errno
 import os
 import re
 import sqlite3
@@ -192,11 +193,15 @@ def _sqlite_rows(connection: sqlite3.Connection) -> Rows:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        if path.exists():
+            return True
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return False
     except OSError as error:
         raise StorageError(
             f"cannot read the registry `{path}`: {(error.strerror or str(error)).lower()}",
-            hint="set ZOO_HOME to a folder that you may read",
+            hint="set ZOO_HOME to a folder that you may read and write",
         ) from error
 
 
@@ -208,7 +213,18 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
 def _open(path: Path) -> sqlite3.Connection:
     if path.stat().st_size == 0:
         raise _damaged(path, "it is empty")
-    connection = _connect(path)
+    try:
+        return _opened(path, _connect(path))
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error) and "unable to open" not in str(error):
+            raise
+        frozen = _connect_frozen(path)
+        if frozen is None:
+            raise
+        return _opened(path, frozen)
+
+
+def _opened(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
         found = _revision(connection, path)
         if found != SCHEMA:
@@ -222,7 +238,26 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # One connection a thread; the check is off so that close() may come from another.
-    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    return _set_up(
+        sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    )
+
+
+def _connect_frozen(path: Path) -> sqlite3.Connection | None:
+    """Connect to a database that lies where nothing can be written, so that it cannot change.
+
+    None if what was written last is in a file beside it, which only a writer can read.
+
+    Source: SQLite's documentation, "Read-Only WAL-Mode Databases".
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        return None
+    url = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return _set_up(sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False))
+
+
+def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     for pragma in _PRAGMAS:
         connection.execute(pragma)
@@ -420,7 +455,10 @@ def _translated(error: BaseException, url: str) -> ZooError:
             hint="run the command again when the other one is done",
         )
     if "full" in text or "readonly" in text or "unable to open" in text:
-        return StorageError(f"cannot write `{url}`: {text}", hint="zoo doctor")
+        return StorageError(
+            f"cannot write `{url}`: {text}",
+            hint="set ZOO_HOME to a folder that you may write, or free some space",
+        )
     if isinstance(error, sqlite3.DatabaseError) and (
         "not a database" in text or "malformed" in text or "no such table" in text
     ):

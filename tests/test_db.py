@@ -1,7 +1,9 @@
 """The database: creation, transactions, refusal of what is not ours."""
 
 import multiprocessing
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -258,10 +260,37 @@ def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path)
             assert found == ("0000",)
 
 
+def test_a_home_that_nobody_may_write_can_be_read(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    insert(home / "r.db", ["a"])
+    code = (
+        "import sys; from pathlib import Path; from onnxzoo.registry.db import Database\n"
+        "with Database(Path(sys.argv[1])).read() as rows:\n"
+        f"    print(rows({MODELS!r})[0]['name'])"
+    )
+    # Root may write anywhere, so its child gives that right up.
+    prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    if prefix and shutil.which(prefix[0]) is None:
+        pytest.skip("root cannot give up its rights here")
+    home.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-c", code, str(home / "r.db")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        home.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("a\n", "")
+
+
 def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError):
-        insert(tmp_path / "file" / "r.db", ["a"])
+    for use in (lambda: insert(tmp_path / "file" / "r.db", ["a"]),
+                lambda: names(tmp_path / "file" / "r.db")):  # fmt: skip
+        with pytest.raises(StorageError, match="not a directory"):
+            use()
 
 
 def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:
