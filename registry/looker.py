@@ -40,7 +40,7 @@ def main() -> None:
     folder = Path(request["into"])
     _limit(request["memory"], request["seconds"])
     try:
-        look = _look(Path(request["path"]), folder / "entry", request["providers"])
+        look = _look(Path(request["path"]), folder / "entry", _with_tuples(request["providers"]))
         seal(folder / "entry", request["digest"], look)
         answer = {"looked": "yes"}
     except MemoryError:
@@ -48,6 +48,11 @@ def main() -> None:
     except ZooError as error:
         answer = {"limit": "memory"} if _wants_memory(error) else {"refused": error.message}
     (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
+    """Make providers that came as JSON what onnxruntime takes; given lists, it opens on the CPU."""
+    return [one if isinstance(one, str) else (one[0], one[1]) for one in providers]
 
 
 def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
