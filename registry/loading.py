@@ -89,7 +89,7 @@ class Loader:
         if not self.prepared.limit:
             return None
         providers = wanted_providers(device)
-        key = key_of(digest, runtime_build(), providers)
+        key = key_of(digest, runtime_build(providers), providers)
         return self.prepared.find(key) or look(
             path,
             digest,
@@ -102,9 +102,8 @@ class Loader:
 
     def found(self, variant: Variant) -> Prepared | None:
         """Return what is prepared of a variant for this machine's default device."""
-        return self.prepared.find(
-            key_of(variant.digest, runtime_build(), wanted_providers("auto", None))
-        )
+        providers = wanted_providers("auto", None)
+        return self.prepared.find(key_of(variant.digest, runtime_build(providers), providers))
 
     def _opened(
         self,
@@ -129,7 +128,7 @@ class Loader:
         """Return what is prepared; where nothing is, have it made for the next time."""
         if not self.prepared.limit:
             return None
-        key = key_of(variant.digest, runtime_build(), wanted)
+        key = key_of(variant.digest, runtime_build(wanted), wanted)
         found = self.prepared.find(key)
         if found is None and key not in self._tried and not self.prepared.is_being_made(key):
             self._tried.add(key)

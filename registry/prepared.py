@@ -140,11 +140,11 @@ class PreparedSessions:
 
 
 def key_of(digest: str, runtime: str, providers: Sequence[object]) -> str:
-    """Return the key of an entry: everything that can change an optimised graph.
+    """Return the key of an entry: everything that can change what is prepared.
 
     Args:
         digest: the bundle's.
-        runtime: onnxruntime's version and build.
+        runtime: onnxruntime's version and build, and the devices; see `sessions.runtime_build`.
         providers: execution providers with their options, as onnxruntime takes them.
     """
     facts = [_FORMAT, digest, runtime, list(providers), describe_machine().features]

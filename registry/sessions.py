@@ -58,7 +58,9 @@ def open_session(
 
     options = session_options or _quiet_options()
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        session = _session(path, options, providers)
+    except Refused:
+        raise
     except Exception as error:
         raise InvalidModel(
             f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
@@ -122,6 +124,11 @@ def open_optimised(
         options.graph_optimization_level = level
 
 
+def name_of(provider: Provider) -> str:
+    """Return an execution provider's name, without its options."""
+    return provider if isinstance(provider, str) else provider[0]
+
+
 def suits_prepared(options: "SessionOptions | None") -> bool:
     """Tell whether a graph that is fully optimised already is what these options ask for."""
     import onnxruntime
@@ -132,11 +139,17 @@ def suits_prepared(options: "SessionOptions | None") -> bool:
     )
 
 
-def runtime_build() -> str:
-    """Return the installed onnxruntime's version and build, on which optimised graphs depend."""
+def runtime_build(providers: Sequence[Provider] = (CPU,)) -> str:
+    """Return on what prepared sessions depend: onnxruntime's build, and the providers' devices."""
     import onnxruntime
 
-    return f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+    build = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+    others = [name for name in map(name_of, providers) if name != CPU]
+    if not others:
+        return build
+    from onnxzoo.registry.plugins import describe_devices
+
+    return f"{build} {[describe_devices(name) for name in others]}"
 
 
 def wanted_providers(
@@ -155,7 +168,8 @@ def wanted_providers(
     import onnxruntime
 
     wanted = providers_of(device) if providers is None else list(providers)
-    _check_there(wanted, onnxruntime.get_available_providers())
+    there = onnxruntime.get_available_providers()
+    _check_there(wanted, [*there, *_plugs([n for n in map(name_of, wanted) if n not in there])])
     return wanted
 
 
@@ -248,8 +262,7 @@ def runtime_version() -> str:
 
 def first_provider(device: str) -> str:
     """Return the execution provider that a device stands for here: the first that is tried."""
-    provider = providers_of(device)[0]
-    return provider if isinstance(provider, str) else provider[0]
+    return name_of(providers_of(device)[0])
 
 
 def options_with(threads: int | None) -> "SessionOptions | None":
@@ -291,9 +304,39 @@ def providers_of(device: str) -> list[Provider]:
     return list(dict.fromkeys([_DEVICES[device][0], CPU]))
 
 
+def _session(
+    path: Path, options: "SessionOptions", providers: Sequence[Provider]
+) -> "InferenceSession":
+    import onnxruntime
+
+    names = [name_of(provider) for provider in providers]
+    plugs = _plugs(names)
+    if not plugs:
+        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+    if not options.has_providers():  # options that come again have them, and refuse them twice
+        for name, provider in zip(names, providers, strict=True):
+            given = {} if isinstance(provider, str) else provider[1]
+            settings = {str(key): str(value) for key, value in given.items()}
+            if name in plugs:
+                options.add_provider_for_devices([plugs[name]], settings)
+            elif name != CPU:  # which is always there, last
+                options.add_provider(name, settings)
+    return onnxruntime.InferenceSession(path, options)
+
+
+def _plugs(names: Sequence[str]) -> dict[str, Any]:
+    """Return the devices of those providers that plug-ins bring, by their names."""
+    others = [name for name in names if name != CPU]
+    if not others:
+        return {}
+    from onnxzoo.registry.plugins import plugged  # of which the CPU has no need
+
+    return {name: device for name in others if (device := plugged(name)) is not None}
+
+
 def _check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
     for provider in wanted:
-        name = provider if isinstance(provider, str) else provider[0]
+        name = name_of(provider)
         if name not in there:
             packages = [package for known, package in _DEVICES.values() if known == name]
             raise Refused(
