@@ -12,7 +12,7 @@ from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
 from onnxzoo.registry.records import Progress, Variant
 from onnxzoo.registry.sessions import (
     Provider,
-    open_optimised,
+    open_prepared,
     open_session,
     runtime_build,
     suits_prepared,
@@ -117,7 +117,7 @@ class Loader:
         prepared = self._entry(variant, wanted) if suits_prepared(options) else None
         if prepared is not None and prepared.graph is not None:
             try:
-                return open_optimised(
+                return open_prepared(
                     prepared.graph, wanted, options, prepack=how == EXACT, strict=strict
                 )
             except ZooError:  # the plain file serves, and says what is wrong if it is the model

@@ -1,4 +1,4 @@
-"""Prepared sessions on disk: graphs optimised once for this machine, their weights beside them.
+"""Prepared sessions on disk: graphs optimised or compiled once for this machine, and their weights.
 
 An entry is a folder of its own, made elsewhere and renamed into place. It is used only while its
 files are what they were when it was proven, so a lost, cut or altered one costs time and no more.

@@ -29,6 +29,15 @@ _DEVICES = {
     "migraphx": ("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
     "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
 }
+# These compile a graph into a form of their own, which onnxruntime writes as EPContext nodes.
+# Source: onnxruntime's documentation, "EP Context Design".
+_COMPILERS = {
+    "NvTensorRTRTXExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "QNNExecutionProvider",
+    "TensorrtExecutionProvider",
+    "VitisAIExecutionProvider",
+}
 _AUTO = ("cuda", "rocm", "coreml", "dml")  # tried in this order, each only where it is there
 # onnxruntime's words for dtypes, where NumPy has others.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -70,8 +79,11 @@ def open_session(
     return session
 
 
-def save_optimised(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
-    """Open an ONNX file and write its graph as onnxruntime optimised it for this machine.
+def save_prepared(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
+    """Open an ONNX file and write what opens faster: a compiled form, or an optimised graph.
+
+    A compiled form is the first provider's own; the graph is as onnxruntime optimised it for this
+    machine.
 
     Args:
         path: the `.onnx` file.
@@ -80,20 +92,34 @@ def save_optimised(path: Path, graph: Path, weights: str, providers: Sequence[Pr
             them (prepacked), so that a session maps both instead of copying.
         providers: as `wanted_providers` returns them.
 
+    Raises:
+        Refused: if the provider compiled nothing, or the graph cannot be written.
+
     Source: onnxruntime, onnxruntime_session_options_config_keys.h.
     """
     options = _quiet_options()
-    options.optimized_model_filepath = str(graph)
-    for key, value in (
-        ("session.optimized_model_external_initializers_file_name", weights),
-        ("session.optimized_model_external_initializers_min_size_in_bytes", "1024"),
-        ("session.save_external_prepacked_constant_initializers", "1"),
-    ):
+    entries = {
+        "session.optimized_model_external_initializers_file_name": weights,
+        "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+        "session.save_external_prepacked_constant_initializers": "1",
+    }
+    if compiles(providers):
+        entries = {
+            "ep.context_enable": "1",
+            "ep.context_file_path": str(graph),
+            "ep.context_embed_mode": "0",  # beside the graph: over 2 GB it would not fit into it
+            "ep.context_model_external_initializers_file_name": weights,  # of what it left over
+        }
+    else:
+        options.optimized_model_filepath = str(graph)
+    for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    open_session(path, providers, options, strict=False)
+    open_session(path, providers, options, strict=compiles(providers))
+    if not graph.exists():
+        raise Refused(f"`{name_of(providers[0])}` compiled no part of the model")
 
 
-def open_optimised(
+def open_prepared(
     graph: Path,
     providers: Sequence[Provider],
     session_options: "SessionOptions | None" = None,
@@ -101,7 +127,7 @@ def open_optimised(
     prepack: bool = True,
     strict: bool = True,
 ) -> "InferenceSession":
-    """Open a session on what `save_optimised` wrote.
+    """Open a session on what `save_prepared` wrote.
 
     Args:
         graph: the graph's file.
@@ -111,6 +137,8 @@ def open_optimised(
             slower, and outputs may differ in the last bits.
         strict: see `open_session`.
     """
+    if compiles(providers):  # what the provider left to the CPU is not optimised yet
+        return open_session(graph, providers, session_options, strict=strict)
     import onnxruntime
 
     options = session_options or _quiet_options()
@@ -122,6 +150,11 @@ def open_optimised(
         return open_session(graph, providers, options, strict=strict)
     finally:
         options.graph_optimization_level = level
+
+
+def compiles(providers: Sequence[Provider]) -> bool:
+    """Tell whether the first of these providers has a compiled form of its own."""
+    return bool(providers) and name_of(providers[0]) in _COMPILERS
 
 
 def name_of(provider: Provider) -> str:
