@@ -82,7 +82,8 @@ def _run(
     request: Mapping[str, object], folder: Path, seconds: int, tell: Callable[[], None]
 ) -> int | None:
     """Run the child and return its exit code, None if its time was up."""
-    command = [sys.executable, "-P", "-m", "onnxzoo.registry.looker", json.dumps(request)]
+    text = json.dumps(request, default=str)  # onnxruntime takes a provider's options as words
+    command = [sys.executable, "-P", "-m", "onnxzoo.registry.looker", text]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

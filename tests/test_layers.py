@@ -14,7 +14,7 @@ LAYERS = (
       "registry.releases"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose", "registry.child"},
-    {"registry.db", "registry.transport", "registry.part"},
+    {"registry.db", "registry.transport", "registry.part", "registry.plugins"},
     {"registry.fetch", "registry.inspect", "registry.sniff", "registry.sessions",
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.goal", "registry.lookup", "registry.writes",
