@@ -166,7 +166,7 @@ def _check_axes(axes: Mapping[str, int], inputs: "Sequence[Tensor]") -> None:
 
 
 def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) -> "dict[str, Array]":
-    from onnxzoo.registry.sessions import random_inputs
+    from onnxzoo.registry.feeds import random_inputs
 
     try:
         return random_inputs(missing, seed=seed, axes=axes)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,60 +213,6 @@ def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
     )
 
 
-def random_inputs(
-    inputs: Sequence[Tensor], *, seed: int = 0, axes: Mapping[str, int] | None = None
-) -> "dict[str, np.ndarray[Any, Any]]":
-    """Return an array of the right shape and dtype for every input.
-
-    Floats are drawn from the standard normal distribution, whole numbers are 0 or 1 (always a
-    valid index or mask), strings are ``"text"``.
-
-    Args:
-        inputs: the graph's inputs.
-        seed: of NumPy's generator; the same seed gives the same arrays.
-        axes: a size for a symbolic axis by its name; every other open axis is 1.
-
-    Raises:
-        UsageError: if an input is not a dense tensor, or its rank is not known.
-    """
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    arrays = {}
-    for tensor in inputs:
-        if tensor.shape is None or "(" in tensor.dtype:
-            raise UsageError(
-                f"cannot make up the input `{tensor.name}` ({tensor.dtype})",
-                hint=f"give it: --input {tensor.name}=FILE.npy",
-            )
-        shape = [_size(axis, axes or {}) for axis in tensor.shape]
-        arrays[tensor.name] = _draw(random, tensor.dtype, shape)
-    return arrays
-
-
-def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, ...], int]:
-    """Return a graph's inputs at a batch size, and that size.
-
-    The batch is the first axis, wherever an input leaves it open; an input whose first axis is
-    fixed stays as it is beside one whose is open.
-
-    Args:
-        inputs: the graph's inputs.
-        batch: examples in a batch; None for what the graph fixes, else 1.
-
-    Raises:
-        UsageError: if the graph fixes another batch.
-    """
-    firsts = [tensor.shape[0] for tensor in inputs if tensor.shape]
-    fixed = next((axis for axis in firsts if isinstance(axis, int)), 1)
-    opened = {axis for axis in firsts if not isinstance(axis, int)}
-    if not opened and batch not in {None, fixed}:
-        raise UsageError(f"the batch of the model is fixed at `{fixed}`; `{batch}` was asked for")
-    size = (batch or 1) if opened else fixed
-    names = {axis for axis in opened if axis is not None}
-    return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
-
-
 def infer(
     session: "InferenceSession", feeds: "Mapping[str, np.ndarray[Any, Any]]"
 ) -> dict[str, Any]:
@@ -406,34 +351,3 @@ def _reason(error: Exception) -> str:
     text = re.sub(r"^\S*[/\\]\S+:\d+ (.*? was false\. |[^()]*\([^()]*\) )?", "", text)
     first = re.split(r"\.\s+(?=[A-Z])| Please fix ", text)[0].strip().rstrip(".")
     return f"{where}{first}" if first else type(error).__name__
-
-
-def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:
-    if not tensor.shape:
-        return tensor
-    first, *others = tensor.shape
-    rest = (batch if axis in names else axis for axis in others)
-    return replace(tensor, shape=(first if isinstance(first, int) else batch, *rest))
-
-
-def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:
-    if isinstance(axis, int):
-        return max(axis, 0)
-    return axes.get(axis or "", 1)
-
-
-def _draw(
-    random: "np.random.Generator", dtype: str, shape: Sequence[int]
-) -> "np.ndarray[Any, Any]":
-    import numpy as np
-
-    if dtype == "string":
-        return np.full(shape, "text", dtype=object)
-    if dtype.startswith("float"):
-        return random.standard_normal(shape).astype(dtype)
-    if dtype == "bool":
-        return random.integers(0, 2, shape).astype(bool)
-    try:
-        return random.integers(0, 2, shape).astype(dtype)
-    except TypeError as error:
-        raise UsageError(f"cannot make up values of type `{dtype}`") from error

@@ -19,7 +19,7 @@ LAYERS = (
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.goal", "registry.lookup", "registry.writes",
      "registry.migrations.env"},
-    {"registry.prepared"},
+    {"registry.prepared", "registry.feeds"},
     {"registry.looker"},
     {"registry.look", "registry.upkeep"},
     {"registry.loading"},
