@@ -38,6 +38,7 @@ def pull(
         list[str],
         typer.Argument(
             metavar="REFERENCE...",
+            autocompletion=options.known_names,
             help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…, pkg://…, path.",
         ),
     ],
@@ -267,6 +268,7 @@ def remove(
         list[str],
         typer.Argument(
             metavar="NAME[:VARIANT][@VERSION]...",
+            autocompletion=options.held_names,
             help="NAME is the whole model, NAME@2 a version, NAME:int8 a variant of the latest.",
         ),
     ],

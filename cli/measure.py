@@ -25,7 +25,11 @@ _METRICS = (
 )  # fmt: skip
 _Refs = Annotated[
     list[str],
-    typer.Argument(metavar="REF...", help="NAME[:VARIANT][@VERSION]; pulled if not held."),
+    typer.Argument(
+        metavar="REF...",
+        help="NAME[:VARIANT][@VERSION]; pulled if not held.",
+        autocompletion=options.known_names,
+    ),
 ]
 _Runs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Runs that are counted, instead of seconds.")

@@ -74,6 +74,8 @@ def look(
             tell=tell,
         )
         sessions.keep(folder / "entry", key)
+    if progress:
+        progress(f"prepare {path.name}", size, size)
     return sessions.find(key)
 
 

@@ -367,6 +367,23 @@ def test_a_range_of_one_size_is_one_size(zoo: Run, tmp_path: Path) -> None:
     assert "…" not in zoo("search", "mine").out
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("zoo path mi", ["mine"]), ("zoo show light-resn", ["light-resnet50"]), ("zoo rm x", [])],
+)
+def test_a_shell_completes_names(mine: Path, line: str, offered: list[str]) -> None:
+    words = {"COMP_WORDS": line, "COMP_CWORD": "2", "_ZOO_COMPLETE": "complete_bash"}
+    code = "import sys; sys.argv = ['zoo']; from onnxzoo.cli import main; main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+        env={**os.environ, **words},
+    )
+    assert process.stdout.split() == offered
+
+
 def test_on_a_narrow_terminal_text_is_cut_and_no_number(zoo: Run, tmp_path: Path) -> None:
     for number in range(6):
         path = models.linear(tmp_path / f"{number}.onnx", value=number)

@@ -211,6 +211,10 @@ class Indexes:
         ]
         return sorted(found, key=lambda entry: _rank(entry, keys))
 
+    def names(self) -> set[str]:
+        """Return the names of all models."""
+        return {entry.name for entry in self._entries()}
+
     def suggest(self, name: str, held: Iterable[str] = ()) -> list[str]:
         """Return at most three names, of these indexes or held, that are near to an unknown one."""
         names = {fold(entry.name): entry.name for entry in self._entries()}
