@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry import db
-from onnxzoo.registry.db import APPLICATION_ID, SCHEMA, Database
+from onnxzoo.registry import schema as schema_module
+from onnxzoo.registry.connect import connect, make_engine
+from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError, ZooError
+from onnxzoo.registry.schema import APPLICATION_ID, SCHEMA, migrate, revision, upgrade
 
 MODELS = "SELECT name FROM model ORDER BY name"
 WRITERS, WRITES = 8, 25
@@ -50,9 +52,9 @@ def test_the_migrations_make_what_a_new_database_has(tmp_path: Path) -> None:
 
     fresh, migrated = tmp_path / "fresh.db", tmp_path / "migrated.db"
     Database(fresh).make()
-    engine = db._make_engine(f"sqlite:///{migrated}")
+    engine = make_engine(f"sqlite:///{migrated}")
     with engine.begin() as connection:
-        db._migrate(connection)
+        migrate(connection)
         found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
     engine.dispose()
     assert found == []
@@ -80,7 +82,7 @@ def test_what_is_not_made_yet_holds_nothing_and_is_not_made_to_read_it(tmp_path:
 
 
 def test_the_newest_migration_is_the_schema() -> None:
-    versions = Path(db.__file__).parent / "migrations" / "versions"
+    versions = Path(schema_module.__file__).parent / "migrations" / "versions"
     assert max(path.stem[1:5] for path in versions.glob("r*.py")) == SCHEMA
 
 
@@ -238,12 +240,12 @@ def test_a_backup_is_not_overwritten_by_what_another_process_migrated(tmp_path: 
     path, backup = tmp_path / "r.db", tmp_path / "r.db.0000.bak"
     insert(path, ["a"])
     at_revision(path, "0000")
-    first, second = closing(db._connect(path)), closing(db._connect(path))
+    first, second = closing(connect(path)), closing(connect(path))
     with first as slow, second as quick:
-        found = db._revision(slow, path)
-        assert found == db._revision(quick, path) == "0000"
+        found = revision(slow, path)
+        assert found == revision(quick, path) == "0000"
         at_revision(path, SCHEMA)  # as the quick one's migration would
-        db._upgrade(path, slow)
+        upgrade(path, slow)
     assert not backup.exists()
 
 

@@ -14,6 +14,8 @@ LAYERS = (
       "registry.releases"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose", "registry.child"},
+    {"registry.connect"},
+    {"registry.schema"},
     {"registry.db", "registry.transport", "registry.part", "registry.plugins"},
     {"registry.fetch", "registry.inspect", "registry.sniff", "registry.sessions",
      "registry.runtime", "registry.fit",
