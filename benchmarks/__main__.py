@@ -101,7 +101,7 @@ def pull(folder: Path) -> Iterator[Row]:
         env = {
             "ZOO_HOME": str(work / "zoo"),
             "ZOO_INDEX": str(folder / "index.jsonl"),
-            "ZOO_CACHE_SIZE": "0",  # the download alone: peers neither open nor prepare a model
+            "ZOO_FIRST_LOOK": "0",  # the download alone: peers neither open nor prepare a model
             "HF_HOME": str(work / "hf"),
             "HF_ENDPOINT": url,
             "HF_HUB_DISABLE_XET": "1",
@@ -234,7 +234,7 @@ def memory(folder: Path) -> Iterator[Row]:
     for name, megabytes in (("big", _MEGABYTES), ("small", _MEGABYTES // 100)):
         models.sized(folder / "served" / "bench" / name / "model.onnx", megabytes)
     with _served(folder / "served") as url:
-        env = {"ZOO_HOME": str(folder / "home"), "HF_ENDPOINT": url, "ZOO_CACHE_SIZE": "0"}
+        env = {"ZOO_HOME": str(folder / "home"), "HF_ENDPOINT": url, "ZOO_FIRST_LOOK": "0"}
         peak = {
             name: peak_memory([str(_BIN / "zoo"), "pull", f"hf://bench/{name}", "-q"], env)
             for name in ("small", "big")

@@ -1,11 +1,12 @@
 """The arguments and options that several commands share."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.errors import UsageError, ZooError
 from onnxzoo.registry.settings import parse_size
 
 
@@ -13,17 +14,19 @@ def held_names(incomplete: str) -> list[str]:
     """Return the names of held models that begin so, for a shell that completes."""
     from onnxzoo.registry.api import Registry
 
-    with Registry() as registry:
+    with suppress(ZooError), Registry() as registry:
         return sorted(name for name in registry.names() if name.startswith(incomplete))
+    return []
 
 
 def known_names(incomplete: str) -> list[str]:
     """Return the names of all models that begin so, held ones and an index's."""
     from onnxzoo.zoo_index.zoo import Zoo
 
-    with Zoo() as zoo:
+    with suppress(ZooError), Zoo(offline=True) as zoo:
         names = zoo.registry.names() | zoo.indexes.names()
-    return sorted(name for name in names if name.startswith(incomplete))
+        return sorted(name for name in names if name.startswith(incomplete))
+    return []
 
 
 Reference = Annotated[

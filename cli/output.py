@@ -122,8 +122,8 @@ def _cut(text: str, width: int) -> str:
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print a name and a value a line, values aligned; what has no value is left out."""
-    there = [(name, value) for name, value in pairs if value not in {None, ""}]
-    width = max(len(name) for name, _ in there)
+    there = [(name, value) for name, value in pairs if value is not None and value != ""]
+    width = max((len(name) for name, _ in there), default=0)
     for name, value in there:
         print(f"{name:{width}}  {safe(value)}")
 

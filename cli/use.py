@@ -1,5 +1,6 @@
 """Commands that use what is held: run, path."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -119,6 +120,8 @@ def path(
 
 def _array(name: str, text: str) -> "Array":
     """Return the array of a .npy file, or the one of this name in a .npz file."""
+    from zipfile import BadZipFile
+
     import numpy as np
 
     try:
@@ -128,7 +131,7 @@ def _array(name: str, text: str) -> "Array":
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
         raise UsageError(f"`{text}` is not a .npy file: {reason}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         what = "holds Python objects" if "Object arrays" in str(error) else "is not a .npy file"
         raise UsageError(f"`{text}` {what}; expected what numpy.save writes") from error
     if isinstance(array, np.ndarray):
@@ -178,12 +181,23 @@ def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) ->
 
 
 def _save(target: Path, outputs: Mapping[str, Any]) -> None:
+    """Write outputs by name as `numpy.savez` does, which cannot take a name such as ``file``."""
+    import zipfile
+
     import numpy as np
 
     from onnxzoo.registry.store import reporting_storage
 
-    with reporting_storage(target.parent), target.open("wb") as file:
-        np.savez(file, **outputs)
+    half = target.with_name(f".{target.name}.{os.getpid()}")
+    with reporting_storage(target.parent):
+        try:
+            with zipfile.ZipFile(half, "w") as archive:
+                for name, value in outputs.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.asanyarray(value))
+            half.replace(target)
+        finally:
+            half.unlink(missing_ok=True)
 
 
 def _described(name: str, value: Any) -> dict[str, object]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Self, Unpack
 from weakref import ref as weakref
 
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.sessions import Provider
+
+
+_REMEMBERED = 256  # ways to ask for a session that is open
 
 
 class Registry:
@@ -186,7 +189,8 @@ class Registry:
         except InvalidModel as error:
             if must_open:
                 raise
-            warn(f"`{draft.name}` is kept, but does not open here: {error.message}")
+            said = error.message.replace(str(stage.folder / draft.entry), draft.entry)
+            warn(f"`{draft.name}` is kept, but does not open here: {said}")
         except StorageError as error:
             warn(f"`{draft.name}` opens from its plain file: {error.message}")
 
@@ -229,7 +233,7 @@ class Registry:
         Raises:
             Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
         """
-        asked = ref, repr(providers), open, *wish.items()
+        asked = get_ident(), ref, repr(providers), open, repr(wish)
         stamp = self.stamp() if session_options is None else None
         if stamp is not None and asked in self._loaded:
             then, known = self._loaded[asked]
@@ -252,6 +256,8 @@ class Registry:
                 raise
             raise misfit from error
         if stamp is not None:
+            if len(self._loaded) >= _REMEMBERED:
+                self._loaded.clear()
             self._loaded[asked] = stamp, weakref(session)
         return session
 

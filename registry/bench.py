@@ -43,6 +43,10 @@ class Effort:
     rounds: int = 3
     timeout: float = 600.0
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.runs == 0 or (self.runs or 1) < 0:
+            raise UsageError("a measurement needs one run and one round at least")
+
     def shares(self) -> list[int | None]:
         """Return the runs of each round; None: as many as the seconds allow.
 
@@ -75,6 +79,10 @@ class Trial:
     batch: int | None = None
     axes: Mapping[str, int] = field(default_factory=dict)
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"a batch of `{self.batch}` is none; expected 1 at least")
 
     def size(self) -> int:
         """Return the batch size that this comes to.

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry import errors
-from onnxzoo.registry.errors import Refused, ZooError
+from onnxzoo.registry.errors import Refused, StorageError, ZooError
+from onnxzoo.registry.store import reporting_storage
 
 _ANSWER = "answer.json"
 _LOG = "log"
+_NOT_WRITTEN = 7  # a child's exit code where its answer finds no room
 _STEP = 0.05  # seconds between two reports of progress
 _SHOWN = 300  # characters of what a crashed child said last
 _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
@@ -62,8 +64,11 @@ def ask(
         ZooError: the child's own, or Refused if it passed a limit or crashed.
     """
     sent = {**request, "folder": str(folder), "limits": limits}
-    (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
-    code = _run([*command, str(folder / "request.json")], folder, limits.seconds, tell, environment)
+    with reporting_storage(folder):
+        (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
+        code = _run(
+            [*command, str(folder / "request.json")], folder, limits.seconds, tell, environment
+        )
     try:
         told = json.loads((folder / _ANSWER).read_bytes())
     except (OSError, ValueError):
@@ -74,22 +79,27 @@ def ask(
         kind: type[ZooError] = getattr(errors, told["error"]["type"])
         raise kind(told["error"]["message"], hint=told["error"]["hint"])
     said = (folder / _LOG).read_text(encoding="utf-8", errors="replace").strip()
+    if code == _NOT_WRITTEN:
+        raise StorageError(f"`{folder}` takes no more while {doing}", hint="free some space")
     raise _broken(code, said, doing, limits, no_memory="limit" in told)
 
 
 def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     """Be the child: read the request, keep to its limits, do it, write the answer."""
     request = json.loads(Path(sys.argv[1]).read_bytes())
-    _limit(Limits(*request["limits"]))
     told: dict[str, Any]
     try:
+        _limit(Limits(*request["limits"]))
         told = {"answer": main(request)}
     except MemoryError:
         told = {"limit": "memory"}
     except ZooError as error:
         failed = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
         told = {"limit": "memory"} if wants_memory(str(error)) else {"error": failed}
-    (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
+    try:
+        (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
+    except OSError:
+        sys.exit(_NOT_WRITTEN)
 
 
 def wants_memory(text: str) -> bool:

@@ -58,7 +58,7 @@ def drift(
         registry: where they are held.
         base: what the others are held against.
         others: in the order of the answer.
-        batch: see `onnxzoo.registry.sessions.batched`.
+        batch: see `onnxzoo.registry.feeds.batched`.
         axes: sizes of other open axes by their names.
         samples: how many inputs, seeded 0, 1, 2 …
         device: see `onnxzoo.load`.
@@ -169,6 +169,8 @@ class _Total:
         return Drift(self._max, cosine, self._same / self._labels if self._labels else None)
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
+        if (one.dtype.kind == "f") != (two.dtype.kind == "f"):
+            return
         labels, others = _labels(one), _labels(two)
         if labels is not None and others is not None:
             self._same += int((labels == others).sum())

@@ -118,11 +118,11 @@ def _draw(
 
     if dtype == "string":
         return np.full(shape, "text", dtype=object)
-    if dtype.startswith("float"):
-        return random.standard_normal(shape).astype(dtype)
     if dtype == "bool":
         return random.integers(0, 2, shape).astype(bool)
     try:
+        if dtype.startswith("float"):
+            return random.standard_normal(shape).astype(dtype)
         return random.integers(0, 2, shape).astype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # a dtype that NumPy has not, a shape beyond it
         raise UsageError(f"cannot make up values of type `{dtype}`") from error

@@ -36,7 +36,7 @@ class Loader:
         self.prepared = PreparedSessions(settings.sessions, settings.cache_size)
         self._settings = settings
         self._open: WeakValueDictionary[object, InferenceSession] = WeakValueDictionary()
-        self._guard = Lock()
+        self._guard, self._with_options = Lock(), Lock()
         self._opening: dict[object, Lock] = {}  # by the same keys: each is opened once
         self._tried: set[str] = set()  # keys that this process has begun to prepare
 
@@ -55,7 +55,8 @@ class Loader:
         wanted = wanted_providers(device, providers)
         strict = providers is not None or device != "auto"
         if session_options is not None:  # two objects may differ in ways that nobody can read
-            return self._opened(variant, wanted, session_options, how=open, strict=strict)
+            with self._with_options:  # one object is changed, and comes back as it was
+                return self._opened(variant, wanted, session_options, how=open, strict=strict)
         # A forked child must not use its parent's sessions: their threads are not there.
         key = os.getpid(), variant.digest, variant.path.name, repr(wanted), strict, open
         with self._guard:
@@ -83,10 +84,10 @@ class Loader:
         *,
         device: str = "auto",
     ) -> Prepared | None:
-        """Look at a model that is not held yet; see `look`. Does nothing where none are kept."""
+        """Look at a model that is not held yet; see `look`."""
         from onnxzoo.registry.look import look
 
-        if not self.prepared.limit:
+        if not self._settings.first_look:
             return None
         providers = wanted_providers(device)
         key = key_of(digest, runtime_build(providers), providers)
@@ -141,7 +142,7 @@ class Loader:
         return found
 
     def _prepare(self, variant: Variant, wanted: list[Provider], key: str) -> None:
-        """Prepare in the background, at the lowest priority; a failure costs speed only."""
+        """Prepare in the background; a failure costs speed only."""
         from onnxzoo.registry.look import look
 
         try:

@@ -58,13 +58,15 @@ def look(
 
         def tell() -> None:
             if progress:
-                progress(f"prepare {path.name}", min(size_of(folder), size - 1), size)
+                progress(f"prepare {path.name}", min(sessions.being_made(key), size - 1), size)
 
         ask(
             [sys.executable, "-P", "-m", "onnxzoo.registry.looker"],
             {
                 "path": str(path),
-                "into": str(folder),
+                "root": str(sessions.root),
+                "limit": sessions.limit,
+                "key": key,
                 "digest": digest,
                 "providers": _as_words(providers),
             },
@@ -73,7 +75,6 @@ def look(
             limits=limits,
             tell=tell,
         )
-        sessions.keep(folder / "entry", key)
     if progress:
         progress(f"prepare {path.name}", size, size)
     return sessions.find(key)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer, wants_memory
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.errors import Refused, ZooError
 from onnxzoo.registry.feeds import made_up
-from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, seal
+from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, PreparedSessions, seal
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sessions import (
     CPU,
@@ -38,10 +38,19 @@ _LITTLE = 50_000_000  # … where it is more than this: folded constants can be 
 
 
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Make and seal an entry in ``into/entry``."""
-    entry = Path(request["into"]) / "entry"
-    look = _look(Path(request["path"]), entry, _with_tuples(request["providers"]))
-    seal(entry, request["digest"], look)
+    """Open a model and, where prepared sessions are kept, make an entry of it and keep it.
+
+    All of it happens here, so that a parent that ends meanwhile costs nothing.
+    """
+    sessions = PreparedSessions(Path(request["root"]), request["limit"])
+    path, providers = Path(request["path"]), _with_tuples(request["providers"])
+    if not sessions.limit:
+        open_session(path, providers, strict=False)
+        return {}
+    with sessions.stage(request["key"]) as folder:
+        look = _look(path, folder / "entry", providers)
+        seal(folder / "entry", request["digest"], look)
+        sessions.keep(folder / "entry", request["key"])
     return {}
 
 
@@ -62,12 +71,15 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
         proof = _Proof.of(session)
         del session
         seconds = _prepare(path, entry, providers, proof)
-    except (Refused, UsageError) as error:
-        if wants_memory(error.message):
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = error.message if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        if wants_memory(said):
             raise
         clear(entry)
         entry.mkdir()
-        why_not = error.message.replace(f"`{entry / GRAPH}`", "what was prepared")
+        why_not = said.replace(f"`{entry / GRAPH}`", "what was prepared")
         return Look(open_seconds, memory, None, why_not)
     return Look(open_seconds, memory, seconds)
 
@@ -146,6 +158,13 @@ def _alike(one: Any, other: Any, tolerance: float) -> bool:
     """Tell whether two outputs are equal, or as near as a share of the largest value."""
     import numpy as np
 
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(_alike(a, b, tolerance) for a, b in pairs)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _alike(value, other[key], tolerance) for key, value in one.items()
+        )
     if not isinstance(one, np.ndarray):
         return bool(one == other)
     if one.dtype != other.dtype or one.shape != other.shape:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.store import abandoned, clear, reporting_storage, size_of, staging_name, sync
@@ -70,6 +71,7 @@ class PreparedSessions:
             look, files = Look(**entry["look"]), entry["files"]
             if not all(_is_sound(folder / name, known) for name, known in files.items()):
                 return None
+            _renew(folder, entry)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         _note_use(folder / _ENTRY)
@@ -94,6 +96,10 @@ class PreparedSessions:
         """Tell whether a living process makes this entry now."""
         return any(not abandoned(folder) for folder in self._staging.glob(f"*{key}"))
 
+    def being_made(self, key: str) -> int:
+        """Return the bytes that were made so far of an entry."""
+        return sum(size_of(folder) for folder in self._staging.glob(f"*{key}"))
+
     def keep(self, staged: Path, key: str) -> None:
         """Rename a sealed entry into place; a sound one that is there already stays."""
         if self.find(key) is not None:
@@ -102,8 +108,11 @@ class PreparedSessions:
         with reporting_storage(self.root):
             if target.exists():
                 self.discard(key)
-            with suppress(FileExistsError):  # another process was quicker
+            try:
                 staged.rename(target)
+            except OSError:
+                if self.find(key) is None:  # else another process was quicker
+                    raise
         self.trim(spared=key)
 
     def discard(self, key: str) -> None:
@@ -115,7 +124,13 @@ class PreparedSessions:
         clear(trash)
 
     def trim(self, spared: str | None = None) -> None:
-        """Discard entries, least recently used first, until the rest is within the limit."""
+        """Discard entries, least recently used first, until the rest is within the limit.
+
+        What dead processes were making goes too.
+        """
+        for folder in self._staging.glob("*"):
+            if abandoned(folder):
+                clear(folder)
         sizes = {folder: size_of(folder) for folder in self._folders()}
         excess = sum(sizes.values()) - self.limit
         for folder in sorted(sizes, key=_used_at):
@@ -174,6 +189,19 @@ def _is_sound(path: Path, known: Mapping[str, object]) -> bool:
         return True
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == known["sha256"]
+
+
+def _renew(folder: Path, entry: dict[str, Any]) -> None:
+    """Write down the stamps of a copied entry, so that it is hashed once and not by everyone."""
+    files = {
+        name: {**known, "stamp": _stamp(folder / name)} for name, known in entry["files"].items()
+    }
+    if files == entry["files"]:
+        return
+    fresh = folder / f"{_ENTRY}.{os.getpid()}"
+    with suppress(OSError):  # read-only: then everyone hashes
+        fresh.write_text(json.dumps({**entry, "files": files}), encoding="utf-8")
+        fresh.replace(folder / _ENTRY)
 
 
 def _stamp(path: Path) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.manifest import File
+from onnxzoo.registry.names import check_name, check_word
 
 Axis = int | str | None
 Context = Mapping[str, str | int | float | None]
@@ -148,6 +149,11 @@ class Draft:
     task: str | None = None
     tags: tuple[str, ...] = ()
     lineage: Lineage | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.label is not None:
+            check_word(self.label, "variant")
 
 
 @dataclass(frozen=True, slots=True)

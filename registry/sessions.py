@@ -149,6 +149,8 @@ def open_prepared(
         return open_session(graph, providers, options, strict=strict)
     finally:
         options.graph_optimization_level = level
+        if not prepack:
+            options.add_session_config_entry("session.disable_prepacking", "0")
 
 
 def compiles(providers: Sequence[Provider]) -> bool:

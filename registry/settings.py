@@ -30,6 +30,7 @@ class Settings:
         ci: a continuous-integration run, where a moving progress bar is noise.
         debug: show where in the code an unexpected error happened.
         cache_size: bytes of prepared sessions to keep at most; 0: prepare none.
+        first_look: open what comes in in a child process first.
         max_memory: bytes that a model may take when it is first opened; None: by its size.
         max_seconds: seconds that this may take; None: by its size.
     """
@@ -43,6 +44,7 @@ class Settings:
     ci: bool = False
     debug: bool = False
     cache_size: int = CACHE_SIZE
+    first_look: bool = True
     max_memory: int | None = None
     max_seconds: int | None = None
 
@@ -65,8 +67,9 @@ class Settings:
             ci=env.get("CI", "").lower() not in _FALSE,
             debug=_switch(env, "ZOO_DEBUG"),
             cache_size=CACHE_SIZE if size is None else size,
-            max_memory=_number(env, "ZOO_MAX_MEMORY"),
-            max_seconds=_number(env, "ZOO_MAX_SECONDS"),
+            first_look=_switch(env, "ZOO_FIRST_LOOK", default=True),
+            max_memory=_bound(env, "ZOO_MAX_MEMORY", 1 << 62),
+            max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
         )
 
     @property
@@ -138,8 +141,10 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
     return platformdirs.user_data_path("onnxzoo"), platformdirs.user_cache_path("onnxzoo")
 
 
-def _switch(env: Mapping[str, str], name: str) -> bool:
+def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     value = env.get(name, "").strip().lower()
+    if not value:
+        return default
     if value not in _TRUE | _FALSE:
         raise UsageError(f"`{name}={value}` is neither true nor false", hint=f"export {name}=1")
     return value in _TRUE
@@ -147,3 +152,13 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
 
 def _number(env: Mapping[str, str], name: str) -> int | None:
     return parse_size(env[name]) if env.get(name) else None
+
+
+def _bound(env: Mapping[str, str], name: str, most: int) -> int | None:
+    """Return a limit that is above 0 and that an operating system takes."""
+    found = _number(env, name)
+    if found is not None and not 0 < found <= most:
+        raise UsageError(
+            f"`{name}={env[name]}` is no limit; expected 1 to {most}", hint=f"unset {name}"
+        )
+    return found

@@ -60,6 +60,7 @@ def collect(
         items += [(str(path), size_of(path)) for path in left + old]
         if dry_run:
             return Garbage(tuple(items))
+        prepared.trim()
         writes.forget(session, digests)
         trash = [path for digest in digests if (path := store.discard(digest))]
     with reporting_storage(store.root):

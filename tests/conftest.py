@@ -18,7 +18,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("ZOO_CACHE_SIZE", "0")  # a child process a model is for the tests of it
+    monkeypatch.setenv("ZOO_CACHE_SIZE", "0")
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "0")  # a child process a model is for the tests of it
     return tmp_path / "home"
 
 

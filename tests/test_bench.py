@@ -48,7 +48,9 @@ def net(registry: Registry, tmp_path: Path) -> Registry:
 def test_what_is_measured_was_prepared_before(home: Path, tmp_path: Path) -> None:
     with Registry(home) as registry:  # that prepares nothing
         registry.register(models.linear(tmp_path / "a.onnx"), "net")
-    settings = replace(Settings.from_env(), home=home, cache=home / "cache", cache_size=10**9)
+    settings = replace(
+        Settings.from_env(), home=home, cache=home / "cache", cache_size=10**9, first_look=True
+    )
     with Registry(settings=settings) as registry:
         variant = registry.resolve("net")
         assert registry.loader.found(variant) is None

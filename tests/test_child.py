@@ -1,6 +1,7 @@
 """Child processes: an answer, an error of ours, or which limit was passed."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,10 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> N
     marker = tmp_path / "alive"
     body = (
         "import subprocess; "
-        f"subprocess.Popen(['sh', '-c', 'sleep 3; touch {marker}']); time.sleep(60)"
+        f"subprocess.Popen(['sh', '-c', 'sleep 2; touch {marker}']); time.sleep(60)"
     )
     with pytest.raises(Refused, match="1 s were not enough") as caught:
         child(tmp_path, body, seconds=1)
     assert "ZOO_MAX_SECONDS=2" in (caught.value.hint or "")
+    time.sleep(2)
     assert not marker.exists()

@@ -44,6 +44,7 @@ needs_openvino = pytest.mark.skipif(
 @pytest.fixture
 def registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "1")
     with Registry() as opened:
         yield opened
 

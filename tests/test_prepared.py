@@ -4,8 +4,13 @@ import json
 import logging
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +20,9 @@ from onnx import helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import InvalidModel, Refused
+from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.prepared import GRAPH, WEIGHTS, PreparedSessions
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.records import Draft, Variant
 from onnxzoo.registry.settings import Settings
 from tests import models
 
@@ -26,6 +32,7 @@ X = np.arange(12, dtype=np.float32).reshape(3, 4)
 @pytest.fixture
 def registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "1")
     with Registry() as opened:
         yield opened
 
@@ -180,6 +187,88 @@ def big_from_nothing(path: Path, side: int) -> Path:
     return models.save(path, nodes, [shape])
 
 
+def sequences(path: Path) -> Path:
+    """``y``: a list of one array, as text models and detectors give."""
+    path = models.save(path, [helper.make_node("SequenceConstruct", ["x"], ["y"])], [])
+    model = onnx.load(path)
+    del model.graph.output[:]
+    element = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["batch", 4])
+    sequence = helper.make_sequence_type_proto(element)
+    model.graph.output.append(helper.make_value_info("y", sequence))
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_model_that_gives_lists_is_prepared(registry: Registry, tmp_path: Path) -> None:
+    registry.register(sequences(tmp_path / "m.onnx"), "net")
+    prepared = registry.loader.found(registry.resolve("net"))
+    assert prepared is not None
+    assert prepared.graph is not None, prepared.look.why_not
+
+
+def test_a_model_whose_inputs_nobody_can_make_up_is_kept_plain(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = models.save(tmp_path / "m.onnx", [helper.make_node("Identity", ["x"], ["y"])], [])
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT8E4M3FN
+    model.opset_import[0].version = 19
+    model.ir_version = 9
+    path.write_bytes(model.SerializeToString())
+    registry.register(path, "net")
+    prepared = registry.loader.found(registry.resolve("net"))
+    assert prepared is not None
+    assert "no inputs could be made up" in str(prepared.look.why_not)
+
+
+def test_what_a_dead_process_began_is_swept(registry: Registry, tmp_path: Path) -> None:
+    left = registry.loader.prepared.root / ".staging" / f"{socket.gethostname()}-999999999-00aa"
+    left.mkdir(parents=True)
+    registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    assert not left.exists()
+
+
+def test_a_parent_that_ends_costs_nothing(registry: Registry, tmp_path: Path) -> None:
+    settings = replace(registry.settings, cache_size=0, first_look=False)
+    with Registry(settings=settings) as plain:
+        plain.register(models.linear(tmp_path / "m.onnx"), "net")
+    code = "import onnxzoo, time; s = onnxzoo.load('net'); time.sleep(0.3)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    until = time.monotonic() + 60
+    while registry.loader.found(registry.resolve("net")) is None and time.monotonic() < until:
+        time.sleep(0.1)
+    assert registry.loader.found(registry.resolve("net")) is not None
+
+
+def test_where_nothing_is_prepared_a_model_is_looked_at_all_the_same(
+    registry: Registry, tmp_path: Path
+) -> None:
+    settings = replace(registry.settings, cache_size=0)
+    path = models.save(tmp_path / "m.onnx", [helper.make_node("Nope", ["x"], ["y"])], [])
+    with Registry(settings=settings) as bounded, bounded.store.stage() as stage:
+        stage.copy(path, "m.onnx")
+        draft = Draft("net", "m.onnx", describe(path), "here")
+        with pytest.raises(InvalidModel, match="Nope"):
+            bounded.publish(stage, draft, "pull", must_open=True)
+    assert not list(registry.loader.prepared.root.glob("[0-9a-f]*"))
+
+
+def test_a_copied_entry_is_hashed_once(registry: Registry, tmp_path: Path) -> None:
+    registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    found = registry.loader.found(registry.resolve("net"))
+    assert found is not None
+    assert found.graph is not None
+    entry = found.graph.parent / "prepared.json"
+    os.utime(found.graph, (1, 1))
+    before = entry.read_bytes()
+    assert registry.loader.found(registry.resolve("net")) is not None
+    renewed = entry.read_bytes()
+    assert renewed != before
+    assert registry.loader.found(registry.resolve("net")) is not None
+    assert entry.read_bytes() == renewed
+
+
 def test_what_would_take_far_more_than_the_model_is_not_kept(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -217,6 +306,7 @@ def test_a_model_that_takes_too_long_is_refused(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "1")
     monkeypatch.setenv("ZOO_MAX_SECONDS", "1")
     shape = numpy_helper.from_array(np.array([4000, 4000], np.int64), "s")
     nodes = [helper.make_node("ConstantOfShape", ["s"], ["c0"])]

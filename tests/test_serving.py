@@ -88,6 +88,8 @@ def test_the_options_come_back_as_they_were(
     import onnxruntime
 
     monkeypatch.setenv("ZOO_CACHE_SIZE", "1GB")
+
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "1")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     with Registry() as prepared:

@@ -115,7 +115,7 @@ def _pinned(source: str, revision: str | None) -> str:
     """
     if revision is None or "@" in source or not source.lower().startswith("hf://"):
         return source
-    owner, repo, *file = source.removeprefix("hf://").split("/", 2)
+    owner, repo, *file = source[len("hf://") :].split("/", 2)
     return "/".join((f"hf://{owner}/{repo}@{quote(revision, safe='')}", *file))
 
 

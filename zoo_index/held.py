@@ -21,8 +21,22 @@ def held_of_plan(registry: Registry, plan: Plan) -> Variant | None:
     for variant in registry.list(name=plan.name):
         same_label = plan.variant in {None, variant.variant}
         if same_label and hashes <= {file.sha256 for file in variant.files}:
-            return variant if registry.is_whole(variant) else None
+            same = registry.is_whole(variant) and _has_same_data(plan, variant)
+            return variant if same else None
     return None
+
+
+def _has_same_data(plan: Plan, variant: Variant) -> bool:
+    """Tell whether a source still has the external data that is held, as far as it says."""
+    if plan.opened is None:  # an index pins every file
+        return True
+    listed = {file.path for file in plan.files}
+    for file in variant.files:
+        if file.path not in listed:
+            there = plan.opened.beside(file.path)
+            if there.sha256 not in {None, file.sha256} or there.bytes not in {None, file.bytes}:
+                return False
+    return True
 
 
 def held_of_source(

@@ -4,8 +4,9 @@ A model that is held is loaded without importing what knows of indexes and sourc
 """
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.sessions import Provider
+
+
+_OPEN: dict[tuple[str | None, str | None], Registry] = {}
+_OPENING = Lock()
 
 
 def load(
@@ -195,7 +200,10 @@ def resolve(
         )
 
 
-@cache
-def _of_process(_: tuple[str | None, str | None]) -> Registry:
+def _of_process(key: tuple[str | None, str | None]) -> Registry:
     """Return the registry that this process loads from; it stays open for the next load."""
-    return Registry()
+    found = _OPEN.get(key)
+    if found is None:
+        with _OPENING:  # two threads get one registry, and so one session
+            found = _OPEN.setdefault(key, Registry())
+    return found

@@ -145,6 +145,8 @@ class Zoo:
             return self.registry.resolve(ref, **wish)
         except NotFound as error:
             asked = narrowed(ref, wish.get("variant"))
+            if self.registry.list(name=asked.name, limit=1):
+                raise  # held, but not so: an index has nothing to say of it
             parsed = self._renamed(asked)
             missed = error
             if parsed is not None:

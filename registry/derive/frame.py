@@ -152,7 +152,7 @@ def make(
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
         check(stage.folder / MODEL)
-        if stage.manifest.files[0].sha256 == parent.files[0].sha256:
+        if {f.sha256 for f in stage.manifest.files} == {f.sha256 for f in parent.files}:
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
         proof = _prove(parent, stage, inputs, proved, limits)
         recorded = {"kind": recipe.kind, **recipe.options, "tools": told["tools"]}
