@@ -113,7 +113,7 @@ def _add_test_data(
     zoo: "Zoo", variant: "Variant", report: "Progress | None", *, wanted: bool
 ) -> None:
     if wanted:
-        zoo.pull_test_data(variant, report, strict=False)
+        zoo.pull_test_data(variant, report)
 
 
 def register(

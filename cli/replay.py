@@ -46,8 +46,8 @@ def replay_data(
             variant = zoo.obtain(ref, device=device, progress=report)
             if data is not None:
                 zoo.registry.add_test_data(variant.ref, data)
-            elif zoo.registry.test_data(variant.ref) is None:
-                zoo.pull_test_data(variant, report)
+            else:
+                zoo.need_test_data(variant, report)
         found = replay(
             zoo.registry,
             variant,

@@ -68,6 +68,24 @@ def bring_data(
     return True
 
 
+def need_data(
+    registry: Registry,
+    indexes: Indexes,
+    variant: Variant,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> None:
+    """Do what `bring_data` does for a test, where a variant has no data of its own yet.
+
+    Where another variant of the version has some, they will do if its own cannot be had.
+    """
+    held = registry.test_data(variant.ref)
+    if held is None:
+        bring_data(registry, indexes, variant, settings, progress)
+    elif variant.variant not in held.labels and known_data(indexes, variant):
+        try_data(registry, indexes, variant, settings, progress)
+
+
 def try_data(
     registry: Registry,
     indexes: Indexes,
@@ -85,7 +103,7 @@ def try_data(
             return False
         return bring_data(registry, indexes, variant, settings, progress)
     except ZooError as error:
-        _log.warning("`%s` is held without test data: %s", variant.ref, error.message)
+        _log.warning("`%s` stays without test data of its own: %s", variant.ref, error.message)
         return False
 
 
@@ -114,7 +132,7 @@ def bring_data_back(
 
 def known_data(indexes: Indexes, variant: Variant) -> Entry | None:
     """Return the line of an index that knows of reference data of exactly these bytes."""
-    looks: "tuple[Callable[[], list[Entry]], ...]" = (
+    looks: tuple[Callable[[], list[Entry]], ...] = (
         lambda: indexes.find(variant.name),
         indexes.search,  # it may have another name here
     )

@@ -146,7 +146,7 @@ def pull(
             progress=progress,
         ).variant
         if test_data:
-            zoo.pull_test_data(found, progress, strict=False)
+            zoo.pull_test_data(found, progress)
         return found
 
 
