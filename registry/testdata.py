@@ -160,7 +160,10 @@ def _from_arrays(paths: Sequence[Path], stage: Stage) -> None:
                     f"`{path.name}` has an array `{key}`; expected `input:NAME` or `output:NAME`",
                     hint='numpy.savez(FILE, **{"input:x": x, "output:y": y})',
                 )
-            made = numpy_helper.from_array(array, match[2]).SerializeToString()
+            try:
+                made = numpy_helper.from_array(array, match[2]).SerializeToString()
+            except (ValueError, TypeError, LookupError, NotImplementedError) as error:
+                raise Refused(f"`{key}` in `{path.name}` is {array.dtype}: no tensor") from error
             file = f"{match[1]}_{counts[match[1]]}.pb"
             stage.write([made], f"test_data_set_{number}/{file}")
             counts[match[1]] += 1
@@ -176,8 +179,9 @@ def _arrays(path: Path) -> "Iterator[tuple[str, Array]]":
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
                 array = archive[key]
-                yield key, array.astype(object) if array.dtype.kind in "US" else array
-    except (ValueError, EOFError, MemoryError, OSError) as error:
+                yield key, array.astype(object) if array.dtype.kind == "U" else array
+    except (ValueError, EOFError, MemoryError, OSError, AttributeError) as error:
+        # numpy gives the bytes of a member that is no .npy file, which have no dtype.
         objects = "Object arrays" in str(error)
         what = "holds Python objects, which can run code" if objects else "is not an .npz file"
         raise Refused(f"`{path.name}` {what}; expected what numpy.savez writes") from error

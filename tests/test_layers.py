@@ -31,7 +31,7 @@ LAYERS = (
     {"registry.derive.opset"},
     {"zoo_index.entries", "zoo_index.listed", "zoo_index.composite"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local"},
-    {"zoo_index.build", "zoo_index.update", "zoo_index.sources"},
+    {"zoo_index.build", "zoo_index.update", "zoo_index.sources", "zoo_index.hub_info"},
     {"zoo_index.plan"},
     {"zoo_index.bring", "zoo_index.bring_data", "zoo_index.held"},
     {"zoo_index.zoo"},

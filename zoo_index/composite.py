@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 
+_PREFIX = "preprocessing/"  # of the first model's inner names, where both have the same
+
+
 class Unmergeable(Refused, ValueError):
     """Two models that cannot become one; `onnx.hub` raised a ValueError."""
 
@@ -24,7 +27,7 @@ def merged(first: "ModelProto", second: "ModelProto", names: tuple[str, str]) ->
         Unmergeable: if they differ in the opset of a domain other than the default one, or the
             one does not fit to the other, or cannot be raised to the other's opset.
     """
-    from onnx.compose import merge_models
+    from onnx.compose import add_prefix, check_overlapping_names, merge_models
 
     one, two = _opsets(first), _opsets(second)
     for domain in (one.keys() & two.keys()) - {""}:
@@ -36,9 +39,17 @@ def merged(first: "ModelProto", second: "ModelProto", names: tuple[str, str]) ->
     highest = max(one.get("", 0), two.get("", 0))
     first, second = (_raised(m, highest, n) for m, n in zip((first, second), names, strict=True))
     first.ir_version = second.ir_version = max(first.ir_version, second.ir_version)
-    pairs = zip(first.graph.output, _inputs(second), strict=False)
+    for out, into in zip(first.graph.output, _inputs(second), strict=False):
+        kinds = [value.type.tensor_type.elem_type for value in (out, into)]
+        if len(set(kinds)) > 1:
+            raise Unmergeable(
+                f"the output `{out.name}` of `{names[0]}` and the input `{into.name}` of "
+                f"`{names[1]}` hold other types"
+            )
     try:
-        return merge_models(first, second, io_map=[(out.name, into.name) for out, into in pairs])
+        if check_overlapping_names(first.graph, second.graph, _pairs(first, second)):
+            first = add_prefix(first, _PREFIX, rename_inputs=False)
+        return merge_models(first, second, io_map=_pairs(first, second))
     except Exception as error:
         raise Unmergeable(f"`{names[0]}` and `{names[1]}` do not fit together: {error}") from error
 
@@ -48,6 +59,11 @@ def _opsets(model: "ModelProto") -> dict[str, int]:
         "" if entry.domain == "ai.onnx" else entry.domain: entry.version
         for entry in model.opset_import
     }
+
+
+def _pairs(first: "ModelProto", second: "ModelProto") -> list[tuple[str, str]]:
+    both = zip(first.graph.output, _inputs(second), strict=False)
+    return [(out.name, into.name) for out, into in both]
 
 
 def _inputs(model: "ModelProto") -> "list[ValueInfoProto]":

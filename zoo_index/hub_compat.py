@@ -8,58 +8,20 @@ this package's, which are the ones that callers caught before as well.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.choose import nearness
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.records import Tensor, Variant
+from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.names import slug
+from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import clear, reporting_storage, staging_name
 from onnxzoo.zoo_index.entries import Entry
-from onnxzoo.zoo_index.index import Indexes
+from onnxzoo.zoo_index.hub_info import ZOO, ModelInfo, entry_for, info_of, listed
 from onnxzoo.zoo_index.zoo import Zoo
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_ZOO = "onnx/models:main"
-_ZOOS = {"onnx/models", _ZOO}
-
-
-class NoSuchModel(NotFound, AssertionError):
-    """No model of that name, opset or kind; `onnx.hub` raised an AssertionError."""
-
-
-class ModelInfo:
-    """What the index knows of one model at one opset.
-
-    Attributes:
-        model: its name, as `get_model_info` and `load` take it.
-        model_path: where its file is, as ``zoo pull`` takes it.
-        metadata: ``model_sha``, ``model_bytes``, ``tags``, ``io_ports``, and where reference data
-            are known ``model_with_data_path``, ``model_with_data_sha``, ``model_with_data_bytes``.
-        model_sha: the SHA-256 of its file, in hexadecimal.
-        tags: words to find it by.
-        opset: the version of the default operator set; 0 where nobody recorded it.
-        raw_model_info: all of that as one JSON object, in the layout of the zoo's old manifest.
-    """
-
-    def __init__(self, raw_model_info: dict[str, Any]) -> None:
-        self.raw_model_info = raw_model_info
-        self.model: str = raw_model_info["model"]
-        self.model_path: str = raw_model_info["model_path"]
-        self.metadata: dict[str, Any] = raw_model_info["metadata"]
-        self.model_sha: str | None = self.metadata.get("model_sha")
-        self.tags: set[str] = set(self.metadata.get("tags", ()))
-        self.opset: int = raw_model_info["opset_version"]
-
-    def __repr__(self) -> str:
-        return (
-            f"ModelInfo(model={self.model}, opset={self.opset}, path={self.model_path}, "
-            f"metadata={self.metadata})"
-        )
 
 
 class _Place:
@@ -83,7 +45,7 @@ def get_dir() -> str:
 
 
 def list_models(
-    repo: str = _ZOO, model: str | None = None, tags: list[str] | None = None
+    repo: str = ZOO, model: str | None = None, tags: list[str] | None = None
 ) -> list[ModelInfo]:
     """Return what the indexes know, one item a model and opset.
 
@@ -95,10 +57,10 @@ def list_models(
     Raises:
         Refused: for another repository.
     """
-    return [_info(entry) for entry in _listed(repo, model, tags)]
+    return [info_of(entry) for entry in listed(repo, model, tags)]
 
 
-def get_model_info(model: str, repo: str = _ZOO, opset: int | None = None) -> ModelInfo:
+def get_model_info(model: str, repo: str = ZOO, opset: int | None = None) -> ModelInfo:
     """Return one model at one opset.
 
     Args:
@@ -110,12 +72,12 @@ def get_model_info(model: str, repo: str = _ZOO, opset: int | None = None) -> Mo
         NotFound: if there is none.
         Refused: for another repository.
     """
-    return _info(_entry(model, repo, opset))
+    return info_of(entry_for(model, repo, opset))
 
 
 def load(
     model: str,
-    repo: str = _ZOO,
+    repo: str = ZOO,
     opset: int | None = None,
     force_reload: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
     silent: bool = False,  # noqa: ARG001, FBT001, FBT002  (there is nothing to silence)
@@ -138,7 +100,7 @@ def load(
     import onnx
 
     with _zoo() as zoo:
-        variant = _held(zoo, _entry(model, repo, opset), again=force_reload)
+        variant = _held(zoo, entry_for(model, repo, opset), again=force_reload)
         zoo.registry.check_there(variant)
         _check_bytes(variant, zoo.registry.store.path(variant.digest))
         return onnx.load(variant.path)
@@ -146,7 +108,7 @@ def load(
 
 def download_model_with_test_data(
     model: str,
-    repo: str = _ZOO,
+    repo: str = ZOO,
     opset: int | None = None,
     force_reload: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
     silent: bool = False,  # noqa: ARG001, FBT001, FBT002  (there is nothing to silence)
@@ -169,7 +131,7 @@ def download_model_with_test_data(
         NotFound, Refused, IntegrityError, RemoteError: see `load`.
     """
     with _zoo() as zoo:
-        variant = _held(zoo, _entry(model, repo, opset), again=force_reload)
+        variant = _held(zoo, entry_for(model, repo, opset), again=force_reload)
         zoo.registry.check_there(variant)
         zoo.need_test_data(variant)
         data = zoo.registry.test_data(variant.ref)
@@ -188,8 +150,8 @@ def download_model_with_test_data(
 def load_composite_model(  # noqa: PLR0917  (the removed function's)
     network_model: str,
     preprocessing_model: str,
-    network_repo: str = _ZOO,
-    preprocessing_repo: str = _ZOO,
+    network_repo: str = ZOO,
+    preprocessing_repo: str = ZOO,
     opset: int | None = None,
     force_reload: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
     silent: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
@@ -223,53 +185,6 @@ def load_composite_model(  # noqa: PLR0917  (the removed function's)
 def _zoo() -> Iterator[Zoo]:
     with Zoo(Registry(_Place.folder)) as zoo:
         yield zoo
-
-
-def _listed(repo: str, model: str | None, tags: Sequence[str] | None) -> list[Entry]:
-    if repo not in _ZOOS:
-        raise Refused(
-            f"the repository `{repo}` is not the model zoo, and nobody vouches for it",
-            hint="put its models into an index of your own (ZOO_INDEX), or: zoo pull https://…",
-        )
-    if isinstance(tags, str):
-        raise UsageError(f"tags are a list; found the text `{tags}`")
-    indexes = Indexes.from_settings(Settings.from_env())
-    found = indexes.search() if model is None else _named(indexes, model)
-    words = None if tags is None else {fold(tag) for tag in tags}
-    return [e for e in found if words is None or words & {fold(tag) for tag in e.tags}]
-
-
-def _named(indexes: Indexes, model: str) -> list[Entry]:
-    """Return the lines that a name of the old manifest means.
-
-    A family's own name means its full precision: ``ResNet50`` stood beside ``ResNet50-int8``.
-    """
-    key = fold(slug(model))
-    found = indexes.find(model) or [
-        entry
-        for head, _, precision in [key.rpartition("-")]
-        if head
-        for entry in indexes.find(head)
-        if fold(entry.precision) == precision
-    ]
-    family = bool(found) and (key == fold(found[0].name) or len({e.precision for e in found}) > 1)
-    nearest = min(map(nearness, found), default=0)
-    return [entry for entry in found if not family or nearness(entry) == nearest]
-
-
-def _entry(model: str, repo: str, opset: int | None) -> Entry:
-    found = _listed(repo, model, None)
-    if not found:
-        near = Indexes.from_settings(Settings.from_env()).suggest(model)
-        meant = f"; did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""
-        raise NoSuchModel(f"no model `{model}` in an index{meant}", hint="zoo search WORD")
-    fitting = [entry for entry in found if opset in {None, entry.opset}]
-    if not fitting:
-        known = ", ".join(str(entry.opset) for entry in found)
-        raise NoSuchModel(
-            f"no opset `{opset}` of `{model}`; it has {known}", hint=f"zoo opsets {found[0].name}"
-        )
-    return max(fitting, key=lambda entry: entry.opset or 0)
 
 
 def _held(zoo: Zoo, entry: Entry, *, again: bool) -> Variant:
@@ -308,37 +223,3 @@ def _copy(sources: Sequence[Path], target: Path) -> None:
                 making.rename(target)
         finally:
             clear(making)
-
-
-def _info(entry: Entry) -> ModelInfo:
-    model = next(file for file in entry.files if file.path.lower().endswith(".onnx"))
-    metadata: dict[str, Any] = {
-        "model_sha": model.sha256,
-        "model_bytes": model.bytes,
-        "tags": list(entry.tags),
-        "io_ports": {
-            "inputs": [_port(tensor) for tensor in entry.inputs],
-            "outputs": [_port(tensor) for tensor in entry.outputs],
-        },
-    }
-    if (data := entry.test_data) is not None:
-        metadata["model_with_data_path"] = f"{entry.source}/{data.path}"
-        metadata["model_with_data_sha"] = data.sha256
-        metadata["model_with_data_bytes"] = data.bytes
-    return ModelInfo(
-        {
-            "model": _name(entry),
-            "model_path": f"{entry.source}/{model.path}",
-            "opset_version": entry.opset or 0,
-            "metadata": metadata,
-        }
-    )
-
-
-def _name(entry: Entry) -> str:
-    """Return the name under which `get_model_info` finds a line and its other opsets."""
-    return entry.name if entry.precision == "fp32" else f"{entry.name}-{entry.precision}"
-
-
-def _port(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": list(tensor.shape or ()), "type": tensor.dtype}

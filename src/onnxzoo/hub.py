@@ -5,7 +5,6 @@ printed and nobody is asked: a repository other than the zoo's is refused.
 """
 
 from onnxzoo.zoo_index.hub_compat import (
-    ModelInfo,
     download_model_with_test_data,
     get_dir,
     get_model_info,
@@ -14,6 +13,7 @@ from onnxzoo.zoo_index.hub_compat import (
     load_composite_model,
     set_dir,
 )
+from onnxzoo.zoo_index.hub_info import ModelInfo
 
 __all__ = [
     "ModelInfo",
