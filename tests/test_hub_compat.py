@@ -252,8 +252,11 @@ def test_a_model_comes_with_its_test_data(server: Hub, net: dict[str, Path]) -> 
     assert server.requests == []
 
 
-def test_a_model_without_test_data_gives_none(net: object) -> None:
+def test_a_model_without_test_data_gives_none(
+    net: object, caplog: pytest.LogCaptureFixture
+) -> None:
     assert hub.download_model_with_test_data("net", opset=9) is None
+    assert caplog.messages[-1] == "`net:fp32-opset9@1` has no test data"
 
 
 def test_a_light_model_needs_no_network() -> None:

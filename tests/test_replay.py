@@ -211,3 +211,12 @@ def test_a_version_without_data_says_how_to_give_it_some(
     with pytest.raises(NotFound, match="no test data of `net@1` are held") as caught:
         replay(registry, variant)
     assert caught.value.hint == "zoo test net:fp32@1 --data FOLDER"
+
+
+def test_inputs_that_the_model_does_not_take_fail_the_set(
+    registry: Registry, tmp_path: Path
+) -> None:
+    x = np.ones((1, 5), np.float32)
+    found = replay(registry, registered(registry, models.linear(tmp_path / "m.onnx"), x, x))
+    assert "the model does not take these inputs" in (found.outcomes[0].why or "")
+    assert [m.metric for m in registry.measurements("net")] == ["test_failed"]

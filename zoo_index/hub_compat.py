@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.loading import warn
 from onnxzoo.registry.names import slug
 from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
@@ -136,6 +137,7 @@ def download_model_with_test_data(
         zoo.need_test_data(variant)
         data = zoo.registry.test_data(variant.ref)
         if data is None or variant.variant not in data.labels:
+            warn(f"`{variant.ref}` has no test data")
             return None
         key = f"{data.digest_of(variant.variant)[7:19]}-{variant.digest[7:19]}"
         target = zoo.settings.cache / "hub" / f"{slug(variant.name)}-{key}"
