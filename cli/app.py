@@ -90,7 +90,7 @@ def _outcome() -> int:
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
     if code == _INTERRUPTED:  # which is how typer reports Ctrl-C
-        talk("interrupted: what was downloaded so far is kept; run the command again to go on")
+        talk("interrupted: what was done is kept, nothing is half-done; run it again to go on")
     return code if isinstance(code, int) else 0
 
 

@@ -119,6 +119,9 @@ def list_held(
     elif found:
         headers = ("REFERENCE", "PRECISION", "OPSET", "SIZE", "TASK", "ALIASES", "CREATED")
         table(headers, map(_held_row, found))
+        for variant in found:
+            if not registry.is_whole(variant):
+                talk(f"damaged: {variant.ref}; zoo verify {variant.name} --repair")
     elif words:
         talk("nothing that is held matches; try: zoo search")
     else:
@@ -126,7 +129,7 @@ def list_held(
 
 
 def show(ref: options.Known, for_: options.For = None, json: options.Json = False) -> None:
-    """Show everything that is known of a model that is held or can be pulled."""
+    """Show what is known of a model, held or not."""
     from onnxzoo.registry.fit import judge, runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
@@ -249,12 +252,15 @@ def _show_history(events: "Sequence[Event]") -> None:
 
 
 def _prepared(found: "Prepared | None") -> str:
+    from onnxzoo.registry.store import size_of
+
     if found is None:
         return "no"
     if found.graph is None:
         return f"no: {found.look.why_not}"
     ours, theirs = found.look.prepared_seconds or 0, found.look.open_seconds
-    return f"yes, opened in {1000 * ours:.0f} ms (the plain file in {1000 * theirs:.0f} ms)"
+    took = f"opened in {1000 * ours:.0f} ms (the plain file in {1000 * theirs:.0f} ms)"
+    return f"yes, {show_size(size_of(found.graph.parent))}, {took}"
 
 
 def _prepared_document(found: "Prepared | None") -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ def pull(
         list[str],
         typer.Argument(
             metavar="REFERENCE...",
+            autocompletion=options.known_names,
             help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…, pkg://…, path.",
         ),
     ],
@@ -188,7 +189,7 @@ def alias(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Point an alias at a version, move it there, or list a model's aliases."""
+    """Point an alias at a version, or list them."""
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.names import Ref
 
@@ -289,6 +290,7 @@ def remove(
         list[str],
         typer.Argument(
             metavar="NAME[:VARIANT][@VERSION]...",
+            autocompletion=options.held_names,
             help="NAME is the whole model, NAME@2 a version, NAME:int8 a variant of the latest.",
         ),
     ],
@@ -297,7 +299,10 @@ def remove(
     yes: options.Yes = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Forget models, versions or variants; the bytes stay until `zoo gc`."""
+    """Forget models, versions or variants.
+
+    The bytes stay until `zoo gc`.
+    """
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
@@ -305,7 +310,7 @@ def remove(
             _check_removable(registry, ref, force=force)
         for ref in refs:
             asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
-            if asks and not typer.confirm(f"forget {ref}?", err=True):
+            if asks and not typer.confirm(f"forget {_extent(registry, ref)}?", err=True):
                 talk(f"kept {ref}")
                 continue
             removed = registry.remove(ref, force=force)
@@ -322,7 +327,10 @@ def remove(
 def gc(
     dry_run: options.DryRun = False, quiet: options.Quiet = False, json: options.Json = False
 ) -> None:
-    """Free what nothing refers to: unused bundles, leftovers, old partial downloads."""
+    """Free what nothing refers to.
+
+    Unused bundles, leftovers of what was interrupted, old partial downloads.
+    """
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
@@ -335,6 +343,21 @@ def gc(
         line(what if quiet else f"{show_size(count):>9}  {what}")
     if not quiet:
         talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
+
+
+def _extent(registry: "Registry", ref: str) -> str:
+    """Return a reference with what goes with it: how many variants, how many bytes."""
+    from onnxzoo.registry.names import Ref
+
+    parsed, found = Ref.parse(ref), registry.resolve(ref)
+    doomed = [
+        variant
+        for variant in registry.list(name=found.name)
+        if (parsed.variant is None or variant.ref == found.ref)
+        and (parsed.version is None or variant.version == found.version)
+    ]
+    count = "1 variant" if len(doomed) == 1 else f"{len(doomed)} variants"
+    return f"{ref} ({count}, {show_size(sum(variant.bytes for variant in doomed))})"
 
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:

@@ -25,7 +25,11 @@ _METRICS = (
 )  # fmt: skip
 _Refs = Annotated[
     list[str],
-    typer.Argument(metavar="REF...", help="NAME[:VARIANT][@VERSION]; pulled if not held."),
+    typer.Argument(
+        metavar="REF...",
+        help="NAME[:VARIANT][@VERSION]; pulled if not held.",
+        autocompletion=options.known_names,
+    ),
 ]
 _Runs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Runs that are counted, instead of seconds.")
@@ -57,7 +61,10 @@ def bench(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure latency, throughput, time to open and memory, and keep the figures."""
+    """Measure latency, throughput and memory.
+
+    And the time to open. The figures are kept with their context.
+    """
     from onnxzoo.registry.bench import Trial
     from onnxzoo.registry.bench import bench as measure
     from onnxzoo.zoo_index.zoo import Zoo
@@ -110,9 +117,10 @@ def compare(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Compare variants or versions with the first: size, latency, memory, drift of outputs.
+    """Compare variants or versions with the first.
 
-    One reference without a variant stands for all variants of its version.
+    Size, latency, memory, and the drift of their outputs. One reference without a variant stands
+    for all variants of its version.
     """
     from onnxzoo.registry.compare import compare as held_against
     from onnxzoo.zoo_index.zoo import Zoo

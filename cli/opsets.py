@@ -19,7 +19,10 @@ def opsets(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """List the opsets of a model: which are held, which can be pulled, which run here."""
+    """List a model's opsets, and which run here.
+
+    Each is held, or can be pulled.
+    """
     from onnxzoo.registry.fit import runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index import catalogue

@@ -8,14 +8,41 @@ import typer
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.settings import parse_size
 
+
+def held_names(incomplete: str) -> list[str]:
+    """Return the names of held models that begin so, for a shell that completes."""
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        return sorted(name for name in registry.names() if name.startswith(incomplete))
+
+
+def known_names(incomplete: str) -> list[str]:
+    """Return the names of all models that begin so, held ones and an index's."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        names = zoo.registry.names() | zoo.indexes.names()
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 Reference = Annotated[
-    str, typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.")
+    str,
+    typer.Argument(
+        metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.", autocompletion=held_names
+    ),
 ]
 Known = Annotated[
     str,
-    typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="Any model, held or in an index."),
+    typer.Argument(
+        metavar="NAME[:VARIANT][@VERSION]",
+        help="Any model, held or in an index.",
+        autocompletion=known_names,
+    ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model's name.", autocompletion=known_names)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print references only, one a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]

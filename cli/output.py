@@ -28,7 +28,7 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
-_NARROW = 8  # characters; a column is not cut to less
+_NARROW = 16  # characters; a column is not cut to less, but left out
 
 
 def safe(text: object) -> str:
@@ -87,26 +87,32 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if limit is not None:
-        widths = fitted(widths, [len(header) for header in headers], limit)
+        widths = fitted(widths, limit)
     for row in [list(headers), *cells]:
-        padded = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
-        text = "  ".join(padded).rstrip()
-        print(text if limit is None else _cut(text, limit))
+        padded = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=False))
+        print("  ".join(padded).rstrip())
+    if len(widths) < len(headers):
+        talk(f"too narrow here for: {', '.join(headers[len(widths) :])}")
 
 
-def fitted(widths: Sequence[int], least: Sequence[int], limit: int) -> list[int]:
-    """Return columns' widths, the widest made narrower until a line fits; the first one last.
+def fitted(widths: Sequence[int], limit: int) -> list[int]:
+    """Return the widths of the columns that fit in a line, none of them cut beyond sense.
 
-    >>> fitted([10, 40, 30], [4, 4, 4], 60)
-    [10, 23, 23]
+    The widest columns are made narrower first, then the last ones are left out; the first one,
+    which says what a row is of, is cut only where it does not fit alone.
+
+    >>> fitted([10, 40, 30], 60), fitted([30, 40, 9, 16], 60), fitted([30], 20)
+    ([10, 23, 23], [30, 17, 9], [20])
     """
     fit = list(widths)
-    while sum(fit) + 2 * (len(fit) - 1) > limit:
-        left = [n for n in range(1, len(fit)) if fit[n] > max(least[n], _NARROW)]
-        left = left or [n for n in range(1) if fit[n] > least[n]]
-        if not left:
-            break
-        fit[max(left, key=lambda n: fit[n])] -= 1
+    while (excess := sum(fit) + 2 * (len(fit) - 1) - limit) > 0:
+        wide = [n for n in range(1, len(fit)) if fit[n] > _NARROW]
+        if sum(fit[n] - _NARROW for n in wide) >= excess:
+            fit[max(wide, key=lambda n: fit[n])] -= 1
+        elif len(fit) > 1:
+            fit = list(widths[: len(fit) - 1])
+        else:
+            return [limit]
     return fit
 
 

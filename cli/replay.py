@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def replay_data(
-    ref: options.Reference,
+    ref: options.Known,
     data: Annotated[
         Path | None,
         typer.Option(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    ref: options.Reference,
+    ref: options.Known,
     input_: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,11 +40,14 @@ def run(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Run a model once, on random inputs or on yours, and show what comes out."""
+    """Run a model once and show what comes out.
+
+    The inputs are random, or yours. A model that is not held is pulled first.
+    """
     from onnxzoo.registry.sessions import available_providers, infer
     from onnxzoo.zoo_index.zoo import Zoo
 
-    given = {name: _array(path) for name, path in options.pairs(input_ or (), "--input x=x.npy")}
+    given = {n: _array(n, path) for n, path in options.pairs(input_ or (), "--input x=x.npy")}
     axes = options.axes(axis)
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
@@ -114,7 +117,8 @@ def path(
         print(variant.path)  # as it is: a shell will use it
 
 
-def _array(text: str) -> "Array":
+def _array(name: str, text: str) -> "Array":
+    """Return the array of a .npy file, or the one of this name in a .npz file."""
     import numpy as np
 
     try:
@@ -127,9 +131,14 @@ def _array(text: str) -> "Array":
     except (ValueError, EOFError) as error:
         what = "holds Python objects" if "Object arrays" in str(error) else "is not a .npy file"
         raise UsageError(f"`{text}` {what}; expected what numpy.save writes") from error
-    if not isinstance(array, np.ndarray):
-        raise UsageError(f"`{text}` holds several arrays", hint="give one .npy file an input")
-    return array
+    if isinstance(array, np.ndarray):
+        return array
+    with array as several:
+        if name not in several.files:
+            there = ", ".join(f"`{known}`" for known in several.files) or "nothing"
+            raise UsageError(f"`{text}` holds no `{name}`; it holds {there}")
+        found: Array = several[name]
+        return found
 
 
 def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> None:
@@ -157,7 +166,7 @@ def _check_axes(axes: Mapping[str, int], inputs: "Sequence[Tensor]") -> None:
 
 
 def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) -> "dict[str, Array]":
-    from onnxzoo.registry.sessions import random_inputs
+    from onnxzoo.registry.feeds import random_inputs
 
     try:
         return random_inputs(missing, seed=seed, axes=axes)

@@ -126,6 +126,8 @@ class Registry:
         ref, path = Ref.parse(name), Path(path).expanduser()
         version = self._number(ref)
         with reading(path):
+            if path.is_dir():
+                raise UsageError(f"`{path}` is a folder; expected an `.onnx` file")
             if not path.is_file():
                 raise NotFound(f"no file `{path}`")
             check(path)
@@ -499,6 +501,11 @@ class Registry:
         """Return the number of the version that a reference names, None if it names none."""
         if ref.version is None:
             return None
+        if not self.list(name=ref.name, limit=1):
+            raise UsageError(
+                f"`{ref.name}` is new: its first version is 1; `@{ref.version}` was asked for",
+                hint=f"leave `@{ref.version}` out: versions are numbered by the registry",
+            )
         with self._database.read() as rows:
             return int(version_of(rows, ref)[0].row["number"])
 

@@ -82,7 +82,7 @@ class Trial:
         Raises:
             UsageError: if the graph fixes another one.
         """
-        from onnxzoo.registry.sessions import batched
+        from onnxzoo.registry.feeds import batched
 
         try:
             return batched(self.variant.graph.inputs, self.batch)[1]

@@ -47,7 +47,8 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         request: ``ref``, ``threads``, ``batch``, ``axes``, ``device``, ``warmup``, ``runs`` (None:
             until ``seconds`` are over) and ``seconds``.
     """
-    from onnxzoo.registry.sessions import batched, infer, options_with, random_inputs
+    from onnxzoo.registry.feeds import batched, random_inputs
+    from onnxzoo.registry.sessions import infer, options_with
 
     variant = registry.resolve(request["ref"])
     tensors, _ = batched(variant.graph.inputs, request["batch"])

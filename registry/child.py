@@ -24,10 +24,17 @@ _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out o
 
 
 class Limits(NamedTuple):
-    """What a child may have: bytes of address space, seconds."""
+    """What a child may have.
+
+    Attributes:
+        memory: bytes of address space, or of data where that says nothing.
+        seconds: of wall clock.
+        reserves: it reserves more address space than it uses, as CUDA does.
+    """
 
     memory: int
     seconds: int
+    reserves: bool = False
 
 
 def ask(
@@ -130,7 +137,7 @@ def _kill(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _broken(code: int | None, said: str, doing: str, limits: Limits, *, no_memory: bool) -> Refused:
-    memory, seconds = limits
+    memory, seconds, _ = limits
     if code is None or code == -getattr(signal, "SIGALRM", 0):
         return Refused(
             f"{seconds} s were not enough while {doing}",
@@ -147,13 +154,14 @@ def _broken(code: int | None, said: str, doing: str, limits: Limits, *, no_memor
 
 
 def _limit(limits: Limits) -> None:
-    """Bound this process: its address space, and its time even if its parent is gone."""
+    """Bound this process: its memory, and its time even if its parent is gone."""
     try:
         import resource
     except ImportError:  # Windows: the parent's clock is the only bound
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    kind = resource.RLIMIT_DATA if limits.reserves else resource.RLIMIT_AS
+    _, hard = resource.getrlimit(kind)
     bound = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    resource.setrlimit(kind, (bound, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(limits.seconds)

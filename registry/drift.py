@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.feeds import batched, random_inputs
 from onnxzoo.registry.records import Tensor, Variant
-from onnxzoo.registry.sessions import batched, infer, random_inputs
+from onnxzoo.registry.sessions import infer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -221,7 +221,9 @@ def _persist(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
     kept = f"; {part.done} bytes are kept" if part.done else ""
     raise RemoteError(
         f"`{job.shown}` {reason.reason}, after {job.limits.attempts} attempts{kept}",
-        hint="run it again: it goes on where it stopped" if part.done else "run it again later",
+        hint="run it again: it goes on where it stopped"
+        if part.done
+        else "check the network and the proxy; what is held can be used offline: zoo list",
     ) from reason
 
 

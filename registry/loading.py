@@ -12,7 +12,7 @@ from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
 from onnxzoo.registry.records import Progress, Variant
 from onnxzoo.registry.sessions import (
     Provider,
-    open_optimised,
+    open_prepared,
     open_session,
     runtime_build,
     suits_prepared,
@@ -89,7 +89,7 @@ class Loader:
         if not self.prepared.limit:
             return None
         providers = wanted_providers(device)
-        key = key_of(digest, runtime_build(), providers)
+        key = key_of(digest, runtime_build(providers), providers)
         return self.prepared.find(key) or look(
             path,
             digest,
@@ -102,9 +102,8 @@ class Loader:
 
     def found(self, variant: Variant) -> Prepared | None:
         """Return what is prepared of a variant for this machine's default device."""
-        return self.prepared.find(
-            key_of(variant.digest, runtime_build(), wanted_providers("auto", None))
-        )
+        providers = wanted_providers("auto", None)
+        return self.prepared.find(key_of(variant.digest, runtime_build(providers), providers))
 
     def _opened(
         self,
@@ -118,7 +117,7 @@ class Loader:
         prepared = self._entry(variant, wanted) if suits_prepared(options) else None
         if prepared is not None and prepared.graph is not None:
             try:
-                return open_optimised(
+                return open_prepared(
                     prepared.graph, wanted, options, prepack=how == EXACT, strict=strict
                 )
             except ZooError:  # the plain file serves, and says what is wrong if it is the model
@@ -129,7 +128,7 @@ class Loader:
         """Return what is prepared; where nothing is, have it made for the next time."""
         if not self.prepared.limit:
             return None
-        key = key_of(variant.digest, runtime_build(), wanted)
+        key = key_of(variant.digest, runtime_build(wanted), wanted)
         found = self.prepared.find(key)
         if found is None and key not in self._tried and not self.prepared.is_being_made(key):
             self._tried.add(key)

@@ -1,4 +1,4 @@
-"""Prepared sessions on disk: graphs optimised once for this machine, their weights beside them.
+"""Prepared sessions on disk: graphs optimised or compiled once for this machine, and their weights.
 
 An entry is a folder of its own, made elsewhere and renamed into place. It is used only while its
 files are what they were when it was proven, so a lost, cut or altered one costs time and no more.
@@ -140,11 +140,11 @@ class PreparedSessions:
 
 
 def key_of(digest: str, runtime: str, providers: Sequence[object]) -> str:
-    """Return the key of an entry: everything that can change an optimised graph.
+    """Return the key of an entry: everything that can change what is prepared.
 
     Args:
         digest: the bundle's.
-        runtime: onnxruntime's version and build.
+        runtime: onnxruntime's version and build, and the devices; see `sessions.runtime_build`.
         providers: execution providers with their options, as onnxruntime takes them.
     """
     facts = [_FORMAT, digest, runtime, list(providers), describe_machine().features]

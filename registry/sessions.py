@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,15 @@ _DEVICES = {
     "rocm": ("ROCMExecutionProvider", "onnxruntime-rocm"),
     "migraphx": ("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
     "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
+}
+# These compile a graph into a form of their own, which onnxruntime writes as EPContext nodes.
+# Source: onnxruntime's documentation, "EP Context Design".
+_COMPILERS = {
+    "NvTensorRTRTXExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "QNNExecutionProvider",
+    "TensorrtExecutionProvider",
+    "VitisAIExecutionProvider",
 }
 _AUTO = ("cuda", "rocm", "coreml", "dml")  # tried in this order, each only where it is there
 # onnxruntime's words for dtypes, where NumPy has others.
@@ -58,7 +66,9 @@ def open_session(
 
     options = session_options or _quiet_options()
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        session = _session(path, options, providers)
+    except Refused:
+        raise
     except Exception as error:
         raise InvalidModel(
             f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
@@ -68,8 +78,11 @@ def open_session(
     return session
 
 
-def save_optimised(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
-    """Open an ONNX file and write its graph as onnxruntime optimised it for this machine.
+def save_prepared(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
+    """Open an ONNX file and write what opens faster: a compiled form, or an optimised graph.
+
+    A compiled form is the first provider's own; the graph is as onnxruntime optimised it for this
+    machine.
 
     Args:
         path: the `.onnx` file.
@@ -78,20 +91,34 @@ def save_optimised(path: Path, graph: Path, weights: str, providers: Sequence[Pr
             them (prepacked), so that a session maps both instead of copying.
         providers: as `wanted_providers` returns them.
 
+    Raises:
+        Refused: if the provider compiled nothing, or the graph cannot be written.
+
     Source: onnxruntime, onnxruntime_session_options_config_keys.h.
     """
     options = _quiet_options()
-    options.optimized_model_filepath = str(graph)
-    for key, value in (
-        ("session.optimized_model_external_initializers_file_name", weights),
-        ("session.optimized_model_external_initializers_min_size_in_bytes", "1024"),
-        ("session.save_external_prepacked_constant_initializers", "1"),
-    ):
+    entries = {
+        "session.optimized_model_external_initializers_file_name": weights,
+        "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+        "session.save_external_prepacked_constant_initializers": "1",
+    }
+    if compiles(providers):
+        entries = {
+            "ep.context_enable": "1",
+            "ep.context_file_path": str(graph),
+            "ep.context_embed_mode": "0",  # beside the graph: over 2 GB it would not fit into it
+            "ep.context_model_external_initializers_file_name": weights,  # of what it left over
+        }
+    else:
+        options.optimized_model_filepath = str(graph)
+    for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    open_session(path, providers, options, strict=False)
+    open_session(path, providers, options, strict=compiles(providers))
+    if not graph.exists():
+        raise Refused(f"`{name_of(providers[0])}` compiled no part of the model")
 
 
-def open_optimised(
+def open_prepared(
     graph: Path,
     providers: Sequence[Provider],
     session_options: "SessionOptions | None" = None,
@@ -99,7 +126,7 @@ def open_optimised(
     prepack: bool = True,
     strict: bool = True,
 ) -> "InferenceSession":
-    """Open a session on what `save_optimised` wrote.
+    """Open a session on what `save_prepared` wrote.
 
     Args:
         graph: the graph's file.
@@ -109,6 +136,8 @@ def open_optimised(
             slower, and outputs may differ in the last bits.
         strict: see `open_session`.
     """
+    if compiles(providers):  # what the provider left to the CPU is not optimised yet
+        return open_session(graph, providers, session_options, strict=strict)
     import onnxruntime
 
     options = session_options or _quiet_options()
@@ -122,6 +151,16 @@ def open_optimised(
         options.graph_optimization_level = level
 
 
+def compiles(providers: Sequence[Provider]) -> bool:
+    """Tell whether the first of these providers has a compiled form of its own."""
+    return bool(providers) and name_of(providers[0]) in _COMPILERS
+
+
+def name_of(provider: Provider) -> str:
+    """Return an execution provider's name, without its options."""
+    return provider if isinstance(provider, str) else provider[0]
+
+
 def suits_prepared(options: "SessionOptions | None") -> bool:
     """Tell whether a graph that is fully optimised already is what these options ask for."""
     import onnxruntime
@@ -132,11 +171,17 @@ def suits_prepared(options: "SessionOptions | None") -> bool:
     )
 
 
-def runtime_build() -> str:
-    """Return the installed onnxruntime's version and build, on which optimised graphs depend."""
+def runtime_build(providers: Sequence[Provider] = (CPU,)) -> str:
+    """Return on what prepared sessions depend: onnxruntime's build, and the providers' devices."""
     import onnxruntime
 
-    return f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+    build = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
+    others = [name for name in map(name_of, providers) if name != CPU]
+    if not others:
+        return build
+    from onnxzoo.registry.plugins import describe_devices
+
+    return f"{build} {[describe_devices(name) for name in others]}"
 
 
 def wanted_providers(
@@ -155,7 +200,8 @@ def wanted_providers(
     import onnxruntime
 
     wanted = providers_of(device) if providers is None else list(providers)
-    _check_there(wanted, onnxruntime.get_available_providers())
+    there = onnxruntime.get_available_providers()
+    _check_there(wanted, [*there, *_plugs([n for n in map(name_of, wanted) if n not in there])])
     return wanted
 
 
@@ -165,60 +211,6 @@ def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
         [_tensor(value) for value in session.get_inputs()],
         [_tensor(value) for value in session.get_outputs()],
     )
-
-
-def random_inputs(
-    inputs: Sequence[Tensor], *, seed: int = 0, axes: Mapping[str, int] | None = None
-) -> "dict[str, np.ndarray[Any, Any]]":
-    """Return an array of the right shape and dtype for every input.
-
-    Floats are drawn from the standard normal distribution, whole numbers are 0 or 1 (always a
-    valid index or mask), strings are ``"text"``.
-
-    Args:
-        inputs: the graph's inputs.
-        seed: of NumPy's generator; the same seed gives the same arrays.
-        axes: a size for a symbolic axis by its name; every other open axis is 1.
-
-    Raises:
-        UsageError: if an input is not a dense tensor, or its rank is not known.
-    """
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    arrays = {}
-    for tensor in inputs:
-        if tensor.shape is None or "(" in tensor.dtype:
-            raise UsageError(
-                f"cannot make up the input `{tensor.name}` ({tensor.dtype})",
-                hint=f"give it: --input {tensor.name}=FILE.npy",
-            )
-        shape = [_size(axis, axes or {}) for axis in tensor.shape]
-        arrays[tensor.name] = _draw(random, tensor.dtype, shape)
-    return arrays
-
-
-def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, ...], int]:
-    """Return a graph's inputs at a batch size, and that size.
-
-    The batch is the first axis, wherever an input leaves it open; an input whose first axis is
-    fixed stays as it is beside one whose is open.
-
-    Args:
-        inputs: the graph's inputs.
-        batch: examples in a batch; None for what the graph fixes, else 1.
-
-    Raises:
-        UsageError: if the graph fixes another batch.
-    """
-    firsts = [tensor.shape[0] for tensor in inputs if tensor.shape]
-    fixed = next((axis for axis in firsts if isinstance(axis, int)), 1)
-    opened = {axis for axis in firsts if not isinstance(axis, int)}
-    if not opened and batch not in {None, fixed}:
-        raise UsageError(f"the batch of the model is fixed at `{fixed}`; `{batch}` was asked for")
-    size = (batch or 1) if opened else fixed
-    names = {axis for axis in opened if axis is not None}
-    return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
 
 
 def infer(
@@ -248,8 +240,7 @@ def runtime_version() -> str:
 
 def first_provider(device: str) -> str:
     """Return the execution provider that a device stands for here: the first that is tried."""
-    provider = providers_of(device)[0]
-    return provider if isinstance(provider, str) else provider[0]
+    return name_of(providers_of(device)[0])
 
 
 def options_with(threads: int | None) -> "SessionOptions | None":
@@ -291,9 +282,39 @@ def providers_of(device: str) -> list[Provider]:
     return list(dict.fromkeys([_DEVICES[device][0], CPU]))
 
 
+def _session(
+    path: Path, options: "SessionOptions", providers: Sequence[Provider]
+) -> "InferenceSession":
+    import onnxruntime
+
+    names = [name_of(provider) for provider in providers]
+    plugs = _plugs(names)
+    if not plugs:
+        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+    if not options.has_providers():  # options that come again have them, and refuse them twice
+        for name, provider in zip(names, providers, strict=True):
+            given = {} if isinstance(provider, str) else provider[1]
+            settings = {str(key): str(value) for key, value in given.items()}
+            if name in plugs:
+                options.add_provider_for_devices([plugs[name]], settings)
+            elif name != CPU:  # which is always there, last
+                options.add_provider(name, settings)
+    return onnxruntime.InferenceSession(path, options)
+
+
+def _plugs(names: Sequence[str]) -> dict[str, Any]:
+    """Return the devices of those providers that plug-ins bring, by their names."""
+    others = [name for name in names if name != CPU]
+    if not others:
+        return {}
+    from onnxzoo.registry.plugins import plugged  # of which the CPU has no need
+
+    return {name: device for name in others if (device := plugged(name)) is not None}
+
+
 def _check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
     for provider in wanted:
-        name = provider if isinstance(provider, str) else provider[0]
+        name = name_of(provider)
         if name not in there:
             packages = [package for known, package in _DEVICES.values() if known == name]
             raise Refused(
@@ -330,34 +351,3 @@ def _reason(error: Exception) -> str:
     text = re.sub(r"^\S*[/\\]\S+:\d+ (.*? was false\. |[^()]*\([^()]*\) )?", "", text)
     first = re.split(r"\.\s+(?=[A-Z])| Please fix ", text)[0].strip().rstrip(".")
     return f"{where}{first}" if first else type(error).__name__
-
-
-def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:
-    if not tensor.shape:
-        return tensor
-    first, *others = tensor.shape
-    rest = (batch if axis in names else axis for axis in others)
-    return replace(tensor, shape=(first if isinstance(first, int) else batch, *rest))
-
-
-def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:
-    if isinstance(axis, int):
-        return max(axis, 0)
-    return axes.get(axis or "", 1)
-
-
-def _draw(
-    random: "np.random.Generator", dtype: str, shape: Sequence[int]
-) -> "np.ndarray[Any, Any]":
-    import numpy as np
-
-    if dtype == "string":
-        return np.full(shape, "text", dtype=object)
-    if dtype.startswith("float"):
-        return random.standard_normal(shape).astype(dtype)
-    if dtype == "bool":
-        return random.integers(0, 2, shape).astype(bool)
-    try:
-        return random.integers(0, 2, shape).astype(dtype)
-    except TypeError as error:
-        raise UsageError(f"cannot make up values of type `{dtype}`") from error

@@ -5,7 +5,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from io import FileIO
 from pathlib import Path
@@ -183,10 +183,20 @@ class Store:
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
             yield f"sha256:{folder.name}"
 
-    def leftovers(self) -> list[Path]:
-        """Return what dead processes left in staging and what was set aside as damaged."""
+    def leftovers(self, wanted: Set[str] = frozenset()) -> list[Path]:
+        """Return what dead processes left in staging and what was set aside as damaged.
+
+        Args:
+            wanted: bundles to which something refers: the damaged bytes of one that was not
+                healed may be all that is left of it.
+        """
         staged = [folder for folder in self._staging.glob("*") if abandoned(folder)]
-        return staged + sorted((self.root / ".damaged").glob("*"))
+        aside = sorted((self.root / ".damaged").glob("*"))
+        return staged + [folder for folder in aside if not self._is_last(folder, wanted)]
+
+    def _is_last(self, aside: Path, wanted: Set[str]) -> bool:
+        digest = f"sha256:{aside.name.partition('-')[0]}"
+        return digest in wanted and not self.path(digest).exists()
 
 
 def size_of(path: Path) -> int:

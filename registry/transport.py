@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 _READ = 512 << 10  # bytes at a time; measured fastest from loopback, 128 KiB takes twice as long
 _AGAIN = {408, 425, 429}  # and every 5xx
+# What the text of a failed connection says of its cause.
+_CAUSES = {
+    "NameResolutionError": "its name is not known",
+    "refused": "it refused the connection",
+    "unreachable": "there is no network",
+    "No route": "there is no way to it",
+}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -207,7 +214,12 @@ def _get(
             timeout=(limits.connect, limits.read),
         )
     # Not chained: the text of these errors repeats the whole URL, signature included.
-    except requests.exceptions.SSLError:
+    except requests.exceptions.SSLError as error:
+        if "WRONG_VERSION_NUMBER" in repr(error) or "record layer" in repr(error):
+            plain = without_query(url).replace("https:", "http:", 1)
+            raise RemoteError(
+                f"`{without_query(url)}` does not speak TLS", hint=f"is it `{plain}`?"
+            ) from None
         raise RemoteError(
             f"`{without_query(url)}` has no certificate that this machine trusts",
             hint="behind a company's proxy: export REQUESTS_CA_BUNDLE=its-certificate.pem",
@@ -260,7 +272,8 @@ def _reason(error: Exception, limits: Limits) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return "cannot be reached through the proxy"
     if isinstance(error, requests.ConnectionError):
-        return "cannot be reached"
+        why = next((words for sign, words in _CAUSES.items() if sign in repr(error)), None)
+        return f"cannot be reached ({why})" if why else "cannot be reached"
     return "broke the connection off"
 
 

@@ -55,7 +55,8 @@ def collect(
     with database.write() as session:
         rows = rows_of(session)
         digests = _garbage(rows, store)
-        left = store.leftovers() + prepared.garbage(_used(rows))
+        used = _used(rows)
+        left = store.leftovers(used) + prepared.garbage(used)
         old = _old_downloads(downloads)
         items = [(digest, size_of(store.path(digest))) for digest in digests]
         items += [(str(path), size_of(path)) for path in left + old]

@@ -157,10 +157,20 @@ def test_what_is_no_model_is_not_registered(
         registry.register(tmp_path / "m.onnx", "net")
 
 
-@pytest.mark.parametrize("path", ["gone.onnx", "."])
-def test_what_is_no_file_is_not_registered(registry: Registry, tmp_path: Path, path: str) -> None:
-    with pytest.raises(NotFound, match="no file"):
-        registry.register(tmp_path / path, "net")
+@pytest.mark.parametrize(
+    ("path", "name", "error", "message"),
+    [
+        ("gone.onnx", "net", NotFound, "no file"),
+        (".", "net", UsageError, "is a folder; expected an `.onnx` file"),
+        ("m.onnx", "net@3", UsageError, "`net` is new: its first version is 1"),
+    ],
+)
+def test_what_cannot_be_registered_is_named(
+    registry: Registry, tmp_path: Path, path: str, name: str, error: type[ZooError], message: str
+) -> None:
+    models.linear(tmp_path / "m.onnx")
+    with pytest.raises(error, match=message):
+        registry.register(tmp_path / path, name)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux's /proc")

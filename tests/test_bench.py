@@ -17,9 +17,10 @@ from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
 from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Misfit, Refused, UsageError
+from onnxzoo.registry.feeds import batched, random_inputs
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.records import Measurement, Tensor
-from onnxzoo.registry.sessions import CPU, batched, random_inputs, runtime_version
+from onnxzoo.registry.sessions import CPU, runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
 

@@ -229,6 +229,8 @@ def test_run_takes_inputs_and_saves_outputs(zoo: Run, mine: Path, tmp_path: Path
     with np.load(out) as saved:
         np.testing.assert_array_equal(saved["y"], np.full((2, 4), 6, np.float32))
     assert "[5, 4]" in zoo("run", "mine", "--axis", "batch=5").out
+    np.savez(tmp_path / "in.npz", x=np.full((3, 4), 3, np.float32), y=np.zeros(1))
+    assert "[3, 4]" in zoo("run", "mine", "-i", f"x={tmp_path / 'in.npz'}").out
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,7 @@ def test_run_takes_inputs_and_saves_outputs(zoo: Run, mine: Path, tmp_path: Path
         ("x", 2, "`x` is not `NAME=VALUE`"),
         ("z=ok.npy", 2, "no input `z`; the model has `x` [batch, 4]"),
         ("x=bad.npy", 2, "`bad.npy` is not a .npy file"),
+        ("x=other.npz", 2, "`other.npz` holds no `x`; it holds `y`"),
         ("x=ok.npy", 2, "the model does not take these inputs"),
         ("x=double.npy", 2, "the input `x` is float64; the model takes float32"),
     ],
@@ -249,6 +252,7 @@ def test_a_wrong_input_is_refused_by_name(
     monkeypatch.chdir(tmp_path)
     np.save("ok.npy", np.zeros((1, 5), np.float32))
     np.save("double.npy", np.zeros((1, 4)))
+    np.savez("other.npz", y=np.zeros((1, 4)))
     Path("bad.npy").write_bytes(b"\x80\x04.")
     ran = zoo("run", "mine", "-i", option)
     assert (ran.code, message in ran.err) == (code, True), ran.err
@@ -364,18 +368,46 @@ def test_a_range_of_one_size_is_one_size(zoo: Run, tmp_path: Path) -> None:
     assert "…" not in zoo("search", "mine").out
 
 
-def test_on_a_narrow_terminal_cells_are_cut_and_no_column(zoo: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("zoo path mi", ["mine"]), ("zoo show light-resn", ["light-resnet50"]), ("zoo rm x", [])],
+)
+def test_a_shell_completes_names(mine: Path, line: str, offered: list[str]) -> None:
+    words = {"COMP_WORDS": line, "COMP_CWORD": "2", "_ZOO_COMPLETE": "complete_bash"}
+    code = "import sys; sys.argv = ['zoo']; from onnxzoo.cli import main; main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+        env={**os.environ, **words},
+    )
+    assert process.stdout.split() == offered
+
+
+def test_on_a_narrow_terminal_text_is_cut_and_no_number(zoo: Run, tmp_path: Path) -> None:
     for number in range(6):
         path = models.linear(tmp_path / f"{number}.onnx", value=number)
         zoo("register", path, "--name", f"mine:label-{number}", "--task", "image-classification")
     reader, writer = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80"}
-    command = [sys.executable, "-m", "onnxzoo", "search", "mine"]
-    subprocess.run(command, stdout=writer, check=True, env=environment)
-    lines = os.read(reader, 1 << 16).decode().splitlines()
-    assert all(len(line) <= 80 for line in lines)
-    assert lines[0].split() == ["NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK"]
-    assert "+3" in lines[1] or "…" in lines[1]
+    for width, headers, left_out in (
+        ("86", ["NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK"], ""),
+        ("60", ["NAME", "HELD", "VARIANTS", "OPSETS", "SIZE"], "too narrow here for: TASK\n"),
+    ):
+        process = subprocess.run(
+            [sys.executable, "-m", "onnxzoo", "search", "mine"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=True,
+            text=True,
+            env={**os.environ, "COLUMNS": width},
+        )
+        lines = os.read(reader, 1 << 16).decode().splitlines()
+        assert all(len(line) <= int(width) for line in lines)
+        assert lines[0].split() == headers
+        assert "+3" in lines[1] or "…" in lines[1]
+        assert "118 B" in lines[1]
+        assert left_out == process.stderr
 
 
 @pytest.mark.parametrize(
@@ -494,7 +526,7 @@ def test_a_network_that_is_not_there_is_told_before_asking_again(
     ran = zoo("pull", "mnist", *words)
     assert ran.code == 6
     assert ran.err.count("cannot be reached; asking again") == told
-    assert "cannot be reached, after 5 attempts" in ran.err
+    assert "cannot be reached (it refused the connection), after 5 attempts" in ran.err
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The database: creation, transactions, refusal of what is not ours."""
 
 import multiprocessing
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry import db
-from onnxzoo.registry.db import APPLICATION_ID, SCHEMA, Database
+from onnxzoo.registry import schema as schema_module
+from onnxzoo.registry.connect import connect, make_engine
+from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError, ZooError
+from onnxzoo.registry.schema import APPLICATION_ID, SCHEMA, migrate, revision, upgrade
 
 MODELS = "SELECT name FROM model ORDER BY name"
 WRITERS, WRITES = 8, 25
@@ -48,9 +52,9 @@ def test_the_migrations_make_what_a_new_database_has(tmp_path: Path) -> None:
 
     fresh, migrated = tmp_path / "fresh.db", tmp_path / "migrated.db"
     Database(fresh).make()
-    engine = db._make_engine(f"sqlite:///{migrated}")
+    engine = make_engine(f"sqlite:///{migrated}")
     with engine.begin() as connection:
-        db._migrate(connection)
+        migrate(connection)
         found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
     engine.dispose()
     assert found == []
@@ -78,7 +82,7 @@ def test_what_is_not_made_yet_holds_nothing_and_is_not_made_to_read_it(tmp_path:
 
 
 def test_the_newest_migration_is_the_schema() -> None:
-    versions = Path(db.__file__).parent / "migrations" / "versions"
+    versions = Path(schema_module.__file__).parent / "migrations" / "versions"
     assert max(path.stem[1:5] for path in versions.glob("r*.py")) == SCHEMA
 
 
@@ -236,12 +240,12 @@ def test_a_backup_is_not_overwritten_by_what_another_process_migrated(tmp_path: 
     path, backup = tmp_path / "r.db", tmp_path / "r.db.0000.bak"
     insert(path, ["a"])
     at_revision(path, "0000")
-    first, second = closing(db._connect(path)), closing(db._connect(path))
+    first, second = closing(connect(path)), closing(connect(path))
     with first as slow, second as quick:
-        found = db._revision(slow, path)
-        assert found == db._revision(quick, path) == "0000"
+        found = revision(slow, path)
+        assert found == revision(quick, path) == "0000"
         at_revision(path, SCHEMA)  # as the quick one's migration would
-        db._upgrade(path, slow)
+        upgrade(path, slow)
     assert not backup.exists()
 
 
@@ -258,10 +262,37 @@ def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path)
             assert found == ("0000",)
 
 
+def test_a_home_that_nobody_may_write_can_be_read(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    insert(home / "r.db", ["a"])
+    code = (
+        "import sys; from pathlib import Path; from onnxzoo.registry.db import Database\n"
+        "with Database(Path(sys.argv[1])).read() as rows:\n"
+        f"    print(rows({MODELS!r})[0]['name'])"
+    )
+    # Root may write anywhere, so its child gives that right up.
+    prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    if prefix and shutil.which(prefix[0]) is None:
+        pytest.skip("root cannot give up its rights here")
+    home.chmod(0o555)
+    try:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-c", code, str(home / "r.db")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        home.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("a\n", "")
+
+
 def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError):
-        insert(tmp_path / "file" / "r.db", ["a"])
+    for use in (lambda: insert(tmp_path / "file" / "r.db", ["a"]),
+                lambda: names(tmp_path / "file" / "r.db")):  # fmt: skip
+        with pytest.raises(StorageError, match="not a directory"):
+            use()
 
 
 def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from onnxzoo.registry import db
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.db import APPLICATION_ID
+from onnxzoo.registry.connect import make_engine
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.queries import context_text
 from onnxzoo.registry.records import Context, Draft, Measurement
+from onnxzoo.registry.schema import APPLICATION_ID
 from onnxzoo.registry.store import Store
 from tests import models
 
@@ -98,7 +98,7 @@ def first_schema(path: Path) -> None:
     config = Config()
     config.set_main_option("script_location", "onnxzoo.registry:migrations")
     config.set_main_option("path_separator", "os")
-    engine = db._make_engine(f"sqlite:///{path}")
+    engine = make_engine(f"sqlite:///{path}")
     with engine.begin() as writing:
         config.attributes["connection"] = writing
         command.upgrade(config, "0001")
@@ -109,7 +109,7 @@ def publish(home: Path, model: Path) -> None:
     """Add a model to a registry without opening it, which would upgrade it."""
     from onnxzoo.registry import writes
 
-    store, engine = Store(home / "store"), db._make_engine(f"sqlite:///{home / 'registry.db'}")
+    store, engine = Store(home / "store"), make_engine(f"sqlite:///{home / 'registry.db'}")
     draft = Draft("net", model.name, describe(model), source="test", tags=("edge",))
     with store.stage() as stage, Session(engine) as session, session.begin():
         stage.copy(model, model.name)

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.db import APPLICATION_ID, Database
+from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import Busy, DatabaseError, NotFound
+from onnxzoo.registry.schema import APPLICATION_ID
 from onnxzoo.registry.settings import Settings
 from tests import models
 

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.feeds import random_inputs
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import highest_opset
@@ -15,7 +16,6 @@ from onnxzoo.registry.sessions import (
     CPU,
     infer,
     open_session,
-    random_inputs,
     wanted_providers,
 )
 from tests import models

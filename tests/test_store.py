@@ -107,6 +107,15 @@ def test_a_damaged_bundle_is_moved_aside_and_publishing_heals(store: Store, tmp_
     assert store.leftovers() == [aside]
 
 
+def test_damaged_bytes_are_kept_while_they_are_all_there_is(store: Store, tmp_path: Path) -> None:
+    manifest = publish(store, tmp_path)
+    aside = store.set_aside(manifest.digest)
+    assert store.leftovers({manifest.digest}) == []
+    assert store.leftovers() == [aside]
+    publish(store, tmp_path)
+    assert store.leftovers({manifest.digest}) == [aside]
+
+
 def test_only_what_dead_processes_left_is_left_over(store: Store) -> None:
     staging = store.root / ".staging"
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],

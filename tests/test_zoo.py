@@ -147,6 +147,7 @@ def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
     ("ref", "opset", "message"),
     [
         ("nett", None, "did you mean `net`"),
+        ("mien", None, "did you mean `mine`"),
         ("net:int4", None, "no variant `int4` of `net`; it has `fp32` (opset 17, "),
         ("net", "<=9", "no variant at opset `<=9` of `net`"),
         ("net@7", None, "no version `7` of `net`"),
@@ -155,8 +156,10 @@ def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
 def test_what_no_index_has_is_not_found(
     net: Settings, ref: str, opset: str | None, message: str
 ) -> None:
-    with Zoo(Registry(settings=net)) as zoo, pytest.raises(NotFound) as caught:
-        zoo.pull(ref, opset=opset)
+    with Zoo(Registry(settings=net)) as zoo:
+        zoo.registry.register(models.linear(net.home.parent / "m.onnx"), "mine")
+        with pytest.raises(NotFound) as caught:
+            zoo.pull(ref, opset=opset)
     assert message in caught.value.message
 
 

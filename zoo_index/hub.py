@@ -215,7 +215,7 @@ def unreachable(endpoint: str) -> RemoteError:
     """Return the error for a Hub that gives no answer."""
     return RemoteError(
         f"`{endpoint}` cannot be reached",
-        hint="check the network; what is held can be used offline: zoo ls",
+        hint="check the network; what is held can be used offline: zoo list",
     )
 
 

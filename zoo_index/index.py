@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -211,9 +211,14 @@ class Indexes:
         ]
         return sorted(found, key=lambda entry: _rank(entry, keys))
 
-    def suggest(self, name: str) -> list[str]:
-        """Return at most three names that are near to one that nobody knows."""
+    def names(self) -> set[str]:
+        """Return the names of all models."""
+        return {entry.name for entry in self._entries()}
+
+    def suggest(self, name: str, held: Iterable[str] = ()) -> list[str]:
+        """Return at most three names, of these indexes or held, that are near to an unknown one."""
         names = {fold(entry.name): entry.name for entry in self._entries()}
+        names |= {fold(known): known for known in held}
         key = _key(name)
         near = get_close_matches(key, names, n=3, cutoff=_NEAR)
         near += sorted(known for known in names if known.startswith(key))

@@ -1,7 +1,7 @@
 """From a reference or a source to what a pull of it would fetch, before anything is fetched."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -116,20 +116,23 @@ def split_source(text: str) -> tuple[str, str | None]:
     return head, check_word(variant.lower(), "variant")
 
 
-def from_index(indexes: Indexes, ref: Ref, wish: Wish) -> Plan:
+def from_index(
+    indexes: Indexes, ref: Ref, wish: Wish, held: Callable[[], Iterable[str]] = tuple
+) -> Plan:
     """Plan the pull of a name that an index knows, of a variant that runs where one does.
 
     Args:
         indexes: where to look.
         ref: the name, with or without a variant.
         wish: what else is asked of it.
+        held: gives the names that are held, which may have been meant.
 
     Raises:
         NotFound: if no index has the model, or the model has no such variant.
     """
     entries = indexes.find(ref.name)
     if not entries:
-        raise _unknown(ref.name, indexes.suggest(ref.name))
+        raise _unknown(ref.name, indexes.suggest(ref.name, held()))
     if ref.version is not None:
         raise NotFound(
             f"no version `{ref.version}` of `{ref.name}` is held, "

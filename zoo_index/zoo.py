@@ -77,7 +77,8 @@ class Zoo:
         if is_source(ref):
             text, variant = split_source(ref)
             return from_source(open_source(text, self.settings), variant, called, sha256)
-        plan = from_index(self.indexes, narrowed(ref, wish.get("variant")), wish)
+        asked = narrowed(ref, wish.get("variant"))
+        plan = from_index(self.indexes, asked, wish, self.registry.names)
         if called is None:
             return plan
         return replace(plan, name=called.name, variant=called.variant or plan.variant)
@@ -166,8 +167,10 @@ class Zoo:
                     missed = again
             name = (parsed or asked).name
             if asked.version is None and not self.registry.list(name=name, limit=1):
-                hint = f"zoo pull {asked}" if self.indexes.find(name) else missed.hint
-                raise NotFound(missed.message, hint=hint) from error
+                if not self.indexes.find(name):
+                    raise missed from None
+                message = f"no model `{asked.name}` is held; an index has it"
+                raise NotFound(message, hint=f"zoo pull {asked}") from error
             raise missed from None
 
     def obtain(

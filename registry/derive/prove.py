@@ -1,7 +1,7 @@
 """The child that compares a derived model with its parent: outputs, and time in turns."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
 from onnxzoo.registry.drift import Drift, Unlike, between
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
-from onnxzoo.registry.sessions import CPU, infer, open_session, random_inputs, signature
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.feeds import made_up
+from onnxzoo.registry.sessions import CPU, infer, open_session, signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _SECONDS = 3.0  # for the runs that are timed
-_SIZES = (1, 2, 8, 32, 64, 224)  # tried for open axes, until the parent runs
 
 
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how a model's outputs and time compare with its base's."""
     base, other = (open_session(Path(request[key]), [CPU]) for key in ("base", "model"))
     given = request["inputs"]
-    feeds = list(read_inputs(Path(given))) if given else made_up(base, request["samples"])
+    feeds = list(read_inputs(Path(given))) if given else made_up(base, samples=request["samples"])
     expected = [infer(base, feed) for feed in feeds]
     inputs, _ = signature(other)
     try:
@@ -54,29 +54,6 @@ def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":
                 yield {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, EOFError) as error:
             raise UsageError(f"`{file}` is not what numpy.savez writes") from error
-
-
-def made_up(session: "InferenceSession", samples: int) -> "Sequence[Mapping[str, Array]]":
-    """Return seeded random inputs on which a session runs; open axes get the first size that does.
-
-    Raises:
-        Refused: if it runs on none.
-    """
-    inputs, _ = signature(session)
-    open_axes = {
-        axis if isinstance(axis, str) else ""
-        for tensor in inputs
-        for axis in tensor.shape or ()
-        if not isinstance(axis, int)
-    }
-    for size in _SIZES if open_axes else (1,):
-        axes = dict.fromkeys(open_axes, size)
-        try:
-            infer(session, random_inputs(inputs, axes=axes))
-        except (Refused, UsageError):
-            continue
-        return [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
-    raise Refused("no inputs could be made up on which the model runs", hint="give --inputs FILE")
 
 
 def _ratio(base: "InferenceSession", other: "InferenceSession", feed: Any) -> float:

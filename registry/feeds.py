@@ -1,0 +1,128 @@
+"""Inputs for a model that nobody gave any: of the right shape and dtype, the same every time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.child import wants_memory
+from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.sessions import infer, signature
+
+if TYPE_CHECKING:
+    import numpy as np
+    from onnxruntime import InferenceSession
+
+_SIZES = (1, 2, 8, 32, 64, 224)  # tried for open axes, until the model runs
+
+
+def random_inputs(
+    inputs: Sequence[Tensor], *, seed: int = 0, axes: Mapping[str, int] | None = None
+) -> "dict[str, np.ndarray[Any, Any]]":
+    """Return an array of the right shape and dtype for every input.
+
+    Floats are drawn from the standard normal distribution, whole numbers are 0 or 1 (always a
+    valid index or mask), strings are ``"text"``.
+
+    Args:
+        inputs: the graph's inputs.
+        seed: of NumPy's generator; the same seed gives the same arrays.
+        axes: a size for a symbolic axis by its name; every other open axis is 1.
+
+    Raises:
+        UsageError: if an input is not a dense tensor, or its rank is not known.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for tensor in inputs:
+        if tensor.shape is None or "(" in tensor.dtype:
+            raise UsageError(
+                f"cannot make up the input `{tensor.name}` ({tensor.dtype})",
+                hint=f"give it: --input {tensor.name}=FILE.npy",
+            )
+        shape = [_size(axis, axes or {}) for axis in tensor.shape]
+        arrays[tensor.name] = _draw(random, tensor.dtype, shape)
+    return arrays
+
+
+def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, ...], int]:
+    """Return a graph's inputs at a batch size, and that size.
+
+    The batch is the first axis, wherever an input leaves it open; an input whose first axis is
+    fixed stays as it is beside one whose is open.
+
+    Args:
+        inputs: the graph's inputs.
+        batch: examples in a batch; None for what the graph fixes, else 1.
+
+    Raises:
+        UsageError: if the graph fixes another batch.
+    """
+    firsts = [tensor.shape[0] for tensor in inputs if tensor.shape]
+    fixed = next((axis for axis in firsts if isinstance(axis, int)), 1)
+    opened = {axis for axis in firsts if not isinstance(axis, int)}
+    if not opened and batch not in {None, fixed}:
+        raise UsageError(f"the batch of the model is fixed at `{fixed}`; `{batch}` was asked for")
+    size = (batch or 1) if opened else fixed
+    names = {axis for axis in opened if axis is not None}
+    return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
+
+
+def made_up(
+    session: "InferenceSession", *, samples: int
+) -> "Sequence[Mapping[str, np.ndarray[Any, Any]]]":
+    """Return seeded random inputs on which a session runs; open axes get the first size that does.
+
+    Raises:
+        Refused: if it runs on none, or has no memory to.
+    """
+    inputs, _ = signature(session)
+    open_axes = {
+        axis if isinstance(axis, str) else ""
+        for tensor in inputs
+        for axis in tensor.shape or ()
+        if not isinstance(axis, int)
+    }
+    for size in _SIZES if open_axes else (1,):
+        axes = dict.fromkeys(open_axes, size)
+        try:
+            infer(session, random_inputs(inputs, axes=axes))
+        except (Refused, UsageError) as error:
+            if wants_memory(error.message):
+                raise
+            continue
+        return [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
+    raise Refused("no inputs could be made up on which the model runs")
+
+
+def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:
+    if not tensor.shape:
+        return tensor
+    first, *others = tensor.shape
+    rest = (batch if axis in names else axis for axis in others)
+    return replace(tensor, shape=(first if isinstance(first, int) else batch, *rest))
+
+
+def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:
+    if isinstance(axis, int):
+        return max(axis, 0)
+    return axes.get(axis or "", 1)
+
+
+def _draw(
+    random: "np.random.Generator", dtype: str, shape: Sequence[int]
+) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    if dtype == "string":
+        return np.full(shape, "text", dtype=object)
+    if dtype.startswith("float"):
+        return random.standard_normal(shape).astype(dtype)
+    if dtype == "bool":
+        return random.integers(0, 2, shape).astype(bool)
+    try:
+        return random.integers(0, 2, shape).astype(dtype)
+    except TypeError as error:
+        raise UsageError(f"cannot make up values of type `{dtype}`") from error
