@@ -1,12 +1,13 @@
 """Figures for people and for JSON: durations, rates, ratios, measurements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.cli.output import date, line
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
     from onnxzoo.registry.records import Context, Measurement
 
 UNKNOWN = "-"
@@ -92,6 +93,27 @@ def show_measurements(measurements: "Sequence[Measurement]") -> None:
         line(f"    {', '.join(_figures(found))}")
 
 
+def test_data_of(registry: "Registry", ref: str) -> Mapping[str, Any] | None:
+    """Return the JSON object of a version's reference data; ``sets`` counts them by variant."""
+    held = registry.test_data(ref)
+    if held is None:
+        return None
+    sets = {label: held.sets(label) for label in held.labels}
+    return {"digest": held.digest, "bytes": held.bytes, "source": held.source, "sets": sets}
+
+
+def show_test_data(data: Mapping[str, Any] | None) -> str:
+    """Return for people what `test_data_of` says.
+
+    >>> show_test_data({"bytes": 1200, "sets": {"fp32": 3, "int8": 1}})
+    '3 of fp32, 1 of int8, 1.2 kB'
+    """
+    if data is None:
+        return "no"
+    sets = (f"{count} of {label}" for label, count in data["sets"].items())
+    return f"{', '.join(sets)}, {show_size(data['bytes'])}"
+
+
 def threads_of(context: "Context") -> str:
     """Return the threads of a context for people; onnxruntime's own choice is ``auto``."""
     return "auto" if context.get("threads") is None else str(context["threads"])
@@ -99,7 +121,9 @@ def threads_of(context: "Context") -> str:
 
 def _under(context: "Context") -> str:
     words = [
-        f"batch {context.get('batch')}, threads {threads_of(context)}",
+        f"test data, rtol {context.get('rtol')}, atol {context.get('atol')}"
+        if "data" in context
+        else f"batch {context.get('batch')}, threads {threads_of(context)}",
         *([str(context["axes"])] if "axes" in context else []),
         str(context.get("provider", "")).removesuffix("ExecutionProvider"),
         f"onnxruntime {context.get('onnxruntime')}",

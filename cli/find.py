@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import measurement_document, show_measurements
+from onnxzoo.cli.figures import (
+    measurement_document,
+    show_measurements,
+    show_test_data,
+    test_data_of,
+)
 from onnxzoo.cli.output import (
     date,
     document,
@@ -142,15 +147,20 @@ def show(ref: options.Known, for_: options.For = None, json: options.Json = Fals
         prepared = zoo.registry.loader.found(variant)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
         measured = zoo.registry.measurements(variant.digest)
+        data = test_data_of(zoo.registry, variant.ref)
     runtime = runtime_for(for_)
     verdict = judge(variant.graph, runtime)
     if json:
         figures = [measurement_document(measurement) for measurement in measured]
-        more = {"prepared": _prepared_document(prepared), "measurements": figures}
+        more = {
+            "prepared": _prepared_document(prepared),
+            "measurements": figures,
+            "test_data": data,
+        }
         document(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
-        _show_variant(variant, fit, whole=whole, prepared=prepared)
+        _show_variant(variant, fit, whole=whole, prepared=prepared, data=data)
         show_measurements(measured)
         _show_history(events)
 
@@ -190,7 +200,12 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
 
 
 def _show_variant(
-    variant: "Variant", fit: tuple[str, str], *, whole: bool, prepared: "Prepared | None"
+    variant: "Variant",
+    fit: tuple[str, str],
+    *,
+    whole: bool,
+    prepared: "Prepared | None",
+    data: Mapping[str, Any] | None,
 ) -> None:
     graph = variant.graph
     fields(
@@ -205,6 +220,7 @@ def _show_variant(
             ("size", show_size(variant.bytes)),
             ("parameters", f"{graph.parameters:,}"),
             ("prepared", _prepared(prepared)),
+            ("test data", show_test_data(data)),
             ("task", variant.task),
             ("license", variant.license or "unknown"),
             ("tags", " ".join(variant.tags)),

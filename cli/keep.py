@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.choose import Wish
-    from onnxzoo.registry.records import Added, Checked, Variant
+    from onnxzoo.registry.records import Added, Checked, Progress, Variant
     from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.plan import Plan
     from onnxzoo.zoo_index.zoo import Zoo
@@ -55,6 +55,9 @@ def pull(
     ] = False,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", "-U", help="Ask the source for something newer.")
+    ] = False,
+    test_data: Annotated[
+        bool, typer.Option("--test-data", help="Its reference inputs and outputs too.")
     ] = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
@@ -89,6 +92,7 @@ def pull(
                         progress=report,
                         **wish,
                     )
+                    _add_test_data(zoo, added.variant, report, wanted=test_data)
             except ZooError as error:
                 if len(refs) == 1:
                     raise
@@ -104,6 +108,13 @@ def pull(
         document([variant_document(added.variant) | {"new": added.new} for added in done])
     if failed:
         raise typer.Exit(failed[0].exit_code)
+
+
+def _add_test_data(
+    zoo: "Zoo", variant: "Variant", report: "Progress | None", *, wanted: bool
+) -> None:
+    if wanted:
+        zoo.pull_test_data(variant, report)
 
 
 def register(
@@ -124,6 +135,16 @@ def register(
         str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
+    test_data: Annotated[
+        Path | None,
+        typer.Option(
+            "--test-data",
+            metavar="PATH",
+            help="Reference inputs and outputs: a folder, .tar.gz or .zip of test_data_set_* "
+            "folders with input_*.pb and output_*.pb, or an .npz with the arrays input:NAME and "
+            "output:NAME.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -141,6 +162,7 @@ def register(
             task=task,
             license=license_,
             tags=tag or (),
+            test_data=test_data,
             progress=report,
         )
     if json:

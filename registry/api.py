@@ -36,6 +36,7 @@ from onnxzoo.registry.records import (
     Removed,
     Variant,
 )
+from onnxzoo.registry.reference import Reference, find, keep
 from onnxzoo.registry.settings import Settings, at
 from onnxzoo.registry.store import Stage, Store, reading
 
@@ -99,6 +100,7 @@ class Registry:
         task: str | None = None,
         license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
         tags: Sequence[str] = (),
+        test_data: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Added:
         """Copy an ONNX file and its external data into the store and give it a name.
@@ -112,6 +114,7 @@ class Registry:
             task: what the model does, such as ``image-classification``.
             license: an SPDX identifier.
             tags: words to find the model by.
+            test_data: reference inputs and outputs; see `add_test_data`.
             progress: told of the bytes copied.
 
         Raises:
@@ -121,6 +124,7 @@ class Registry:
         """
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
+        from onnxzoo.registry.testdata import gather
 
         ref, path = Ref.parse(name), Path(path).expanduser()
         version = self._number(ref)
@@ -130,7 +134,7 @@ class Registry:
             if not path.is_file():
                 raise NotFound(f"no file `{path}`")
             check(path)
-        with self.store.stage() as stage:
+        with self.store.stage() as stage, self.store.stage() as data:
             stage.copy(path, path.name, progress)
             graph = describe(stage.folder / path.name)
             for location in graph.external:
@@ -147,7 +151,17 @@ class Registry:
                 task=task,
                 tags=tuple(check_word(tag.lower(), "tag") for tag in tags),
             )
-            return self.publish(stage, draft, "register", must_open=False, progress=progress)
+            if test_data is not None:
+                gather(Path(test_data).expanduser(), data, graph)
+            return self.publish(
+                stage,
+                draft,
+                "register",
+                must_open=False,
+                data=data if test_data else None,
+                data_source=str(test_data),
+                progress=progress,
+            )
 
     def publish(
         self,
@@ -156,6 +170,8 @@ class Registry:
         action: str,
         *,
         must_open: bool,
+        data: Stage | None = None,
+        data_source: str = "",
         progress: Progress | None = None,
     ) -> Added:
         """Move a staged bundle into the store and insert its rows, in one transaction.
@@ -167,6 +183,8 @@ class Registry:
             draft: what is known of them.
             action: the word for it in the event log.
             must_open: refuse a model that onnxruntime does not open here; else only warn.
+            data: reference data in the layout of `testdata.gather`, to be kept with it.
+            data_source: where they come from.
             progress: told of the bytes that are prepared.
 
         Raises:
@@ -179,6 +197,8 @@ class Registry:
         with self._database.write() as session:
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
+            if data is not None:
+                keep(session, self.store, ref, data, data_source)
         return Added(self.resolve(ref), new)
 
     def _look(
@@ -333,6 +353,40 @@ class Registry:
         digest = self._digest(ref)
         with self._database.read() as rows:
             return measurements(rows, digest_of(rows, digest))
+
+    def test_data(self, ref: str) -> Reference | None:
+        """Return the reference data of a version, None if it has none or their bytes are gone.
+
+        Raises:
+            NotFound: if no such version is held.
+        """
+        with self._database.read() as rows:
+            return find(rows, self.store, Ref.parse(ref))
+
+    def add_test_data(self, ref: str, path: str | Path) -> None:
+        """Keep reference inputs and outputs of a held variant, in the place of what it had.
+
+        Args:
+            ref: the variant.
+            path: a folder of ``test_data_set_*`` folders with ``input_*.pb`` and ``output_*.pb``,
+                or an archive of such (``.tar.gz``, ``.zip``); or ``.npz`` files, each a set, with
+                the arrays ``input:NAME`` and ``output:NAME``.
+
+        Raises:
+            NotFound: if the variant is not held, or there are no such data.
+            Refused: if they are unsafe to read, malformed, or not for this model.
+        """
+        from onnxzoo.registry.testdata import gather
+
+        variant, path = self.resolve(ref), Path(path).expanduser()
+        with self.store.stage() as stage:
+            gather(path, stage, variant.graph)
+            self.keep_test_data(variant.ref, stage, str(path.absolute()))
+
+    def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
+        """Keep reference data that are staged in the layout of `testdata.gather`."""
+        with self._database.write() as session:
+            keep(session, self.store, ref, stage, source)
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
         """Return what happened, newest first: to one model, or to all."""

@@ -5,7 +5,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from io import FileIO
 from pathlib import Path
@@ -68,6 +68,18 @@ class Stage:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
         return self.take(source, File(path, digest, size))
+
+    def write(self, chunks: Iterable[bytes], path: str) -> File:
+        """Write a file from its bytes, hashing while writing."""
+        target = self._place(path)
+        digest, done = hashlib.sha256(), 0
+        with target.open("xb", buffering=0) as writer:
+            for chunk in chunks:
+                digest.update(chunk)
+                _write_all(writer.fileno(), memoryview(chunk))
+                done += len(chunk)
+            os.fsync(writer.fileno())
+        return self._keep(target, File(path, digest.hexdigest(), done))
 
     def _place(self, path: str) -> Path:
         target = self.folder / check_path(path)

@@ -13,11 +13,13 @@ from onnxzoo.registry.names import Ref
 from onnxzoo.registry.prepared import PreparedSessions
 from onnxzoo.registry.queries import Row, listed, manifests
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
+from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
-_USED = "SELECT 1 FROM variant WHERE digest = :digest LIMIT 1"
-_UNUSED = "SELECT digest FROM bundle WHERE digest NOT IN (SELECT digest FROM variant)"
+_ALL = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
+_USED = f"SELECT 1 FROM ({_ALL}) AS used WHERE digest = :digest LIMIT 1"  # noqa: S608
+_UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({_ALL})"  # noqa: S608
 
 
 def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
@@ -29,10 +31,10 @@ def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
         doomed = all_of(rows, ref)
         if not force:
             _refuse_aliased(rows, doomed)
+        before = {row["digest"] for row in rows(_UNUSED)}
         writes.remove(session, doomed)
-        unused = {row["digest"] for row in rows(_UNUSED)}
-    freed = {row["digest"]: row["bytes"] for row in doomed if row["digest"] in unused}
-    return Removed(tuple(map(ref_of, doomed)), sum(freed.values()))
+        freed = [row["bytes"] for row in rows(_UNUSED) if row["digest"] not in before]
+    return Removed(tuple(map(ref_of, doomed)), sum(freed))
 
 
 def collect(
@@ -73,13 +75,21 @@ def collect(
 def verify(
     database: Database, store: Store, refs: Sequence[Ref], progress: Progress | None
 ) -> Iterator[Checked]:
-    """Re-hash bundles and yield a report on each; damaged ones are set aside."""
+    """Re-hash bundles and yield a report on each; damaged ones are set aside.
+
+    A version's reference data are called ``NAME@VERSION``, without a variant.
+    """
     with database.read() as rows:
         found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
-        chosen = manifests(rows, [row["digest"] for row in found])
+        versions = {row["version_id"] for row in found}
+        named = [(row["digest"], ref_of(row)) for row in found]
+        named += [
+            (row["digest"], ref) for row, ref in references(rows) if row["version_id"] in versions
+        ]
+        chosen = manifests(rows, [digest for digest, _ in named])
     total, before = sum(manifest.bytes for manifest in chosen), 0
     for manifest in chosen:
-        refs_of_it = tuple(ref_of(row) for row in found if row["digest"] == manifest.digest)
+        refs_of_it = tuple(ref for digest, ref in named if digest == manifest.digest)
         step = _part_of_all(progress, before, total) if progress else None
         checked = None
         while checked is None:
@@ -121,7 +131,7 @@ def _garbage(rows: Rows, store: Store) -> list[str]:
 
 
 def _used(rows: Rows) -> set[str]:
-    return {row["digest"] for row in rows("SELECT DISTINCT digest FROM variant")}
+    return {row["digest"] for row in rows(_ALL)}
 
 
 def _old_downloads(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from onnxzoo.registry.tables import (
     LineageRow,
     MeasurementRow,
     Model,
+    ReferenceData,
     Tag,
     VariantRow,
     Version,
@@ -141,8 +142,20 @@ def measure(session: "Session", digest: str, measurements: Sequence[Measurement]
         session.flush()
 
 
+def refer(session: "Session", version: Row, manifest: Manifest, source: str) -> None:
+    """Make a bundle the reference data of a version, in the place of what it had."""
+    _keep_bundle(session, manifest)
+    row = session.get(ReferenceData, version["version_id"])
+    if row is None:
+        row = ReferenceData(version_id=version["version_id"], digest=manifest.digest, source=source)
+    row.digest, row.source = manifest.digest, source
+    session.add(row)
+    session.flush()
+    log(session, "test-data", f"{version['name']}:{version['label']}@{version['number']}", source)
+
+
 def forget(session: "Session", digests: Sequence[str]) -> None:
-    """Delete the rows of bundles that no variant refers to."""
+    """Delete the rows of bundles that nothing refers to."""
     for digest in digests:
         bundle = session.get(Bundle, digest)
         if bundle is not None:

@@ -20,6 +20,7 @@ from onnxzoo.cli.app import main
 from onnxzoo.cli.output import safe
 from onnxzoo.zoo_index.index import SHIPPED
 from tests import models
+from tests.archives import one_set, spread, tar
 from tests.hub import Hub, sha256
 
 
@@ -58,7 +59,7 @@ def mine(zoo: Run, tmp_path: Path) -> Path:
 
 def test_help_names_every_command(zoo: Run) -> None:
     commands = (
-        "search pull list show versions opsets register alias tag run bench compare path "
+        "search pull list show versions opsets register alias tag run test bench compare path "
         "verify rm gc doctor index"
     )
     ran = zoo("--help")
@@ -601,3 +602,64 @@ def test_a_pull_that_does_not_run_is_refused_unless_forced(
     assert "hint: zoo pull new-net --force keeps it all the same" in ran.err
     assert re.search("^runs here +no: opset 99", zoo("pull", "new-net", "--dry-run").out, re.M)
     assert "pulled new-net:fp32@1" in zoo("pull", "new-net", "--force").out
+
+
+def test_a_model_is_registered_with_test_data_and_tested(zoo: Run, tmp_path: Path) -> None:
+    data = spread(tmp_path / "data", one_set(2.0) | one_set(2.0, number=1))
+    model = models.linear(tmp_path / "m.onnx", value=2)
+    assert zoo("register", model, "--name", "mine", "--test-data", data).code == 0
+    ran = zoo("test", "mine")
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == "mine:fp32@1 on CPUExecutionProvider, data of `fp32`"
+    assert [line.split()[:3] for line in ran.out.splitlines()[2:]] == [
+        ["test_data_set_0", "passed", "0"],
+        ["test_data_set_1", "passed", "0"],
+    ]
+    out = zoo("show", "mine").out
+    assert re.search(r"test data +2 of fp32, \d+ B\n", out)
+    assert "test data, rtol 0.001, atol 1e-07, CPU" in out
+    shown = json.loads(zoo("show", "mine", "--json").out)["test_data"]
+    assert (shown["sets"], shown["source"]) == ({"fp32": 2}, str(data))
+    assert zoo("test", "mine", "-q") == Ran(0, "mine:fp32@1\n", "")
+
+
+def test_a_test_that_fails_says_where_and_ends_with_5(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    data = tar(tmp_path / "data.tar.gz", list(one_set(2.5).items()))
+    ran = zoo("test", "mine", "--data", data)
+    assert (ran.code, "failed" in ran.out) == (5, True)
+    assert "failed: test_data_set_0: `y` differs by up to 3.5 in 7 of 8 elements" in ran.err
+    assert zoo("test", "mine", "--atol", "4").code == 0
+    found = json.loads(zoo("test", "mine", "--json").out)
+    assert (found["ref"], found["passed"], found["max_difference"]) == ("mine:fp32@2", False, 3.5)
+    assert (found["rtol"], found["atol"], found["data_of"]) == (1e-3, 1e-7, "fp32")
+    assert found["sets"][0]["name"] == "test_data_set_0"
+
+
+def test_a_version_without_test_data_cannot_be_tested(zoo: Run, mine: Path) -> None:
+    ran = zoo("test", "mine@1")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no test data of `mine@1` are held" in ran.err
+    assert "hint: zoo test mine:fp32@1 --data FOLDER" in ran.err
+    assert re.search(r"test data +no\n", zoo("show", "mine@1").out)
+
+
+def test_hostile_test_data_are_refused(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    data = tar(tmp_path / "data.tar.gz", [("../../evil", b"x")])
+    ran = zoo("register", mine, "--name", "other", "--test-data", data)
+    assert (ran.code, "leads out of its folder" in ran.err) == (5, True)
+    assert zoo("test", "mine", "--data", data).code == 5
+    assert zoo("list", "other", "-q").out == ""
+
+
+def test_a_light_model_is_pulled_with_its_test_data(zoo: Run) -> None:
+    assert zoo("pull", "light-squeezenet", "--test-data").code == 0
+    assert re.search(r"test data +1 of fp32", zoo("show", "light-squeezenet").out)
+    assert zoo("test", "light-squeezenet").code == 0
+    assert zoo("test", "light-zfnet512").code == 0  # pulled, and its data fetched
+    assert "no index knows of test data" in zoo("pull", *_own(zoo), "--test-data").err
+
+
+def _own(zoo: Run) -> list[str]:
+    """Return a path that can be pulled and that no index knows."""
+    path = models.linear(Path(os.environ["ZOO_HOME"]) / "own.onnx")
+    return [str(path), "--name", "own"]

@@ -44,7 +44,7 @@ def bring(
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
-    source = plan.opened or open_source(_pinned(plan.source, plan.revision), settings)
+    source = plan.opened or open_source(pinned(plan.source, plan.revision), settings)
     registry.expect_write()
     with registry.store.stage() as stage:
         for file in plan.files:
@@ -80,7 +80,7 @@ def bring_back(
         ZooError: if the source is gone, or gives other bytes now.
     """
     variant = registry.resolve(checked.refs[0])
-    source = open_source(_pinned(variant.source, variant.revision), settings)
+    source = open_source(pinned(variant.source, variant.revision), settings)
     with registry.store.stage() as stage:
         for file in variant.files:
             _fetch(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
@@ -107,10 +107,10 @@ def waiting_for_others(plan: Plan, downloads: Path) -> Iterator[None]:
         lock.release()
 
 
-def _pinned(source: str, revision: str | None) -> str:
+def pinned(source: str, revision: str | None) -> str:
     """Return a repository's text at a commit; no other kind of source has one.
 
-    >>> _pinned("hf://acme/net", "ab12"), _pinned("https://acme.org/net.onnx", None)
+    >>> pinned("hf://acme/net", "ab12"), pinned("https://acme.org/net.onnx", None)
     ('hf://acme/net@ab12', 'https://acme.org/net.onnx')
     """
     if revision is None or "@" in source or not source.lower().startswith("hf://"):

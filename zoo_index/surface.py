@@ -109,6 +109,7 @@ def pull(
     sha256: str | None = None,
     runtime: str | None = None,
     force: bool = False,
+    test_data: bool = False,
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Variant:
@@ -125,6 +126,8 @@ def pull(
         runtime: choose what this release runs, such as ``"onnxruntime==1.17"``; None for the
             installed onnxruntime.
         force: keep a model of an index although it does not run there.
+        test_data: fetch the reference inputs and outputs too, where an index knows of some; that
+            they are not there is only a warning.
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
 
@@ -136,7 +139,7 @@ def pull(
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo(offline=offline) as zoo:
-        return zoo.pull(
+        found = zoo.pull(
             ref,
             opset=opset,
             max_bytes=max_bytes,
@@ -147,6 +150,9 @@ def pull(
             force=force,
             progress=progress,
         ).variant
+        if test_data:
+            zoo.pull_test_data(found, progress)
+        return found
 
 
 def register(
@@ -157,11 +163,18 @@ def register(
     task: str | None = None,
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     tags: Sequence[str] = (),
+    test_data: str | Path | None = None,
 ) -> Variant:
     """Copy an ONNX file and its external data into the registry; see `Registry.register`."""
     with Registry() as registry:
         return registry.register(
-            path, name, new_version=new_version, task=task, license=license, tags=tags
+            path,
+            name,
+            new_version=new_version,
+            task=task,
+            license=license,
+            tags=tags,
+            test_data=test_data,
         ).variant
 
 

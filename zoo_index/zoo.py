@@ -14,6 +14,7 @@ from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Progress, Variant
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.bring import bring, bring_back, waiting_for_others
+from onnxzoo.zoo_index.bring_data import bring_data_back, need_data, try_data
 from onnxzoo.zoo_index.held import held_of_name, held_of_plan, held_of_source
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import (
@@ -135,8 +136,19 @@ class Zoo:
             must_open = not force and wish.get("runtime") is None
             return bring(self.registry, plan, self.settings, progress, must_open=must_open)
 
+    def pull_test_data(self, variant: Variant, progress: Progress | None = None) -> bool:
+        """Fetch what an index knows of a held variant's reference data; see `try_data`."""
+        return try_data(self.registry, self.indexes, variant, self.settings, progress)
+
+    def need_test_data(self, variant: Variant, progress: Progress | None = None) -> None:
+        """Fetch a held variant's reference data where none of its own are held; see `need_data`."""
+        need_data(self.registry, self.indexes, variant, self.settings, progress)
+
     def repair(self, checked: Checked, progress: Progress | None = None) -> None:
-        """Fetch the bytes of a damaged bundle again; see `bring_back`."""
+        """Fetch the bytes of a damaged bundle again; see `bring_back` and `bring_data_back`."""
+        if Ref.parse(checked.refs[0]).variant is None:
+            bring_data_back(self.registry, self.indexes, checked, self.settings, progress)
+            return
         bring_back(self.registry, checked, self.settings, progress)
 
     def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:

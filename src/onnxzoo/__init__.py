@@ -6,6 +6,7 @@ Importing this costs next to nothing: each name is imported when it is first use
 TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 5 ms
 
 if TYPE_CHECKING:
+    from onnxzoo import hub
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.errors import ZooError
     from onnxzoo.registry.pool import SessionPool
@@ -18,6 +19,7 @@ __all__ = [
     "SessionPool",
     "Variant",
     "ZooError",
+    "hub",
     "load",
     "pull",
     "register",
@@ -39,10 +41,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "hub":
+        return import_module("onnxzoo.hub")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 

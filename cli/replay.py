@@ -1,0 +1,106 @@
+"""The command that replays reference inputs: test."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.figures import number, share
+from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import Refused
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.replay import Replay
+
+
+def replay_data(
+    ref: options.Known,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Keep these as its test data first: see `zoo register --test-data`.",
+        ),
+    ] = None,
+    rtol: Annotated[
+        float | None, typer.Option(min=0, metavar="N", help="Relative tolerance; else 1e-3.")
+    ] = None,
+    atol: Annotated[
+        float | None, typer.Option(min=0, metavar="N", help="Absolute tolerance; else 1e-7.")
+    ] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Replay a version's reference inputs and hold the outputs against the reference ones.
+
+    Data that an index knows of are fetched where none are held. Ends with 5 if a set fails.
+    """
+    from onnxzoo.registry.replay import ATOL, RTOL, replay
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
+            variant = zoo.obtain(ref, device=device, progress=report)
+            if data is not None:
+                zoo.registry.add_test_data(variant.ref, data)
+            else:
+                zoo.need_test_data(variant, report)
+        found = replay(
+            zoo.registry,
+            variant,
+            rtol=RTOL if rtol is None else rtol,
+            atol=ATOL if atol is None else atol,
+            device=device,
+        )
+    if json:
+        document(_document(found))
+    elif quiet:
+        line(variant.ref)
+    else:
+        _show(found)
+    if not found.passed:
+        failed = [outcome for outcome in found.outcomes if not outcome.passed]
+        for outcome in failed:
+            talk(f"failed: {outcome.name}: {outcome.why}")
+        if not quiet:
+            talk("hint: --rtol and --atol allow more, as quantized variants need")
+        raise typer.Exit(Refused.exit_code)
+
+
+def _show(found: "Replay") -> None:
+    line(f"{found.variant.ref} on {found.context['provider']}, data of `{found.label}`")
+    table(
+        ("SET", "RESULT", "LARGEST DIFFERENCE", "OUTSIDE"),
+        (
+            (
+                outcome.name,
+                "passed" if outcome.passed else "failed",
+                number(outcome.max_difference),
+                share(outcome.outside),
+            )
+            for outcome in found.outcomes
+        ),
+    )
+
+
+def _document(found: "Replay") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "ref": found.variant.ref,
+        "name": found.variant.name,
+        "version": found.variant.version,
+        "variant": found.variant.variant,
+        "digest": found.variant.digest,
+        "passed": found.passed,
+        "max_difference": found.max_difference,
+        "rtol": found.rtol,
+        "atol": found.atol,
+        "data": found.data,
+        "data_of": found.label,
+        "sets": [asdict(outcome) | {"passed": outcome.passed} for outcome in found.outcomes],
+        "context": found.context,
+    }
