@@ -254,7 +254,7 @@ def _best(
                     trials.append(Trial(one, None, error.message))
                     continue
                 trials.append(Trial(one, made.proof, unfit(made.proof, bounds)))
-                if not trials[-1].why and (best is None or _better(made.proof, best[1].proof)):
+                if not trials[-1].why and (best is None or better(made.proof, best[1].proof)):
                     held.close()
                     held.push(trying.pop_all())
                     best = one, made
@@ -270,7 +270,8 @@ _SAME_SIZE = 0.05  # of the smaller one: of two so near in size, time decides
 _SAME_TIME = 0.1  # of the shorter one: ratios of one recipe repeat within about that
 
 
-def _better(one: Proof, two: Proof) -> bool:
+def better(one: Proof, two: Proof) -> bool:
+    """Tell whether one variant is to be kept rather than another; both are fit."""
     times = one.latency or 0, two.latency or 0
     if abs(one.size - two.size) > _SAME_SIZE * min(one.size, two.size):
         return one.size < two.size

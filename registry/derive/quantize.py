@@ -185,8 +185,8 @@ def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
     nodes = [node for graph in prepare.graphs(model.graph) for node in graph.node]
     ops = {node.op_type for node in nodes}
     for wanted in options.exclude:
-        found = [node.name for node in nodes if fnmatchcase(node.name, wanted)]
-        if not found and wanted not in ops:
+        found = [n.name for n in nodes if n.op_type == wanted or fnmatchcase(n.name, wanted)]
+        if not found:
             raise UsageError(
                 f"no op type and no node is called `{wanted}`",
                 hint="ops: " + ", ".join(sorted(ops)) + "; nodes: zoo view",
