@@ -62,7 +62,7 @@ def quantize(
     json: options.Json = False,
 ) -> None:
     """Make a variant of another precision, compare it with its parent, keep it if it is fit."""
-    from onnxzoo.registry.derive.precision import Bounds
+    from onnxzoo.registry.derive.judge import Bounds
     from onnxzoo.registry.derive.precision import quantize as make
     from onnxzoo.zoo_index.zoo import Zoo
 

@@ -12,7 +12,8 @@ import onnxzoo
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
-from onnxzoo.registry.derive.precision import Bounds, better, quantize
+from onnxzoo.registry.derive.judge import Bounds, better
+from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
 from onnxzoo.registry.drift import Drift
 from onnxzoo.registry.errors import NotFound, Refused, UsageError

@@ -189,7 +189,7 @@ def quantize(
         UsageError, NotFound: if what was asked for does not go together, or data is missing.
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
-    from onnxzoo.registry.derive import precision
+    from onnxzoo.registry.derive import judge, precision
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo(offline=offline) as zoo:
@@ -203,7 +203,7 @@ def quantize(
             inputs=Path(inputs) if inputs is not None else None,
             ops=ops,
             exclude=exclude,
-            bounds=precision.Bounds(min_cosine, max_drift),
+            bounds=judge.Bounds(min_cosine, max_drift),
             search=search,
             label=label,
             progress=progress,

@@ -1,15 +1,17 @@
-"""Changing a variant's precision: the recipe, the judgement, and the search among recipes."""
+"""Changing a variant's precision: what was asked for becomes a recipe, and that a variant."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate as calibration
-from onnxzoo.registry.derive.frame import Derived, Made, Proof, Recipe, keep, make
-from onnxzoo.registry.derive.recipes import CAST, Options, candidates, choose
+from onnxzoo.registry.derive.frame import Derived, Recipe, keep, make
+from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
+from onnxzoo.registry.derive.recipes import Options, candidates, choose
+from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.records import Progress, Variant
@@ -19,27 +21,7 @@ if TYPE_CHECKING:
 
     Data = str | Path | Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
-# Below this cosine of all outputs a model fell apart. Of four models the recipes that kept what
-# the model is for (labels, neighbours, masks) were all above .94, those that did not below .40.
-MIN_COSINE = 0.9
 _QUANTIZED = {"int8", "uint8", "int4", "uint4", "qdq"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a variant has to keep to: cosine of its outputs, and largest absolute difference."""
-
-    min_cosine: float = MIN_COSINE
-    max_drift: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A recipe that was tried: what came of it, or why nothing did."""
-
-    options: Options
-    proof: Proof | None
-    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +44,7 @@ def quantize(
     inputs: Path | None = None,
     ops: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    bounds: Bounds = Bounds(),
+    bounds: Bounds = USUAL,
     search: bool = False,
     label: str | None = None,
     progress: Progress | None = None,
@@ -104,43 +86,43 @@ def quantize(
         inputs = inputs or _known(settings)
         _check_label(registry, parent, label or to, None if search else options[0])
         if search:
-            return _best(
-                registry,
-                parent,
-                options,
-                inputs=inputs,
-                bounds=bounds,
-                label=label,
-                progress=progress,
-            )
-        recipe = Recipe("quantize", options[0].written())
-        with (
-            _advised(options[0]),
-            make(registry, parent, recipe, inputs=inputs, progress=progress) as made,
-        ):
-            if why := unfit(made.proof, bounds):
-                raise Refused(why, hint=_advice(options[0]))
-            derived = keep(registry, parent, made, label=label or options[0].to)
-    trial = Trial(options[0], derived.proof, None)
-    return Quantized(derived, options[0], (trial,))
+            with best(
+                registry, parent, options, inputs=inputs, bounds=bounds, progress=progress
+            ) as (chosen, made, trials):
+                return Quantized(
+                    keep(registry, parent, made, label=label or chosen.to), chosen, trials
+                )
+        return _one(
+            registry,
+            parent,
+            options[0],
+            inputs=inputs,
+            bounds=bounds,
+            label=label,
+            progress=progress,
+        )
 
 
-def unfit(proof: Proof, bounds: Bounds) -> str | None:
-    """Return why a variant is not fit to be kept, None if it is."""
-    drift = proof.drift
-    if drift.cosine is None or drift.max is None:
-        return f"its outputs cannot be compared with its parent's: {drift.why}"
-    if drift.cosine < bounds.min_cosine:
-        return (
-            f"it fell apart: the cosine of its outputs with its parent's is `{drift.cosine:.3f}`; "
-            f"expected at least `{bounds.min_cosine:g}`"
-        )
-    if bounds.max_drift is not None and drift.max > bounds.max_drift:
-        return (
-            f"its outputs lie up to `{drift.max:.3g}` from its parent's; "
-            f"expected at most `{bounds.max_drift:g}`"
-        )
-    return None
+def _one(
+    registry: Registry,
+    parent: Variant,
+    options: Options,
+    *,
+    inputs: Path | None,
+    bounds: Bounds,
+    label: str | None,
+    progress: Progress | None,
+) -> Quantized:
+    """Follow one recipe, and keep what comes of it if it is fit."""
+    recipe = Recipe("quantize", options.written())
+    with (
+        _advised(options),
+        make(registry, parent, recipe, inputs=inputs, progress=progress) as made,
+    ):
+        if why := unfit(made.proof, bounds):
+            raise Refused(why, hint=advice(options))
+        derived = keep(registry, parent, made, label=label or options.to)
+    return Quantized(derived, options, (Trial(options, derived.proof, None),))
 
 
 def _check(parent: Variant, to: str | None, *, search: bool) -> None:
@@ -229,69 +211,6 @@ def _known(settings: Mapping[str, Any]) -> Path | None:
     return None if data == calibration.RANDOM else Path(data)
 
 
-def _best(
-    registry: Registry,
-    parent: Variant,
-    options: Sequence[Options],
-    *,
-    inputs: Path | None,
-    bounds: Bounds,
-    label: str | None,
-    progress: Progress | None,
-) -> Quantized:
-    """Try recipes one after the other, holding only the best so far, and keep that."""
-    trials: list[Trial] = []
-    best: tuple[Options, Made] | None = None
-    with ExitStack() as held:
-        for number, one in enumerate(options):
-            if progress:
-                progress(f"trying recipes for {parent.ref}", number, len(options))
-            with ExitStack() as trying:
-                try:
-                    recipe = Recipe("quantize", one.written())
-                    made = trying.enter_context(make(registry, parent, recipe, inputs=inputs))
-                except Refused as error:
-                    trials.append(Trial(one, None, error.message))
-                    continue
-                trials.append(Trial(one, made.proof, unfit(made.proof, bounds)))
-                if not trials[-1].why and (best is None or better(made.proof, best[1].proof)):
-                    held.close()
-                    held.push(trying.pop_all())
-                    best = one, made
-        if progress:
-            progress(f"trying recipes for {parent.ref}", len(options), len(options))
-        if best is None:
-            raise _none(trials)
-        derived = keep(registry, parent, best[1], label=label or best[0].to)
-    return Quantized(derived, best[0], tuple(trials))
-
-
-_SAME_SIZE = 0.05  # of the smaller one: of two so near in size, time decides
-_SAME_TIME = 0.1  # of the shorter one: ratios of one recipe repeat within about that
-
-
-def better(one: Proof, two: Proof) -> bool:
-    """Tell whether one variant is to be kept rather than another; both are fit."""
-    times = one.latency or 0, two.latency or 0
-    if abs(one.size - two.size) > _SAME_SIZE * min(one.size, two.size):
-        return one.size < two.size
-    if abs(times[0] - times[1]) > _SAME_TIME * min(times):
-        return times[0] < times[1]
-    return (one.drift.cosine or 0) > (two.drift.cosine or 0)
-
-
-def _none(trials: Sequence[Trial]) -> Refused:
-    proven = [trial for trial in trials if trial.proof and trial.proof.drift.cosine is not None]
-    if not proven:
-        return Refused(f"none of {len(trials)} recipes could be made: {trials[0].why}")
-    nearest = max(proven, key=lambda trial: trial.proof.drift.cosine or 0)  # type: ignore[union-attr]
-    return Refused(
-        f"none of {len(trials)} recipes keeps within the bounds; the nearest, "
-        f"`{nearest.options}`: {nearest.why}",
-        hint="real inputs (--inputs, --calibrate), --exclude, wider bounds, or --to fp16",
-    )
-
-
 @contextmanager
 def _advised(options: Options) -> Iterator[None]:
     """Say what to try next where something came out that onnxruntime does not open."""
@@ -299,23 +218,5 @@ def _advised(options: Options) -> Iterator[None]:
         yield
     except InvalidModel as error:
         raise Refused(
-            f"what came out does not open: {error.message}", hint=_advice(options)
+            f"what came out does not open: {error.message}", hint=advice(options)
         ) from error
-
-
-def _advice(options: Options) -> str:
-    """Return what to try next after a recipe that did not serve."""
-    others: dict[str, Callable[[], str]] = {
-        "dynamic": lambda: "--method static --calibrate DATA, or --method weight-only",
-        "static": lambda: (
-            "inputs as the model will see them: --calibrate DATA"
-            if options.calibrate == calibration.RANDOM
-            else "--exclude OP|NODE for what is sensitive, more calibration data, --to uint8"
-        ),
-        "weight-only": lambda: "--to int8" if options.to == "int4" else "--exclude NODE",
-        CAST: lambda: (
-            "--exclude OP|NODE for what overflows"
-            + (", or --to bf16" if options.to == "fp16" else "")
-        ),
-    }
-    return f"{others[options.method]()}; real inputs to compare on: --inputs DATA; or --search"
