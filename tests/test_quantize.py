@@ -1,12 +1,10 @@
 """Quantizing: what fits is chosen, what came out is measured, and what is unfit is not kept."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
@@ -24,65 +22,13 @@ from tests import models
 
 AVX2 = ("avx", "avx2", "fma")
 VNNI = (*AVX2, "avx512_vnni")
-HIDDEN = 64
-
-
-def weight(name: str, *shape: int, seed: int = 0) -> onnx.TensorProto:
-    values = np.random.default_rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)
-    return numpy_helper.from_array(values.astype(np.float32), name)
-
-
-def save(
-    path: Path,
-    nodes: Sequence[onnx.NodeProto],
-    weights: Sequence[onnx.TensorProto],
-    shape: Sequence[int],
-    opset: int,
-) -> Path:
-    graph = helper.make_graph(
-        list(nodes),
-        "test",
-        [helper.make_tensor_value_info("x", 1, ["batch", *shape])],
-        [helper.make_tensor_value_info("y", 1, ["batch", 10])],
-        list(weights),
-    )
-    opsets = [helper.make_opsetid("", opset)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    helper.set_model_props(model, {"author": "tests"})
-    path.write_bytes(model.SerializeToString(deterministic=True))
-    return path
-
-
-def mlp(path: Path, *, opset: int = 17) -> Path:
-    """Two matrix products, one of them a Gemm, with a ReLU between."""
-    nodes = [
-        helper.make_node("MatMul", ["x", "w1"], ["a"], name="first"),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Gemm", ["b", "w2", "bias"], ["y"], transB=1, name="last"),
-    ]
-    weights = [weight("w1", 32, HIDDEN), weight("w2", 10, HIDDEN), weight("bias", 10)]
-    return save(path, nodes, weights, [32], opset)
-
-
-def convolutions(path: Path, *, opset: int = 17) -> Path:
-    """Two convolutions and a classifier, on images of 8 times 8 pixels."""
-    nodes = [
-        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1] * 4, name="first"),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1] * 4),
-        helper.make_node("GlobalAveragePool", ["c"], ["d"]),
-        helper.make_node("Flatten", ["d"], ["e"]),
-        helper.make_node("Gemm", ["e", "w3"], ["y"], transB=1, name="last"),
-    ]
-    weights = [weight("w1", 16, 3, 3, 3), weight("w2", 16, 16, 3, 3), weight("w3", 10, 16)]
-    return save(path, nodes, weights, [3, 8, 8], opset)
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     registry = Registry()
-    registry.register(mlp(tmp_path / "mlp.onnx"), "mlp")
-    registry.register(convolutions(tmp_path / "conv.onnx", opset=12), "conv")
+    registry.register(models.mlp(tmp_path / "mlp.onnx"), "mlp")
+    registry.register(models.convolutions(tmp_path / "conv.onnx", opset=12), "conv")
     return registry
 
 
@@ -239,7 +185,10 @@ def graph(path: Path) -> Graph:
 
 
 def test_recipes_fit_the_model_and_the_processor(tmp_path: Path) -> None:
-    conv, matrix = graph(convolutions(tmp_path / "c.onnx", opset=12)), graph(mlp(tmp_path / "m"))
+    conv, matrix = (
+        graph(models.convolutions(tmp_path / "c.onnx", opset=12)),
+        graph(models.mlp(tmp_path / "m")),
+    )
     old = choose(conv, AVX2, "int8", None, data=True)
     assert (old.method, old.reduce_range, old.per_channel, old.opset) == ("static", True, True, 17)
     assert old.ops == ("Conv", "Gemm", "Relu", "GlobalAveragePool", "Flatten")
@@ -274,11 +223,11 @@ def test_what_does_not_go_together_is_a_usage_error(
     tmp_path: Path, to: str, method: str | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        choose(graph(mlp(tmp_path / "m")), AVX2, to, method, data=False)
+        choose(graph(models.mlp(tmp_path / "m")), AVX2, to, method, data=False)
 
 
 def test_a_recipe_is_written_and_read_again(tmp_path: Path) -> None:
-    chosen = choose(graph(convolutions(tmp_path / "c")), AVX2, "int8", None, data=True)
+    chosen = choose(graph(models.convolutions(tmp_path / "c")), AVX2, "int8", None, data=True)
     again = Options(**chosen.written())
     assert again.written() == chosen.written()
 
