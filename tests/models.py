@@ -161,6 +161,25 @@ def mlp(path: Path, *, opset: int = 17) -> Path:
     return _classifier(path, nodes, weights, [32], opset)
 
 
+def fake_quantized(path: Path) -> Path:
+    """A matrix product as torch exports it with fake quantization: weights float, by channel."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        helper.make_node("QuantizeLinear", ["w", "ws", "wz"], ["wq"], axis=1),
+        helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wd"], axis=1),
+        helper.make_node("MatMul", ["xd", "wd"], ["y"]),
+    ]
+    weights = [
+        _weight("w", 512, 10),
+        numpy_helper.from_array(np.array(0.02, "float32"), "s"),
+        numpy_helper.from_array(np.array(128, "uint8"), "z"),
+        numpy_helper.from_array(np.linspace(0.005, 0.02, 10, dtype="float32"), "ws"),
+        numpy_helper.from_array(np.zeros(10, "int8"), "wz"),
+    ]
+    return _classifier(path, nodes, weights, [512], OPSET)
+
+
 def convolutions(path: Path, *, opset: int = 17) -> Path:
     """Two convolutions and a classifier, on images of 8 times 8 pixels."""
     nodes = [

@@ -32,7 +32,7 @@ LAYERS = (
     {"registry.derive.calibrate"},
     {"registry.derive.prove", "registry.derive.frame", "registry.derive.recipes"},
     {"registry.derive.opset", "registry.derive.prepare"},
-    {"registry.derive.half", "registry.derive.judge"},
+    {"registry.derive.fold", "registry.derive.half", "registry.derive.judge"},
     {"registry.derive.search"},
     {"registry.derive.quantize", "registry.derive.precision"},
     {"zoo_index.entries", "zoo_index.listed"},

@@ -116,6 +116,21 @@ def test_what_would_not_change_is_refused(registry: Registry, tmp_path: Path) ->
         quantize(registry, registry.resolve("q"), "int8")
 
 
+def test_weights_of_a_model_trained_for_it_are_folded_to_integers(
+    registry: Registry, tmp_path: Path
+) -> None:
+    raw = registry.register(models.fake_quantized(tmp_path / "qat.onnx"), "qat:raw").variant
+    assert raw.precision == "qdq"
+    made = quantize(registry, raw, "qdq")
+    variant, proof = made.derived.added.variant, made.derived.proof
+    assert variant.ref == "qat:qdq@1"
+    assert proof.size < 0.4
+    assert proof.drift.max == 0
+    assert variant.graph.ops["QuantizeLinear"] == raw.graph.ops["QuantizeLinear"] - 1
+    with pytest.raises(Refused, match="nothing in the model could be made qdq"):
+        quantize(registry, variant, "qdq", label="again")
+
+
 def test_excluded_nodes_stay_as_they_are(registry: Registry) -> None:
     made = quantize(registry, registry.resolve("mlp"), "int8", exclude=["la*"])
     ops = made.derived.added.variant.graph.ops

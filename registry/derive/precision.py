@@ -128,10 +128,11 @@ def _one(
 def _check(parent: Variant, to: str | None, *, search: bool) -> None:
     if to is None and not search:
         raise UsageError("to what precision?", hint="--to int8, or --search")
-    if parent.precision in _QUANTIZED:
+    if parent.precision in _QUANTIZED and not to == parent.precision == "qdq":
         raise Refused(
             f"`{parent.ref}` is {parent.precision} already",
-            hint=f"quantize from full precision: zoo versions {parent.name}",
+            hint=f"quantize from full precision: zoo versions {parent.name}; "
+            "of a QDQ model --to qdq folds weights that are float still",
         )
 
 

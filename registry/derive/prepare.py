@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 _ONE_FILE = 1_500_000_000  # bytes of weights that stay in the `.onnx`; protobuf ends at 2 GiB
 
 
-def prepared(path: Path, folder: Path, *, opset: int | None) -> Path:
+def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False) -> Path:
     """Write a model to a folder, with functions inlined, nodes named, shapes inferred; optimised.
 
     Args:
         path: the model; the store's own file, which is only read.
         folder: for this and for files between.
         opset: to raise it to first, None to leave it.
+        plain: leave its nodes as they are.
 
     Raises:
         Refused: if it cannot be raised.
@@ -36,8 +37,10 @@ def prepared(path: Path, folder: Path, *, opset: int | None) -> Path:
         model = _raised(model, opset)
     _name_nodes(model.graph)
     onnx.load_external_data_for_model(model, str(path.parent))
-    plain = save(model, folder / "plain.onnx")
-    return _processed(plain, folder / "prepared.onnx", big=_weights(model) > _ONE_FILE) or plain
+    saved = save(model, folder / "plain.onnx")
+    if plain:
+        return saved
+    return _processed(saved, folder / "prepared.onnx", big=_weights(model) > _ONE_FILE) or saved
 
 
 def save(model: "onnx.ModelProto", path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
-from onnxzoo.registry.derive import calibrate, half, prepare
+from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
@@ -34,7 +34,9 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     # onnxruntime's tools write models to temporary files; the store's disk has room, /tmp may not.
     tempfile.tempdir = str(folder)
     options = Options(**request["options"])
-    source = prepare.prepared(parent, folder, opset=options.opset)
+    source = prepare.prepared(
+        parent, folder, opset=options.opset, plain=options.method == recipes.FOLD
+    )
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
     prepare.settled(model, onnx.load(parent, load_external_data=False), into)
@@ -64,6 +66,8 @@ def _made(
                 return _static(source, folder / "made.onnx", options, ops, nodes)
             case "weight-only":
                 return _weight_only(source, options, ops, nodes), {}
+            case recipes.FOLD:
+                return fold.fold(onnx.load(source)), {}
         kind = half.to_fp16 if options.to == "fp16" else half.to_bf16
         return kind(onnx.load(source), ops, options.exclude, nodes), {}
     except (ZooError, MemoryError):

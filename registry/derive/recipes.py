@@ -14,6 +14,7 @@ from onnxzoo.registry.records import Graph
 FORMATS = ("int8", "uint8", "int4", "fp16", "bf16", "qdq")
 METHODS = ("dynamic", "static", "weight-only")
 CAST = "cast"  # the method of fp16 and bf16
+FOLD = "fold"  # the method of qdq for what is qdq with weights in fp32
 
 _CONVS = ("Conv", "ConvTranspose")
 _MATRICES = ("MatMul", "Gemm", "Attention", "LSTM", "EmbedLayerNormalization")
@@ -50,7 +51,7 @@ class Options:
 
     Attributes:
         to: what was asked for: one of `FORMATS`.
-        method: one of `METHODS`, or `CAST`.
+        method: one of `METHODS`, `CAST` or `FOLD`.
         weights: the type of weights: ``Int8``, ``UInt8``, ``Int4``…; empty for a cast.
         activations: of inputs of ops, for static quantization.
         per_channel: a scale for each channel of a weight, instead of one for all of it.
@@ -131,6 +132,8 @@ def choose(
         Refused: if there is nothing to quantize in the model.
     """
     _check(to, method)
+    if to == graph.precision == "qdq":
+        return Options(to, FOLD, features=features)
     if to in {"fp16", "bf16"}:
         opset = _at_least(graph, _BF16_OPSET) if to == "bf16" else None
         return Options(to, CAST, opset=opset, features=features)
@@ -147,14 +150,14 @@ def choose(
 def candidates(
     graph: Graph, features: Sequence[str], to: str | None, method: str | None, *, data: bool
 ) -> Iterator[Options]:
-    """Yield recipes to try, the default of each method first; see `choose`."""
+    """Yield recipes to try: the default of each method, and its variations if `to` is given."""
     seen: list[Options] = []
     for one in _kinds(to, method, conv=convolutional(graph), data=data):
         try:
             chosen = choose(graph, features, *one, data=data)
         except (UsageError, Refused):
             continue
-        for other in [chosen, *_variations(chosen)]:
+        for other in [chosen, *(_variations(chosen) if to else ())]:
             if other not in seen:
                 seen.append(other)
                 yield other
