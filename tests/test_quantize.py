@@ -1,5 +1,7 @@
 """Quantizing: what fits is chosen, what came out is measured, and what is unfit is not kept."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import onnx
 import pytest
 
 import onnxzoo
+from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
@@ -298,3 +301,36 @@ def test_in_code_it_is_one_call(registry: Registry) -> None:
     variant = onnxzoo.quantize("mlp", to="fp16")
     assert variant.ref == "mlp:fp16@1"
     assert [t.dtype for t in variant.graph.inputs] == ["float32"]
+
+
+def zoo(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["zoo", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+def test_the_command_prints_a_table_a_document_or_a_reference(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = zoo(capsys, "quantize", "mlp", "--to", "fp16")
+    assert code == 0
+    headers, row = out.splitlines()
+    assert headers.split() == ["REFERENCE", "SIZE", "RATIO", "LATENCY", "DRIFT", "COSINE", "LABELS"]
+    assert row.split()[0] == "mlp:fp16@1"
+    assert "made so: cast, fp16" in err
+    code, out, _ = zoo(
+        capsys, "quantize", "mlp", "--to", "bf16", "--exclude", "first,Relu", "--json"
+    )
+    found = json.loads(out)
+    assert found["ref"] == "mlp:bf16@1"
+    assert 0 < found["size_ratio"] < 1
+    assert found["drift_max"] > 0
+    assert found["tried"][0]["recipe"]["exclude"] == ["first", "Relu"]
+    assert found["lineage"]["called"] == "mlp:fp32@1"
+    code, out, err = zoo(capsys, "quantize", "mlp", "--to", "int8", "--min-cosine", "1", "-q")
+    assert (code, out) == (5, "")
+    assert "fell apart" in err
+    assert zoo(capsys, "quantize", "mlp")[0] == 2
