@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzoo.cli import doctor, find, indexes, keep, measure, opsets, replay, use
+from onnxzoo.cli import doctor, find, indexes, keep, measure, opsets, quantize, replay, use
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -35,6 +35,7 @@ app.command()(opsets.opsets)
 app.command()(keep.register)
 app.command()(keep.alias)
 app.command()(keep.tag)
+app.command()(quantize.quantize)
 app.command()(use.run)
 app.command("test")(replay.replay_data)
 app.command()(measure.bench)

@@ -30,16 +30,18 @@ _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 # Ops that compute in integers. Source: ONNX operators and onnxruntime's contrib operators.
 _INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
 _FOUR_BITS = {"int4", "uint4"}
+_IN_BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}  # their attribute `bits` is 4 if not written
 
 
 @dataclass(slots=True)
 class _Weights:
-    """What was met on the way: op counts, elements by dtype, files outside, functions."""
+    """What was met on the way: op counts, elements by dtype, files outside, functions, bits."""
 
     ops: Counter[str] = field(default_factory=Counter)
     elements: Counter[str] = field(default_factory=Counter)
     external: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
+    bits: set[int] = field(default_factory=set)
 
 
 def describe(path: Path) -> Graph:
@@ -133,14 +135,19 @@ def _graph(
 
 def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
     op = domain = ""
+    bits: set[int] = set()
     for found in reader.fields(node.start, node.end):
         match found.number:
             case 4:
                 op = _text(reader, found)
             case 5:
                 _attribute(reader, found, weights, depth)
+                if op in _IN_BLOCKS:
+                    bits |= _bits(reader, found)
             case 7:
                 domain = _text(reader, found)
+    if op in _IN_BLOCKS:
+        weights.bits |= bits or {4}
     weights.ops[_op(domain, op)] += 1
 
 
@@ -157,6 +164,17 @@ def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) 
                 _graph(reader, found, weights, depth + 1)
             case 22 | 23:
                 _sparse(reader, found, weights)
+
+
+def _bits(reader: Reader, attribute: Field) -> set[int]:
+    """Return the value of an attribute that is called ``bits``."""
+    name, value = "", 0
+    for found in reader.fields(attribute.start, attribute.end):
+        if found.number == 1:
+            name = _text(reader, found)
+        elif found.number == 3:  # noqa: PLR2004  (AttributeProto.i)
+            value = _number(reader, found)
+    return {value} if name == "bits" else set()
 
 
 def _function(reader: Reader, function: Field, weights: _Weights) -> None:
@@ -320,9 +338,9 @@ def _precision(weights: _Weights, inputs: tuple[Tensor, ...]) -> str:
     """Return what the weights truly are, from ops and dtypes: names lie."""
     names = {op.rpartition(".")[2] for op in weights.ops}
     elements = weights.elements
-    if "MatMulNBits" in names or any(elements[dtype] for dtype in _FOUR_BITS):
+    if weights.bits - {8} or any(elements[dtype] for dtype in _FOUR_BITS):
         return "int4"
-    if any(op.startswith(_INTEGER) for op in names):
+    if weights.bits or any(op.startswith(_INTEGER) for op in names):
         return "int8"
     if names >= _QDQ or ("DequantizeLinear" in names and elements["int8"] + elements["uint8"]):
         return "qdq"

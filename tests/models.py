@@ -122,3 +122,73 @@ def save(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="tests")
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
+
+
+def _weight(name: str, *shape: int, seed: int = 0) -> onnx.TensorProto:
+    values = np.random.default_rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)
+    return numpy_helper.from_array(values.astype(np.float32), name)
+
+
+def _classifier(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    weights: Sequence[onnx.TensorProto],
+    shape: Sequence[int],
+    opset: int,
+) -> Path:
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info("x", 1, ["batch", *shape])],
+        [helper.make_tensor_value_info("y", 1, ["batch", 10])],
+        list(weights),
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    helper.set_model_props(model, {"author": "tests"})
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
+def mlp(path: Path, *, opset: int = 17) -> Path:
+    """Two matrix products, one of them a Gemm, with a ReLU between."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Gemm", ["b", "w2", "bias"], ["y"], transB=1, name="last"),
+    ]
+    weights = [_weight("w1", 32, 64), _weight("w2", 10, 64), _weight("bias", 10)]
+    return _classifier(path, nodes, weights, [32], opset)
+
+
+def fake_quantized(path: Path) -> Path:
+    """A matrix product as torch exports it with fake quantization: weights float, by channel."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        helper.make_node("QuantizeLinear", ["w", "ws", "wz"], ["wq"], axis=1),
+        helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wd"], axis=1),
+        helper.make_node("MatMul", ["xd", "wd"], ["y"]),
+    ]
+    weights = [
+        _weight("w", 512, 10),
+        numpy_helper.from_array(np.array(0.02, "float32"), "s"),
+        numpy_helper.from_array(np.array(128, "uint8"), "z"),
+        numpy_helper.from_array(np.linspace(0.005, 0.02, 10, dtype="float32"), "ws"),
+        numpy_helper.from_array(np.zeros(10, "int8"), "wz"),
+    ]
+    return _classifier(path, nodes, weights, [512], OPSET)
+
+
+def convolutions(path: Path, *, opset: int = 17) -> Path:
+    """Two convolutions and a classifier, on images of 8 times 8 pixels."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1] * 4, name="first"),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"]),
+        helper.make_node("Flatten", ["d"], ["e"]),
+        helper.make_node("Gemm", ["e", "w3"], ["y"], transB=1, name="last"),
+    ]
+    weights = [_weight("w1", 16, 3, 3, 3), _weight("w2", 16, 16, 3, 3), _weight("w3", 10, 16)]
+    return _classifier(path, nodes, weights, [3, 8, 8], opset)

@@ -48,6 +48,9 @@ def test_every_command_of_the_readme_works(
     model = models.linear(tmp_path / "model.onnx")
     models.linear(tmp_path / "better.onnx", value=2)
     np.save(tmp_path / "x.npy", np.ones((1, 4), np.float32))
+    models.mlp(tmp_path / "ranker.onnx")
+    (tmp_path / "inputs").mkdir()
+    np.save(tmp_path / "inputs" / "x.npy", np.random.default_rng(0).random((8, 32), np.float32))
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("ZOO_INDEX", str(served(hub, tmp_path / "zoo")))

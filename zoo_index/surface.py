@@ -1,4 +1,4 @@
-"""The functions that `onnxzoo` offers: load, pull, register, resolve.
+"""The functions that `onnxzoo` offers: load, pull, quantize, register, resolve.
 
 A model that is held is loaded without importing what knows of indexes and sources.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.choose import Wish
+    from onnxzoo.registry.derive.precision import Data
     from onnxzoo.registry.sessions import Provider
 
 
@@ -153,6 +154,71 @@ def pull(
         if test_data:
             zoo.pull_test_data(found, progress)
         return found
+
+
+def quantize(
+    ref: str,
+    to: str | None = None,
+    *,
+    method: str | None = None,
+    calibrate: "Data | None" = None,
+    preprocess: str | None = None,
+    inputs: str | Path | None = None,
+    ops: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    min_cosine: float = 0.9,
+    max_drift: float | None = None,
+    search: bool = False,
+    label: str | None = None,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Variant:
+    """Make a variant of another precision, compare it with its parent, keep it if it is fit.
+
+    Args:
+        ref: what it is made from: any model, pulled if it is not held.
+        to: ``"int8"``, ``"uint8"``, ``"int4"``, ``"fp16"``, ``"bf16"`` or ``"qdq"``; None, with a
+            search, for whichever serves best.
+        method: ``"dynamic"``, ``"static"`` or ``"weight-only"``; None for the one that fits the
+            model and the processor.
+        calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
+            ``"random"``, or an iterable of inputs by name.
+        preprocess: how images become inputs: ``"imagenet"``, ``"0-1"`` or ``"-1-1"``.
+        inputs: what to compare on, a path as above; None for the calibration data, else for
+            seeded random ones.
+        ops: op types to quantize, instead of those that fit.
+        exclude: op types and nodes that stay as they are.
+        min_cosine: of its outputs with its parent's.
+        max_drift: the largest absolute difference of an output.
+        search: try a handful of recipes and keep the smallest that is fit; of those of one size
+            the fastest, of those of one speed the nearest.
+        label: the variant's; None for what was asked for.
+        offline: never touch the network; None for what the environment says.
+        progress: called with ``(label, done, total)``.
+
+    Raises:
+        UsageError, NotFound: if what was asked for does not go together, or data is missing.
+        Refused: if it cannot be made, or is not fit; nothing is kept then.
+    """
+    from onnxzoo.registry.derive import judge, precision
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo(offline=offline) as zoo:
+        return precision.quantize(
+            zoo.registry,
+            zoo.obtain(ref),
+            to,
+            method=method,
+            calibrate=calibrate,
+            preprocess=preprocess,
+            inputs=Path(inputs) if inputs is not None else None,
+            ops=ops,
+            exclude=exclude,
+            bounds=judge.Bounds(min_cosine, max_drift),
+            search=search,
+            label=label,
+            progress=progress,
+        ).derived.added.variant
 
 
 def register(

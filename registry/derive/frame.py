@@ -3,7 +3,8 @@
 A recipe's `kind` names the module beside this one that makes it, ``python -m
 onnxzoo.registry.derive.KIND``: `child.answer` gives it ``model`` (the parent's file), ``into`` (an
 empty folder for `MODEL` and its external data) and the recipe's ``options``; it answers with
-``tools``, the versions of what had a part in it.
+``tools``, the versions of what had a part in it, and may answer with ``changed``: options that it
+could not keep to, as they became.
 """
 
 import os
@@ -96,8 +97,7 @@ def derive(
         parent: what it is made from.
         recipe: how.
         label: the variant's; None takes the precision of what came out.
-        inputs: a `.npz` or a folder of them with inputs by name, to compare on; None for seeded
-            random ones.
+        inputs: what to compare on, as `calibrate.feeds` reads it; None for seeded random ones.
         judge: raises Refused for what must not be kept.
         progress: told of the bytes that the child wrote.
 
@@ -107,18 +107,24 @@ def derive(
     """
     with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
         judge(made.proof, made.graph)
-        draft = Draft(
-            name=parent.name,
-            entry=MODEL,
-            graph=made.graph,
-            source=f"zoo:{parent.ref}",
-            label=label,
-            version=parent.version,
-            license=parent.license,
-            task=parent.task,
-            lineage=made.lineage,
-        )
-        added = registry.publish(made.stage, draft, recipe.kind, must_open=True)
+        return keep(registry, parent, made, label=label)
+
+
+def keep(registry: Registry, parent: Variant, made: Made, *, label: str | None = None) -> Derived:
+    """Keep what `make` made in its parent's version, with what was measured of it."""
+    draft = Draft(
+        name=parent.name,
+        entry=MODEL,
+        graph=made.graph,
+        source=f"zoo:{parent.ref}",
+        label=label,
+        version=parent.version,
+        license=parent.license,
+        task=parent.task,
+        lineage=made.lineage,
+    )
+    kind = str(made.lineage.recipe["kind"])
+    added = registry.publish(made.stage, draft, kind, must_open=True)
     registry.measure(added.variant.digest, _measurements(parent, made.proof))
     return Derived(added, made.proof)
 
@@ -154,8 +160,16 @@ def make(
         check(stage.folder / MODEL)
         if {f.sha256 for f in stage.manifest.files} == {f.sha256 for f in parent.files}:
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
-        proof = _prove(parent, stage, inputs, proved, limits)
-        recorded = {"kind": recipe.kind, **recipe.options, "tools": told["tools"]}
+        proof = _prove(
+            parent,
+            stage,
+            inputs,
+            preprocess=recipe.options.get("preprocess"),
+            folder=proved,
+            limits=limits,
+        )
+        done = {**recipe.options, **told.get("changed", {})}
+        recorded = {"kind": recipe.kind, **done, "tools": told["tools"]}
         yield Made(
             stage,
             describe(stage.folder / MODEL),
@@ -165,12 +179,19 @@ def make(
 
 
 def _prove(
-    parent: Variant, stage: Stage, inputs: Path | None, folder: Path, limits: Limits
+    parent: Variant,
+    stage: Stage,
+    inputs: Path | None,
+    *,
+    preprocess: str | None,
+    folder: Path,
+    limits: Limits,
 ) -> Proof:
     request = {
         "base": str(parent.path),
         "model": str(stage.folder / MODEL),
         "inputs": str(inputs.absolute()) if inputs else None,
+        "preprocess": preprocess,
         "samples": SAMPLES,
     }
     told = ask(

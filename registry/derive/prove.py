@@ -1,15 +1,15 @@
 """The child that compares a derived model with its parent: outputs, and time in turns."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
+from onnxzoo.registry.derive.calibrate import feeds as read
 from onnxzoo.registry.drift import Drift, Unlike, between
-from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.sessions import CPU, infer, open_session, signature
 
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _SECONDS = 3.0  # for the runs that are timed
+_RUNS = 2000  # at most: enough for a median of what takes microseconds
+_ENOUGH = 128 << 20  # bytes of inputs
 
 
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how a model's outputs and time compare with its base's."""
     base, other = (open_session(Path(request[key]), [CPU]) for key in ("base", "model"))
     given = request["inputs"]
-    feeds = list(read_inputs(Path(given))) if given else made_up(base, samples=request["samples"])
+    if given:
+        inputs, _ = signature(base)
+        feeds = list(_bounded(read(given, base, inputs, request["preprocess"])))
+    else:
+        feeds = list(made_up(base, samples=request["samples"]))
     expected = [infer(base, feed) for feed in feeds]
     inputs, _ = signature(other)
     try:
@@ -37,30 +43,21 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"drift": asdict(drift), "latency": latency, "samples": len(feeds)}
 
 
-def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":
-    """Yield the inputs by name that a `.npz` holds, or every `.npz` of a folder, by name.
-
-    Raises:
-        NotFound, UsageError: if there is none, or one is not what `numpy.savez` writes.
-    """
-    import numpy as np
-
-    files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise NotFound(f"no `.npz` at `{path}`")
-    for file in files:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                yield {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise UsageError(f"`{file}` is not what numpy.savez writes") from error
+def _bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Array]]":
+    """Yield inputs until there are enough: they and all outputs are in memory at once."""
+    total = 0
+    for feed in feeds:
+        yield feed
+        total += sum(values.nbytes for values in feed.values())
+        if total > _ENOUGH:
+            return
 
 
 def _ratio(base: "InferenceSession", other: "InferenceSession", feed: Any) -> float:
     """Return the median time of the other's runs over the base's, taken in turns."""
     taken: tuple[list[float], list[float]] = [], []
     until = time.perf_counter() + _SECONDS
-    while len(taken[0]) < 3 or time.perf_counter() < until:  # noqa: PLR2004
+    while (done := len(taken[0])) < 3 or (done < _RUNS and time.perf_counter() < until):  # noqa: PLR2004
         for session, times in zip((base, other), taken, strict=True):
             started = time.perf_counter()
             infer(session, feed)

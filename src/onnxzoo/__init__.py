@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
-    from onnxzoo.zoo_index.surface import load, pull, register, resolve
+    from onnxzoo.zoo_index.surface import load, pull, quantize, register, resolve
 
 __all__ = [
     "Registry",
@@ -22,6 +22,7 @@ __all__ = [
     "hub",
     "load",
     "pull",
+    "quantize",
     "register",
     "resolve",
     "watch",
@@ -34,6 +35,7 @@ _HOMES = {
     "ZooError": "onnxzoo.registry.errors",
     "load": "onnxzoo.zoo_index.surface",
     "pull": "onnxzoo.zoo_index.surface",
+    "quantize": "onnxzoo.zoo_index.surface",
     "register": "onnxzoo.zoo_index.surface",
     "resolve": "onnxzoo.zoo_index.surface",
     "watch": "onnxzoo.registry.watch",

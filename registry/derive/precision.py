@@ -1,0 +1,223 @@
+"""Changing a variant's precision: what was asked for becomes a recipe, and that a variant."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive import calibrate as calibration
+from onnxzoo.registry.derive.frame import Derived, Recipe, keep, make
+from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
+from onnxzoo.registry.derive.recipes import Options, candidates, choose
+from onnxzoo.registry.derive.search import best
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.records import Progress, Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Data = str | Path | Iterable[Mapping[str, np.ndarray[Any, Any]]]
+
+_QUANTIZED = {"int8", "uint8", "int4", "uint4", "qdq"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A variant that was made and kept, and all recipes that were tried for it."""
+
+    derived: Derived
+    options: Options
+    trials: tuple[Trial, ...]
+
+
+def quantize(
+    registry: Registry,
+    parent: Variant,
+    to: str | None,
+    *,
+    method: str | None = None,
+    calibrate: "Data | None" = None,
+    preprocess: str | None = None,
+    inputs: Path | None = None,
+    ops: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    bounds: Bounds = USUAL,
+    search: bool = False,
+    label: str | None = None,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Make a variant of another precision, compare it with its parent, and keep it if it is fit.
+
+    Args:
+        registry: where the parent is held.
+        parent: what it is made from, in fp32.
+        to: ``int8``, ``uint8``, ``int4``, ``fp16``, ``bf16`` or ``qdq``; None, with a search, for
+            whichever serves best.
+        method: ``dynamic``, ``static`` or ``weight-only``; None for the one that fits.
+        calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
+            ``random``, or inputs by name, one after the other.
+        preprocess: how images become inputs: a key of `calibrate.PREPROCESSING`.
+        inputs: what to compare on, in the same forms; None for the calibration data, or seeded
+            random ones where there is none.
+        ops: op types to quantize, instead of the recipe's.
+        exclude: op types and nodes that stay as they are.
+        bounds: what the variant has to keep to.
+        search: try a handful of recipes; of those within the bounds the smallest is kept, of
+            those within a twentieth of its size the fastest, of those within a tenth of its time
+            the one whose outputs lie nearest.
+        label: the variant's; None for what was asked for.
+        progress: told of bytes; of recipes, while a search goes on.
+
+    Raises:
+        UsageError, NotFound: if what was asked for does not go together, or data is missing.
+        Refused: if it cannot be made, or is not fit; nothing is kept then.
+    """
+    _check(parent, to, search=search)
+    with _data(registry, calibrate, preprocess) as settings:
+        asked = {**settings, **({"ops": tuple(ops)} if ops else {}), "exclude": tuple(exclude)}
+        options = [
+            replace(one, **(asked if one.method == "static" else _plain(asked)))
+            for one in _recipes(parent, to, method, search=search, data=bool(settings))
+        ]
+        options = [one for n, one in enumerate(options) if one not in options[:n]]
+        inputs = inputs or _known(settings)
+        _check_label(registry, parent, label or to, None if search else options[0])
+        if search:
+            with best(
+                registry, parent, options, inputs=inputs, bounds=bounds, progress=progress
+            ) as (chosen, made, trials):
+                return Quantized(
+                    keep(registry, parent, made, label=label or chosen.to), chosen, trials
+                )
+        return _one(
+            registry,
+            parent,
+            options[0],
+            inputs=inputs,
+            bounds=bounds,
+            label=label,
+            progress=progress,
+        )
+
+
+def _one(
+    registry: Registry,
+    parent: Variant,
+    options: Options,
+    *,
+    inputs: Path | None,
+    bounds: Bounds,
+    label: str | None,
+    progress: Progress | None,
+) -> Quantized:
+    """Follow one recipe, and keep what comes of it if it is fit."""
+    recipe = Recipe("quantize", options.written())
+    with (
+        _advised(options),
+        make(registry, parent, recipe, inputs=inputs, progress=progress) as made,
+    ):
+        if why := unfit(made.proof, bounds):
+            raise Refused(why, hint=advice(options))
+        derived = keep(registry, parent, made, label=label or options.to)
+    return Quantized(derived, options, (Trial(options, derived.proof, None),))
+
+
+def _check(parent: Variant, to: str | None, *, search: bool) -> None:
+    if to is None and not search:
+        raise UsageError("to what precision?", hint="--to int8, or --search")
+    if parent.precision in _QUANTIZED and not to == parent.precision == "qdq":
+        raise Refused(
+            f"`{parent.ref}` is {parent.precision} already",
+            hint=f"quantize from full precision: zoo versions {parent.name}; "
+            "of a QDQ model --to qdq folds weights that are float still",
+        )
+
+
+def _check_label(
+    registry: Registry, parent: Variant, label: str | None, options: Options | None
+) -> None:
+    """Refuse a label that stands for something else, before minutes go into what cannot be kept."""
+    for held in registry.list(name=parent.name):
+        if (held.version, held.variant) != (parent.version, label):
+            continue
+        lineage = held.lineage
+        same = lineage and lineage.parent == parent.digest and options
+        if same and lineage and _same(options, lineage.recipe):
+            continue
+        raise UsageError(
+            f"`{held.ref}` is held and was made otherwise", hint="--label NAME keeps both"
+        )
+
+
+def _same(options: Options | None, recipe: Mapping[str, Any]) -> bool:
+    """Tell whether a recipe is the same; where data lay in the meantime does not matter."""
+    written = dict(options.written()) if options else {}
+    if "calibrate_digest" in written:
+        written.pop("calibrate")
+    return all(recipe.get(name) == value for name, value in written.items()) and all(
+        name in {"kind", "tools", "calibrate", *written} for name in recipe
+    )
+
+
+def _recipes(
+    parent: Variant, to: str | None, method: str | None, *, search: bool, data: bool
+) -> list[Options]:
+    features = describe_machine().features
+    if not search:
+        return [choose(parent.graph, features, to or "", method, data=data)]
+    found = list(candidates(parent.graph, features, to, method, data=data))
+    if not found:  # says why
+        return [choose(parent.graph, features, to or "int8", method, data=data)]
+    return found
+
+
+def _plain(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in asked.items() if name in {"ops", "exclude"}}
+
+
+@contextmanager
+def _data(
+    registry: Registry, given: "Data | None", preprocess: str | None
+) -> Iterator[Mapping[str, Any]]:
+    """Give the options that calibration data stands for."""
+    if preprocess is not None and preprocess not in calibration.PREPROCESSING:
+        known = ", ".join(f"`{name}`" for name in calibration.PREPROCESSING)
+        raise UsageError(f"`{preprocess}` is not a preprocessing; expected {known}")
+    if given is None:
+        yield {}
+    elif given == calibration.RANDOM:
+        yield {"calibrate": calibration.RANDOM}
+    elif isinstance(given, str | Path):
+        yield _located(Path(given), preprocess)
+    else:
+        with registry.store.stage() as stage:
+            folder = calibration.write(given, stage.folder / "calibration")
+            yield _located(folder, preprocess)
+
+
+def _located(path: Path, preprocess: str | None) -> Mapping[str, Any]:
+    return {
+        "calibrate": str(path.absolute()),
+        "calibrate_digest": calibration.digest(path),
+        "preprocess": preprocess,
+    }
+
+
+def _known(settings: Mapping[str, Any]) -> Path | None:
+    """Return calibration data to compare on: random inputs lie outside its ranges."""
+    data = settings.get("calibrate", calibration.RANDOM)
+    return None if data == calibration.RANDOM else Path(data)
+
+
+@contextmanager
+def _advised(options: Options) -> Iterator[None]:
+    """Say what to try next where something came out that onnxruntime does not open."""
+    try:
+        yield
+    except InvalidModel as error:
+        raise Refused(
+            f"what came out does not open: {error.message}", hint=advice(options)
+        ) from error

@@ -1,0 +1,166 @@
+"""A model made ready for onnxruntime's quantizers, and what they made put in order after them."""
+
+from contextlib import chdir, suppress
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import onnx
+
+_ONE_FILE = 1_500_000_000  # bytes of weights that stay in the `.onnx`; protobuf ends at 2 GiB
+
+
+def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False) -> Path:
+    """Write a model to a folder, with functions inlined, nodes named, shapes inferred; optimised.
+
+    Args:
+        path: the model; the store's own file, which is only read.
+        folder: for this and for files between.
+        opset: to raise it to first, None to leave it.
+        plain: leave its nodes as they are.
+
+    Raises:
+        Refused: if it cannot be raised.
+    """
+    import onnx
+    from onnx import inliner
+
+    model = onnx.load(path, load_external_data=False)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    if opset is not None:
+        model = _raised(model, opset)
+    _name_nodes(model.graph)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    saved = save(model, folder / "plain.onnx")
+    if plain:
+        return saved
+    return _processed(saved, folder / "prepared.onnx", big=_weights(model) > _ONE_FILE) or saved
+
+
+def save(model: "onnx.ModelProto", path: Path) -> Path:
+    """Write a model; its weights go beside it where one file cannot hold them."""
+    import onnx
+
+    outside = _weights(model) > _ONE_FILE
+    onnx.save(model, path, save_as_external_data=outside, location=f"{path.name}.data")
+    return path
+
+
+def settled(model: "onnx.ModelProto", parent: "onnx.ModelProto", path: Path) -> None:
+    """Write what a quantizer made: sorted, without domains it does not use, checked.
+
+    Args:
+        model: what was made.
+        parent: from what; its metadata is kept. Weights need not be loaded.
+        path: the file to write.
+
+    Raises:
+        Refused: if it is not a valid model.
+    """
+    import onnx
+
+    _sort(model.graph)
+    used = {node.domain for graph in graphs(model.graph) for node in graph.node}
+    used |= {node.domain for function in model.functions for node in function.node}
+    for opset in [opset for opset in model.opset_import if opset.domain not in used | {""}]:
+        model.opset_import.remove(opset)
+    del model.metadata_props[:]
+    model.metadata_props.extend(parent.metadata_props)
+    save(model, path)
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        words = " ".join(str(error).split())[:300]
+        raise Refused(f"what came out is not a valid model: {words}") from error
+
+
+def graphs(graph: "onnx.GraphProto") -> "Iterator[onnx.GraphProto]":
+    """Yield a graph and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+                yield from graphs(inner)
+
+
+def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
+    from onnx import version_converter
+
+    try:
+        return version_converter.convert_version(model, opset)
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise Refused(f"onnx cannot raise it to opset `{opset}`: {words}") from error
+
+
+def _name_nodes(graph: "onnx.GraphProto") -> None:
+    """Give every node a name of its own: quantizers tell nodes apart by it."""
+    taken: set[str] = set()
+    for inner in graphs(graph):
+        for number, node in enumerate(inner.node):
+            name = node.name or f"{node.op_type}_{number}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+
+
+def _processed(path: Path, into: Path, *, big: bool) -> Path | None:
+    """Run onnxruntime's pre-processing; None where no way of it works for this model.
+
+    Its symbolic shape inference stops at many models (measured: three of four), or sympy is not
+    there; without it the rest works.
+    """
+    from onnxruntime.quantization import shape_inference
+
+    for skip in (False, True):
+        # Where its inference of shapes stops, it leaves a file in the current folder.
+        with suppress(Exception), chdir(into.parent):
+            shape_inference.quant_pre_process(
+                path.name,
+                into.name,
+                skip_symbolic_shape=skip,
+                save_as_external_data=big,
+                all_tensors_to_one_file=True,
+                external_data_location=f"{into.name}.data",
+            )
+            return into
+    return None
+
+
+def _weights(model: "onnx.ModelProto") -> int:
+    return sum(
+        len(tensor.raw_data) for graph in graphs(model.graph) for tensor in graph.initializer
+    )
+
+
+def _sort(graph: "onnx.GraphProto") -> None:
+    """Put nodes after those whose outputs they read; onnxruntime's fp16 converter does not."""
+    for inner in graphs(graph):
+        nodes = list(inner.node)
+        makers = {name: number for number, node in enumerate(nodes) for name in node.output if name}
+        needs = {
+            number: [makers[name] for name in _read(node) if name in makers]
+            for number, node in enumerate(nodes)
+        }
+        with suppress(CycleError):  # the check that follows says it
+            order = list(TopologicalSorter(needs).static_order())
+            del inner.node[:]
+            inner.node.extend(nodes[number] for number in order)
+
+
+def _read(node: "onnx.NodeProto") -> "Sequence[str]":
+    inner = [
+        name
+        for attribute in node.attribute
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+        for each in graph.node
+        for name in _read(each)
+    ]
+    return [*node.input, *inner]

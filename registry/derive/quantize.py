@@ -1,0 +1,229 @@
+"""The child that changes a model's precision, with onnxruntime's own tools.
+
+Its options are those of `recipes.Options`.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.child import answer
+from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
+from onnxzoo.registry.derive.frame import MODEL
+from onnxzoo.registry.derive.recipes import Options
+from onnxzoo.registry.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.sessions import CPU, open_session, signature
+
+if TYPE_CHECKING:
+    import onnx
+
+_CONV = {"Conv", "ConvTranspose"}
+_PRODUCTS = _CONV | {"MatMul", "Gemm"}
+_SHOWN = 300  # characters of an error of onnxruntime's tools
+
+
+def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the model at another precision; see `frame` for the request."""
+    import onnx
+    import onnxruntime
+
+    folder, parent = Path(request["folder"]), Path(request["model"])
+    # onnxruntime's tools write models to temporary files; the store's disk has room, /tmp may not.
+    tempfile.tempdir = str(folder)
+    options = Options(**request["options"])
+    source = prepare.prepared(
+        parent, folder, opset=options.opset, plain=options.method == recipes.FOLD
+    )
+    model, changed = _made(source, folder, options)
+    into = Path(request["into"]) / MODEL
+    prepare.settled(model, onnx.load(parent, load_external_data=False), into)
+    if _kinds(into) == _kinds(parent):
+        raise Refused(
+            f"nothing in the model could be made {options.to} by the method `{options.method}`",
+            hint="zoo show lists its ops; another --method or --ops may fit it",
+        )
+    tools = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
+    return {"tools": tools, "changed": changed}
+
+
+def _made(
+    source: Path, folder: Path, options: Options
+) -> "tuple[onnx.ModelProto, Mapping[str, Any]]":
+    """Return the model that a recipe makes, and what was done otherwise than it says."""
+    import onnx
+
+    model = onnx.load(source, load_external_data=False)
+    nodes = list(_excluded(model, options))
+    ops = [op for op in options.ops if op not in options.exclude]
+    try:
+        match options.method:
+            case "dynamic":
+                return _dynamic(source, folder / "made.onnx", options, ops, nodes), {}
+            case "static":
+                return _static(source, folder / "made.onnx", options, ops, nodes)
+            case "weight-only":
+                return _weight_only(source, options, ops, nodes), {}
+            case recipes.FOLD:
+                return fold.fold(onnx.load(source)), {}
+        kind = half.to_fp16 if options.to == "fp16" else half.to_bf16
+        return kind(onnx.load(source), ops, options.exclude, nodes), {}
+    except (ZooError, MemoryError):
+        raise
+    except ImportError as error:
+        raise Refused(
+            f"onnxruntime's tool for it needs `{error.name}`, which is not installed",
+            hint="pip install 'onnxzoo[quantize]'",
+        ) from error
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+        raise Refused(
+            f"onnxruntime's tool for `{options.method}` failed: {words}",
+            hint="another --method, fewer --ops, or --exclude what it names",
+        ) from error
+
+
+def _dynamic(
+    source: Path, into: Path, options: Options, ops: list[str], nodes: list[str]
+) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        source,
+        into,
+        # What was a Gemm is a MatMul when it is quantized, of this name.
+        op_types_to_quantize=sorted({*ops, "MatMul"} if "Gemm" in ops else ops),
+        nodes_to_exclude=[*nodes, *(f"{node}_MatMul" for node in nodes)],
+        per_channel=options.per_channel,
+        reduce_range=options.reduce_range,
+        weight_type=QuantType.from_string(f"Q{options.weights}"),
+        use_external_data_format=True,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    return onnx.load(into)
+
+
+def _static(
+    source: Path, into: Path, options: Options, ops: list[str], nodes: list[str]
+) -> "tuple[onnx.ModelProto, Mapping[str, Any]]":
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    def run(*, per_channel: bool) -> None:
+        quantize_static(
+            source,
+            into,
+            _Reader(source, options),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=ops,
+            nodes_to_exclude=nodes,
+            per_channel=per_channel,
+            reduce_range=options.reduce_range,
+            weight_type=QuantType.from_string(f"Q{options.weights}"),
+            activation_type=QuantType.from_string(f"Q{options.activations}"),
+            use_external_data_format=True,
+        )
+
+    changed = {}
+    try:
+        run(per_channel=options.per_channel)
+    except ValueError:  # onnxruntime 1.32 fails so at some models' matrices, by channel only
+        if not options.per_channel:
+            raise
+        run(per_channel=False)
+        changed = {"per_channel": False}
+    return onnx.load(into), changed
+
+
+class _Reader:
+    """Calibration data as onnxruntime's calibrators ask for it."""
+
+    def __init__(self, source: Path, options: Options) -> None:
+        session = open_session(source, [CPU])
+        inputs, _ = signature(session)
+        self._feeds: Iterator[Mapping[str, Any]] = calibrate.feeds(
+            options.calibrate or "", session, inputs, options.preprocess
+        )
+
+    def get_next(self) -> Mapping[str, Any] | None:
+        """Return the next inputs by name, None after the last."""
+        return next(self._feeds, None)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return self._feeds
+
+
+def _weight_only(
+    source: Path, options: Options, ops: list[str], nodes: list[str]
+) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    model = ONNXModel(onnx.load(source))
+    if "Gemm" in ops:
+        model.replace_gemm_with_matmul()
+    quantizer = MatMulNBitsQuantizer(
+        model.model,
+        bits=int(options.weights.lower().removeprefix("uint").removeprefix("int")),
+        block_size=options.block,
+        is_symmetric=options.symmetric,
+        accuracy_level=options.accuracy_level,
+        nodes_to_exclude=[*nodes, *(f"{node}_MatMul" for node in nodes)],
+        op_types_to_quantize=tuple(op for op in ("MatMul", "Gather") if op in {*ops, "MatMul"}),
+    )
+    quantizer.process()
+    made: onnx.ModelProto = quantizer.model.model
+    return made
+
+
+def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
+    """Yield the names of nodes that stay as they are: those asked for, and heads.
+
+    Raises:
+        UsageError: if nothing is called what was asked for.
+    """
+    nodes = [node for graph in prepare.graphs(model.graph) for node in graph.node]
+    ops = {node.op_type for node in nodes}
+    for wanted in options.exclude:
+        found = [n.name for n in nodes if n.op_type == wanted or fnmatchcase(n.name, wanted)]
+        if not found:
+            raise UsageError(
+                f"no op type and no node is called `{wanted}`",
+                hint="ops: " + ", ".join(sorted(ops)) + "; nodes: zoo view",
+            )
+        yield from found
+    if options.float_head:
+        yield from _heads(model.graph)
+
+
+def _heads(graph: "onnx.GraphProto") -> Iterator[str]:
+    """Yield the convolutions after which no other product comes before the output."""
+    makers = {name: node for node in graph.node for name in node.output}
+    waiting = [value.name for value in graph.output]
+    seen = set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.op_type not in _PRODUCTS:
+            waiting.extend(node.input)
+        elif node.op_type in _CONV:
+            yield node.name
+
+
+def _kinds(path: Path) -> tuple[str, Mapping[str, int]]:
+    """Return what changes with a model's precision: the precision itself, and quantizing ops."""
+    graph = describe(path)
+    marks = ("Quantize", "Integer", "NBits", "QLinear", "Cast")
+    return graph.precision, {
+        op: count for op, count in graph.ops.items() if any(mark in op for mark in marks)
+    }
+
+
+if __name__ == "__main__":
+    answer(main)
