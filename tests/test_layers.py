@@ -36,11 +36,12 @@ LAYERS = (
     {"zoo_index.plan"},
     {"zoo_index.bring", "zoo_index.held"},
     {"zoo_index.zoo"},
-    {"zoo_index.catalogue", "zoo_index.surface"},
+    {"zoo_index.catalogue", "zoo_index.derived", "zoo_index.surface"},
     {"cli.output", "cli.options"},
     {"cli.progress", "cli.figures"},
     {"cli.plot"},
-    {"cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure", "cli.opsets", "cli.use"},
+    {"cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure",
+     "cli.opsets", "cli.use"},
     {"cli.app"},
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

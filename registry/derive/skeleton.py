@@ -119,9 +119,9 @@ def inline_functions(model: "ModelProto") -> "ModelProto":
 
 
 def restore_notes(before: "ModelProto", after: "ModelProto") -> None:
-    """Put back what onnx's version converter drops of a model: metadata, and what it kept of types.
+    """Put back what onnx's version converter drops of a model: metadata, descriptions of values.
 
-    A node is the same as before where its first output is; inputs and outputs are as they were.
+    A node is known by its name; where the converter put one of its own, by what it now makes.
     """
     after.metadata_props.clear()
     after.metadata_props.extend(before.metadata_props)
@@ -218,9 +218,11 @@ def _restore_graph(before: "GraphProto", after: "GraphProto") -> None:
     for name in ("metadata_props", "quantization_annotation"):
         after.ClearField(name)
         getattr(after, name).extend(getattr(before, name))
-    known = {node.output[0]: node for node in before.node if node.output}
+    by_output = {node.output[0]: node for node in before.node if node.output}
+    by_name = {node.name: node for node in before.node if node.name}
     for node in after.node:
-        if node.output and (origin := known.get(node.output[0])):
+        origin = by_name.get(node.name) or by_output.get(next(iter(node.output), ""))
+        if origin is not None:
             _restore_node(origin, node)
     _restore_values(before, after)
 
@@ -228,8 +230,6 @@ def _restore_graph(before: "GraphProto", after: "GraphProto") -> None:
 def _restore_node(before: "NodeProto", after: "NodeProto") -> None:
     after.ClearField("metadata_props")
     after.metadata_props.extend(before.metadata_props)
-    after.name = after.name or before.name
-    after.doc_string = after.doc_string or before.doc_string
     known = {attribute.name: attribute for attribute in before.attribute}
     for attribute in after.attribute:
         if attribute.HasField("g") and attribute.name in known:

@@ -8,7 +8,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive.frame import Proof, Recipe, derive, make
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import installed
-from onnxzoo.registry.records import Added, Graph, Progress, Variant
+from onnxzoo.registry.records import Graph, Progress, Variant
 
 KIND = "opset"
 TOLERANCE = 1e-3  # absolute and relative, of every output's element
@@ -16,19 +16,17 @@ TOLERANCE = 1e-3  # absolute and relative, of every output's element
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What came of a conversion.
+    """A variant at another opset.
 
     Attributes:
-        parent: what it was made from.
-        graph: of what was made.
-        proof: how the two compare; None where it was held already.
-        added: what is held now; None where it was only tried.
+        new: False where it was held already.
+        proof: how it compares with its parent; None where it was held already.
     """
 
     parent: Variant
-    graph: Graph
+    variant: Variant
+    new: bool
     proof: Proof | None
-    added: Added | None
 
 
 def to_opset(
@@ -51,26 +49,23 @@ def to_opset(
     """
     held = held_at(registry, variant, opset)
     if held is not None and (label is None or held.ref == variant.ref):
-        return Converted(variant, held.graph, None, Added(held, new=False))
+        return Converted(variant, held, new=False, proof=None)
+    recipe = _recipe(registry, variant, opset)
     with _naming(variant):
-        recipe = _recipe(registry, variant, opset)
         made = derive(
             registry, variant, recipe, label=label, judge=judge(variant), progress=progress
         )
-    return Converted(variant, made.added.variant.graph, made.proof, made.added)
+    return Converted(variant, made.added.variant, made.added.new, made.proof)
 
 
 def try_opset(
     registry: Registry, variant: Variant, opset: int, *, progress: Progress | None = None
-) -> Converted:
-    """Make what `to_opset` makes, and keep nothing of it."""
-    held = held_at(registry, variant, opset)
-    if held is not None:
-        return Converted(variant, held.graph, None, Added(held, new=False))
+) -> Proof:
+    """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
     recipe = _recipe(registry, variant, opset)
     with _naming(variant), make(registry, variant, recipe, progress=progress) as made:
         judge(variant)(made.proof, made.graph)
-        return Converted(variant, made.graph, made.proof, None)
+        return made.proof
 
 
 def judge(parent: Variant) -> Callable[[Proof, Graph], None]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
+    from onnxzoo.zoo_index.derived import convert
     from onnxzoo.zoo_index.surface import load, pull, register, resolve
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SessionPool",
     "Variant",
     "ZooError",
+    "convert",
     "load",
     "pull",
     "register",
@@ -30,6 +32,7 @@ _HOMES = {
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
+    "convert": "onnxzoo.zoo_index.derived",
     "load": "onnxzoo.zoo_index.surface",
     "pull": "onnxzoo.zoo_index.surface",
     "register": "onnxzoo.zoo_index.surface",

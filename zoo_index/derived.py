@@ -1,0 +1,46 @@
+"""Variants made from held ones by name: what only an index has is pulled first."""
+
+from onnxzoo.registry.derive.to_opset import original, to_opset
+from onnxzoo.registry.names import Ref
+from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.zoo_index.zoo import Zoo
+
+
+def convert(
+    ref: str,
+    *,
+    opset: int,
+    label: str | None = None,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Variant:
+    """Make a variant at another opset, compare its outputs with its parent's, and keep it.
+
+    What is held at that opset already, in the same precision, is returned as it is.
+
+    Args:
+        ref: ``NAME[:VARIANT][@VERSION]``; a name that only an index has is pulled first.
+        opset: the opset of ``ai.onnx``, higher or lower.
+        label: the variant's; None for its precision, and its opset where that is taken.
+        offline: never touch the network; None for what the environment says.
+        progress: called with ``(label, done, total)`` in bytes.
+
+    Raises:
+        NotFound: if neither the registry nor an index has it.
+        Refused: if it cannot be, naming the op in the way, or its outputs are others.
+    """
+    with Zoo(offline=offline) as zoo:
+        parent = parent_of(zoo, ref, progress=progress)
+        kept = to_opset(zoo.registry, parent, opset, label=label, progress=progress)
+    return kept.variant
+
+
+def parent_of(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Variant:
+    """Return what a reference's variant at another opset is made from, pulled first if need be.
+
+    Where the reference names no variant, that is what others were converted from already.
+    """
+    variant = zoo.obtain(ref, progress=progress)
+    if Ref.parse(ref).variant is not None:
+        return variant
+    return original(zoo.registry, variant)
