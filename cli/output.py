@@ -184,6 +184,8 @@ def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str
 
     values = asdict(found)
     verdict = {key: values.pop(key) for key in ("runs_here", "misfits")}
+    if values["converts_to"] is None:  # nobody asked
+        del values["converts_to"]
     if runtime is None:
         return values
     return values | fit_document(runtime, verdict["runs_here"], verdict["misfits"])

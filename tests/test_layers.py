@@ -17,7 +17,7 @@ LAYERS = (
     {"registry.db", "registry.transport", "registry.part"},
     {"registry.fetch", "registry.inspect", "registry.sniff", "registry.sessions",
      "registry.runtime", "registry.fit",
-     "registry.queries", "registry.goal", "registry.lookup", "registry.writes",
+     "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.migrations.env"},
     {"registry.prepared"},
     {"registry.looker"},
