@@ -29,6 +29,7 @@ from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
     from onnxzoo.registry.prepared import Prepared
     from onnxzoo.registry.records import Event, Tensor, Variant
     from onnxzoo.zoo_index.catalogue import Found
@@ -120,7 +121,14 @@ def list_held(
         talk("nothing is held yet; try: zoo pull light-squeezenet")
 
 
-def show(ref: options.Known, for_: options.For = None, json: options.Json = False) -> None:
+def show(
+    ref: options.Known,
+    for_: options.For = None,
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="What it was made from, and what was made of it.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Show everything that is known of a model that is held or can be pulled."""
     from onnxzoo.registry.fit import judge, runtime_for
     from onnxzoo.registry.names import Ref
@@ -134,6 +142,9 @@ def show(ref: options.Known, for_: options.For = None, json: options.Json = Fals
             if parsed.version is not None or zoo.registry.list(name=parsed.name):
                 raise
             _show_plan(zoo.plan(ref, runtime=for_), json=json, for_=for_)
+            return
+        if lineage:
+            _show_lineage(zoo.registry, variant, json=json)
             return
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
@@ -208,6 +219,7 @@ def _show_variant(
             ("aliases", " ".join(variant.aliases)),
             ("producer", graph.producer),
             ("ops", _top(graph.ops)),
+            ("made from", _made_from(variant)),
             ("source", variant.source),
             ("revision", variant.revision),
             ("digest", variant.digest),
@@ -224,6 +236,25 @@ def _show_variant(
         line("metadata")
         for key, value in graph.metadata.items():
             line(f"  {key} = {value}")
+
+
+def _made_from(variant: "Variant") -> str | None:
+    from onnxzoo.registry.lineage import made_from
+
+    return made_from(variant.lineage) if variant.lineage else None
+
+
+def _show_lineage(registry: "Registry", variant: "Variant", *, json: bool) -> None:
+    from dataclasses import asdict
+
+    from onnxzoo.registry.lineage import family, lines
+
+    root = family(registry, variant)
+    if json:
+        document({"ref": variant.ref, "lineage": asdict(root)})
+        return
+    for text in lines(root, variant.ref):
+        line(text)
 
 
 def _show_history(events: "Sequence[Event]") -> None:

@@ -58,8 +58,8 @@ def mine(zoo: Run, tmp_path: Path) -> Path:
 
 def test_help_names_every_command(zoo: Run) -> None:
     commands = (
-        "search pull list show versions opsets register convert alias tag run bench compare path "
-        "verify rm gc doctor index"
+        "search pull list show versions opsets register convert rederive alias tag run bench "
+        "compare path verify rm gc doctor index"
     )
     ran = zoo("--help")
     listed = [

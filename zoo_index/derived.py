@@ -1,6 +1,9 @@
 """Variants made from held ones by name: what only an index has is pulled first."""
 
+from onnxzoo.registry.derive.again import Again
+from onnxzoo.registry.derive.again import rederive as again
 from onnxzoo.registry.derive.to_opset import original, to_opset
+from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Progress, Variant
 from onnxzoo.zoo_index.zoo import Zoo
@@ -44,3 +47,28 @@ def parent_of(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Varian
     if Ref.parse(ref).variant is not None:
         return variant
     return original(zoo.registry, variant)
+
+
+def rederive(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Again:
+    """Make a derived variant again and compare; see `onnxzoo.registry.derive.again`.
+
+    Raises:
+        NotFound: if its parent is held no longer; the hint says how to have it again.
+    """
+    variant = zoo.resolve(ref)
+    try:
+        return again(zoo.registry, variant, progress=progress)
+    except NotFound as error:
+        error.hint = _way_back(zoo, variant)
+        raise
+
+
+def _way_back(zoo: Zoo, variant: Variant) -> str | None:
+    """Return how to have a variant's parent again: by a pull where an index has it."""
+    if variant.lineage is None:
+        return None
+    called = Ref.parse(variant.lineage.called)
+    label = f"{called.name}:{called.variant}"
+    if any(entry.variant == called.variant for entry in zoo.indexes.find(called.name)):
+        return f"zoo pull {label}"
+    return f"zoo register FILE --name {label}, with the file that it was"

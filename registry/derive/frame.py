@@ -131,8 +131,12 @@ def make(
     *,
     inputs: Path | None = None,
     progress: Progress | None = None,
+    timed: bool = True,
 ) -> Iterator[Made]:
-    """Make a variant and compare it with its parent, without keeping it; see `derive`."""
+    """Make a variant and compare it with its parent, without keeping it; see `derive`.
+
+    Without `timed` the two run only often enough to compare their outputs, not their time.
+    """
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
@@ -154,7 +158,7 @@ def make(
         check(stage.folder / MODEL)
         if stage.manifest.files[0].sha256 == parent.files[0].sha256:
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
-        proof = _prove(parent, stage, inputs, proved, limits)
+        proof = _prove(parent, stage, inputs, proved, limits, timed=timed)
         recorded = {"kind": recipe.kind, **recipe.options, "tools": told["tools"]}
         yield Made(
             stage,
@@ -164,14 +168,22 @@ def make(
         )
 
 
+def prove(registry: Registry, base: Variant, stage: Stage) -> Proof:
+    """Compare a staged model's outputs with a held one's; see `Proof`."""
+    with registry.store.stage() as work:
+        proved = _folder(work.folder / "proved")
+        return _prove(base, stage, None, proved, _limits(registry, base.bytes), timed=False)
+
+
 def _prove(
-    parent: Variant, stage: Stage, inputs: Path | None, folder: Path, limits: Limits
+    parent: Variant, stage: Stage, inputs: Path | None, folder: Path, limits: Limits, *, timed: bool
 ) -> Proof:
     request = {
         "base": str(parent.path),
         "model": str(stage.folder / MODEL),
         "inputs": str(inputs.absolute()) if inputs else None,
         "samples": SAMPLES,
+        "timed": timed,
     }
     told = ask(
         _command("prove"), request, folder, doing=f"comparing it with `{parent.ref}`", limits=limits
