@@ -16,7 +16,7 @@ from tests import models
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     registry = Registry(tmp_path / "home")
-    registry.register(models.linear(tmp_path / "m.onnx"), "m")
+    registry.register(models.linear(tmp_path / "model.onnx"), "m")
     return registry
 
 
@@ -28,6 +28,7 @@ def child(
     label: str,
     opset: int,
     value: float = 1.0,
+    name: str | None = None,
 ) -> Variant:
     """Keep a file as made from another variant."""
     recipe = {"kind": "opset", "opset": opset, "from": models.OPSET, "tools": {"onnx": "0.1"}}
@@ -35,8 +36,15 @@ def child(
         stage.copy(models.linear(path, opset=opset, value=value), "model.onnx")
         called = parent.ref if parent else "net.pt"
         lineage = Lineage(parent.digest if parent else None, called, recipe)
-        name = parent.name if parent else "m"
-        draft = Draft(name, "model.onnx", describe(path), "zoo:x", label, 1, lineage=lineage)
+        draft = Draft(
+            name or (parent.name if parent else "m"),
+            "model.onnx",
+            describe(path),
+            "zoo:x",
+            label,
+            None if name else 1,
+            lineage=lineage,
+        )
         return registry.publish(stage, draft, "opset", must_open=False).variant
 
 
@@ -80,12 +88,16 @@ def test_a_source_is_no_model(registry: Registry, tmp_path: Path) -> None:
         rederive(registry, made)
 
 
-def test_what_was_made_from_itself_is_there_once(registry: Registry, tmp_path: Path) -> None:
+def test_a_circle_of_bytes_is_drawn_once(registry: Registry, tmp_path: Path) -> None:
     first = registry.resolve("m")
     second = child(registry, tmp_path / "2.onnx", first, label="two", opset=18)
-    third = child(registry, tmp_path / "2.onnx", second, label="two", opset=18)
-    assert third.digest == second.digest
-    assert drawn(registry, first) == ["m:fp32@1  ← this one", "└─ m:two@1  opset 17 → 18"]
+    third = child(registry, tmp_path / "3.onnx", second, name="n", label="back", opset=17)
+    assert third.digest == first.digest
+    assert drawn(registry, third) == [
+        "m:fp32@1",
+        "└─ m:two@1  opset 17 → 18",
+        "   └─ n:back@1  opset 17 → 17  ← this one",
+    ]
 
 
 def test_what_comes_out_otherwise_is_compared_by_its_outputs(
