@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzoo.cli import derive, doctor, find, indexes, keep, measure, opsets, use
+from onnxzoo.cli import derive, doctor, find, indexes, keep, look, measure, opsets, use
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -30,6 +30,7 @@ app.command("list")(find.list_held)
 app.command("ls", hidden=True)(find.list_held)
 app.command()(find.show)
 app.command("info", hidden=True)(find.show)
+app.command()(look.view)
 app.command()(find.versions)
 app.command()(opsets.opsets)
 app.command()(keep.register)

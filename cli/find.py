@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import measurement_document, show_measurements
+from onnxzoo.cli.look import is_file, show_file
 from onnxzoo.cli.output import (
     date,
     document,
@@ -17,12 +19,13 @@ from onnxzoo.cli.output import (
     fit_words,
     found_document,
     line,
+    opsets,
     plan_document,
-    safe,
-    shape,
     show_plan,
     table,
     talk,
+    tensors,
+    top_ops,
     variant_document,
 )
 from onnxzoo.registry.errors import NotFound
@@ -31,11 +34,10 @@ from onnxzoo.registry.settings import show_size
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.prepared import Prepared
-    from onnxzoo.registry.records import Event, Tensor, Variant
+    from onnxzoo.registry.records import Event, Variant
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
-_TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _LAST_EVENTS = 5
 _FEW = 3  # labels or opsets shown in a cell
 
@@ -122,7 +124,13 @@ def list_held(
 
 
 def show(
-    ref: options.Known,
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[:VARIANT][@VERSION]",
+            help="Any model, held or in an index, or an .onnx file.",
+        ),
+    ],
     for_: options.For = None,
     lineage: Annotated[
         bool, typer.Option("--lineage", help="What it was made from, and what was made of it.")
@@ -134,6 +142,9 @@ def show(
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
 
+    if is_file(ref):
+        show_file(Path(ref), for_=for_, json=json)
+        return
     with Zoo() as zoo:
         try:
             variant = zoo.resolve(ref, runtime=for_)
@@ -206,7 +217,7 @@ def _show_variant(
             ("reference", variant.ref),
             ("files", "missing or changed: zoo verify --repair" if not whole else None),
             ("precision", variant.precision),
-            ("opset", _opsets(graph.opsets)),
+            ("opset", opsets(graph.opsets)),
             ("ir version", graph.ir_version),
             fit,
             ("chosen", variant.why),
@@ -218,7 +229,7 @@ def _show_variant(
             ("tags", " ".join(variant.tags)),
             ("aliases", " ".join(variant.aliases)),
             ("producer", graph.producer),
-            ("ops", _top(graph.ops)),
+            ("ops", top_ops(graph.ops)),
             ("made from", _made_from(variant)),
             ("source", variant.source),
             ("revision", variant.revision),
@@ -227,8 +238,8 @@ def _show_variant(
             ("path", variant.path),
         ]
     )
-    _tensors("inputs", graph.inputs)
-    _tensors("outputs", graph.outputs)
+    tensors("inputs", graph.inputs)
+    tensors("outputs", graph.outputs)
     line("files")
     for file in variant.files:
         line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
@@ -285,18 +296,11 @@ def _show_plan(plan: "Plan", *, json: bool, for_: str | None) -> None:
     show_plan(plan, for_=for_)
     if plan.parameters is not None or plan.ops:
         count = None if plan.parameters is None else f"{plan.parameters:,}"
-        fields([("parameters", count), ("ops", _top(plan.ops))])
+        fields([("parameters", count), ("ops", top_ops(plan.ops))])
     if plan.inputs or plan.outputs:
-        _tensors("inputs", plan.inputs)
-        _tensors("outputs", plan.outputs)
+        tensors("inputs", plan.inputs)
+        tensors("outputs", plan.outputs)
     talk(f"not held; zoo pull {plan.name}:{plan.variant}")
-
-
-def _tensors(title: str, tensors: "Sequence[Tensor]") -> None:
-    line(title)
-    width = max((len(safe(tensor.name)) for tensor in tensors), default=0)
-    for tensor in tensors:
-        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
 
 
 def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
@@ -347,14 +351,3 @@ def _version(
         "source": first.source,
         "created_at": min(variant.created_at for variant in variants).isoformat(),
     }
-
-
-def _opsets(opsets: Mapping[str, int]) -> str:
-    return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in opsets.items())
-
-
-def _top(ops: Mapping[str, int]) -> str:
-    ranked = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
-    more = len(ranked) - _TOP_OPS
-    shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
-    return shown + (f" and {more} other types" if more > 0 else "")

@@ -28,6 +28,7 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
+_TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _NARROW = 8  # characters; a column is not cut to less
 
 
@@ -155,6 +156,27 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
         "path": variant.path,
         "lineage": asdict(variant.lineage) if variant.lineage else None,
     }
+
+
+def tensors(title: str, listed: "Sequence[Tensor]") -> None:
+    """Print inputs or outputs, one a line."""
+    line(title)
+    width = max((len(safe(tensor.name)) for tensor in listed), default=0)
+    for tensor in listed:
+        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
+
+
+def opsets(by_domain: Mapping[str, int]) -> str:
+    """Return opsets by domain for people."""
+    return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in by_domain.items())
+
+
+def top_ops(ops: Mapping[str, int]) -> str:
+    """Return the most frequent op types and their counts."""
+    ranked = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
+    more = len(ranked) - _TOP_OPS
+    shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
+    return shown + (f" and {more} other types" if more > 0 else "")
 
 
 def fit_title(runtime: "Runtime", for_: str | None) -> str:

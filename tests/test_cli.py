@@ -58,7 +58,7 @@ def mine(zoo: Run, tmp_path: Path) -> Path:
 
 def test_help_names_every_command(zoo: Run) -> None:
     commands = (
-        "search pull list show versions opsets register convert rederive alias tag run bench "
+        "search pull list show view versions opsets register convert rederive alias tag run bench "
         "compare path verify rm gc doctor index"
     )
     ran = zoo("--help")

@@ -39,7 +39,7 @@ LAYERS = (
     {"zoo_index.zoo"},
     {"zoo_index.catalogue", "zoo_index.derived", "zoo_index.surface"},
     {"cli.output", "cli.options"},
-    {"cli.progress", "cli.figures"},
+    {"cli.look", "cli.progress", "cli.figures"},
     {"cli.plot"},
     {"cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure",
      "cli.opsets", "cli.use"},
@@ -47,8 +47,9 @@ LAYERS = (
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 HEAVY = {
-    "alembic", "filelock", "huggingface_hub", "matplotlib", "numpy", "onnx", "onnxruntime",
-    "packaging", "platformdirs", "pooch", "requests", "rich", "sqlalchemy", "sqlmodel", "urllib3",
+    "alembic", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",
+    "onnxruntime", "packaging", "platformdirs", "pooch", "requests", "rich", "sqlalchemy",
+    "sqlmodel", "urllib3",
 }  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
