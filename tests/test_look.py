@@ -66,6 +66,8 @@ def test_a_graph_is_opened_in_netron(
     held = zoo("path", "m").out.strip()
     assert zoo("view", "m").out == f"{held} None True\n"
     assert zoo("view", "gone").code == 3
+    (tmp_path / "text.onnx").write_text("hello")
+    assert zoo("view", tmp_path / "text.onnx").code == 5
 
 
 def test_without_netron_the_extra_is_named(tmp_path: Path) -> None:
