@@ -207,6 +207,16 @@ def test_a_conversion_is_kept_once(registry: Registry) -> None:
     assert original(registry, parent) == parent
 
 
+def test_a_model_with_its_weights_outside_is_kept_so(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "home")
+    path = reduced(tmp_path / "m.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="a-w")
+    parent = registry.register(path, "m").variant
+    made = to_opset(registry, parent, 18).variant
+    assert [file.path for file in made.files] == ["a-w", "model.onnx"]
+    assert made.files[0].sha256 == parent.files[0].sha256
+
+
 def test_a_try_keeps_nothing(registry: Registry) -> None:
     assert try_opset(registry, registry.resolve("m"), 18).drift.relative == 0
     assert [v.ref for v in registry.list()] == ["m:fp32@1"]

@@ -8,7 +8,7 @@ empty folder for `MODEL` and its external data) and the recipe's ``options``; it
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from onnxzoo.registry.child import Limits, ask
 from onnxzoo.registry.drift import SAMPLES, Drift
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.goal import here
+from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
 from onnxzoo.registry.sessions import CPU
 from onnxzoo.registry.store import Stage, size_of
@@ -156,7 +157,7 @@ def make(
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
         check(stage.folder / MODEL)
-        if stage.manifest.files[0].sha256 == parent.files[0].sha256:
+        if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
         proof = _prove(parent, stage, inputs, proved, limits, timed=timed)
         recorded = {"kind": recipe.kind, **recipe.options, "tools": told["tools"]}
@@ -213,6 +214,10 @@ def _limits(registry: Registry, size: int) -> Limits:
         settings.max_memory or _MEMORY + _TIMES_ITS_SIZE * size + (128 << 20) * cores,
         settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
     )
+
+
+def _hashes(files: Iterable[File]) -> set[str]:
+    return {file.sha256 for file in files}
 
 
 def _folder(path: Path) -> Path:
