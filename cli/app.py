@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from onnxzoo.cli import doctor, find, indexes, keep, measure, opsets, quantize, replay, use
+from onnxzoo.cli import (
+    derive,
+    doctor,
+    find,
+    indexes,
+    keep,
+    look,
+    measure,
+    opsets,
+    quantize,
+    replay,
+    use,
+)
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -30,9 +42,12 @@ app.command("list")(find.list_held)
 app.command("ls", hidden=True)(find.list_held)
 app.command()(find.show)
 app.command("info", hidden=True)(find.show)
+app.command()(look.view)
 app.command()(find.versions)
 app.command()(opsets.opsets)
 app.command()(keep.register)
+app.command("convert")(derive.convert_opset)
+app.command()(derive.rederive)
 app.command()(keep.alias)
 app.command()(keep.tag)
 app.command()(quantize.quantize)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from onnxzoo.cli.figures import (
     show_test_data,
     test_data_of,
 )
+from onnxzoo.cli.look import is_file, show_file
 from onnxzoo.cli.output import (
     date,
     document,
@@ -22,24 +24,25 @@ from onnxzoo.cli.output import (
     fit_words,
     found_document,
     line,
+    opsets,
     plan_document,
-    safe,
-    shape,
     show_plan,
     table,
     talk,
+    tensors,
+    top_ops,
     variant_document,
 )
 from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
     from onnxzoo.registry.prepared import Prepared
-    from onnxzoo.registry.records import Event, Tensor, Variant
+    from onnxzoo.registry.records import Event, Variant
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
-_TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _LAST_EVENTS = 5
 _FEW = 3  # labels or opsets shown in a cell
 
@@ -128,12 +131,29 @@ def list_held(
         talk("nothing is held yet; try: zoo pull light-squeezenet")
 
 
-def show(ref: options.Known, for_: options.For = None, json: options.Json = False) -> None:
+def show(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[:VARIANT][@VERSION]",
+            help="Any model, held or in an index, or an .onnx file.",
+            autocompletion=options.known_names,
+        ),
+    ],
+    for_: options.For = None,
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="What it was made from, and what was made of it.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Show what is known of a model, held or not."""
     from onnxzoo.registry.fit import judge, runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
 
+    if is_file(ref):
+        show_file(Path(ref), for_=for_, json=json)
+        return
     with Zoo() as zoo:
         try:
             variant = zoo.resolve(ref, runtime=for_)
@@ -142,6 +162,9 @@ def show(ref: options.Known, for_: options.For = None, json: options.Json = Fals
             if parsed.version is not None or zoo.registry.list(name=parsed.name):
                 raise
             _show_plan(zoo.plan(ref, runtime=for_), json=json, for_=for_)
+            return
+        if lineage:
+            _show_lineage(zoo.registry, variant, json=json)
             return
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
@@ -213,7 +236,7 @@ def _show_variant(
             ("reference", variant.ref),
             ("files", "missing or changed: zoo verify --repair" if not whole else None),
             ("precision", variant.precision),
-            ("opset", _opsets(graph.opsets)),
+            ("opset", opsets(graph.opsets)),
             ("ir version", graph.ir_version),
             fit,
             ("chosen", variant.why),
@@ -226,7 +249,8 @@ def _show_variant(
             ("tags", " ".join(variant.tags)),
             ("aliases", " ".join(variant.aliases)),
             ("producer", graph.producer),
-            ("ops", _top(graph.ops)),
+            ("ops", top_ops(graph.ops)),
+            ("made from", _made_from(variant)),
             ("source", variant.source),
             ("revision", variant.revision),
             ("digest", variant.digest),
@@ -234,8 +258,8 @@ def _show_variant(
             ("path", variant.path),
         ]
     )
-    _tensors("inputs", graph.inputs)
-    _tensors("outputs", graph.outputs)
+    tensors("inputs", graph.inputs)
+    tensors("outputs", graph.outputs)
     line("files")
     for file in variant.files:
         line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
@@ -243,6 +267,25 @@ def _show_variant(
         line("metadata")
         for key, value in graph.metadata.items():
             line(f"  {key} = {value}")
+
+
+def _made_from(variant: "Variant") -> str | None:
+    from onnxzoo.registry.lineage import made_from
+
+    return made_from(variant.lineage) if variant.lineage else None
+
+
+def _show_lineage(registry: "Registry", variant: "Variant", *, json: bool) -> None:
+    from dataclasses import asdict
+
+    from onnxzoo.registry.lineage import family, lines
+
+    root = family(registry, variant)
+    if json:
+        document({"ref": variant.ref, "lineage": asdict(root)})
+        return
+    for text in lines(root, variant.ref):
+        line(text)
 
 
 def _show_history(events: "Sequence[Event]") -> None:
@@ -276,18 +319,11 @@ def _show_plan(plan: "Plan", *, json: bool, for_: str | None) -> None:
     show_plan(plan, for_=for_)
     if plan.parameters is not None or plan.ops:
         count = None if plan.parameters is None else f"{plan.parameters:,}"
-        fields([("parameters", count), ("ops", _top(plan.ops))])
+        fields([("parameters", count), ("ops", top_ops(plan.ops))])
     if plan.inputs or plan.outputs:
-        _tensors("inputs", plan.inputs)
-        _tensors("outputs", plan.outputs)
+        tensors("inputs", plan.inputs)
+        tensors("outputs", plan.outputs)
     talk(f"not held; zoo pull {plan.name}:{plan.variant}")
-
-
-def _tensors(title: str, tensors: "Sequence[Tensor]") -> None:
-    line(title)
-    width = max((len(safe(tensor.name)) for tensor in tensors), default=0)
-    for tensor in tensors:
-        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
 
 
 def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
@@ -338,14 +374,3 @@ def _version(
         "source": first.source,
         "created_at": min(variant.created_at for variant in variants).isoformat(),
     }
-
-
-def _opsets(opsets: Mapping[str, int]) -> str:
-    return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in opsets.items())
-
-
-def _top(ops: Mapping[str, int]) -> str:
-    ranked = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
-    more = len(ranked) - _TOP_OPS
-    shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
-    return shown + (f" and {more} other types" if more > 0 else "")

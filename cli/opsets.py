@@ -1,5 +1,8 @@
 """The command that lists a model's opsets and says which of them run."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from onnxzoo.cli import options
 from onnxzoo.cli.output import (
     VERDICTS,
@@ -12,6 +15,9 @@ from onnxzoo.cli.output import (
 )
 from onnxzoo.registry.settings import show_size
 
+if TYPE_CHECKING:
+    from onnxzoo.zoo_index.catalogue import Found
+
 
 def opsets(
     name: options.Name,
@@ -21,17 +27,18 @@ def opsets(
 ) -> None:
     """List a model's opsets, and which run here.
 
-    Each is held, or can be pulled.
+    Each is held, can be pulled, or can be made by `zoo convert`.
     """
-    from onnxzoo.registry.fit import runtime_for
+    from onnxzoo.registry.fit import installed, runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index import catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 
     runtime = runtime_for(for_)
+    highest = min(runtime.opsets[""], installed().opsets[""])
     with Zoo() as zoo:
         model = Ref.parse(name)
-        found = catalogue.of_model(zoo, model.name, runtime)
+        found = catalogue.of_model(zoo, model.name, runtime, converts_up_to=highest)
         if not found:
             zoo.plan(model.name)  # raises, with what comes near
     items = [
@@ -40,19 +47,34 @@ def opsets(
         if model.variant in {None, item.variant, item.precision}
     ]
     if json:
-        document([found_document(item, runtime) for item in items])
+        document(
+            [
+                found_document(item, runtime) | {"may_convert_to": [*_untried(item, highest)]}
+                for item in items
+            ]
+        )
     elif quiet:
         for item in items:
             line(item.ref or f"{item.name}:{item.variant}")
     else:
         table(
-            ("OPSET", "VARIANT", fit_title(runtime, for_), "HELD", "PRECISION", "SIZE", "SOURCE"),
+            (
+                "OPSET",
+                "VARIANT",
+                fit_title(runtime, for_),
+                "HELD",
+                "CONVERTS TO",
+                "PRECISION",
+                "SIZE",
+                "SOURCE",
+            ),
             (
                 (
                     item.opset or "?",
                     item.variant,
                     VERDICTS[item.runs_here],
                     item.ref or "no",
+                    _reach(item, highest),
                     item.precision,
                     show_size(item.bytes),
                     item.source,
@@ -60,5 +82,33 @@ def opsets(
                 for item in items
             ),
         )
+        talk(f"zoo convert {model.name} --opset N tries what is not sure, and keeps what is sound")
         where = runtime if for_ else f"{runtime.name} here"
         talk(f"{where} runs opsets up to {runtime.opsets['']}")
+
+
+def _reach(item: "Found", highest: int) -> str:
+    """Return the opsets that a variant surely converts to, and the higher ones to try."""
+    sure, untried = ranges(item.converts_to or ()), ranges(_untried(item, highest))
+    return "; ".join(filter(None, (sure, f"try {untried}" if untried else ""))) or "?"
+
+
+def _untried(item: "Found", highest: int) -> Sequence[int]:
+    if not item.opset:
+        return ()
+    return range(max(item.opset, *(item.converts_to or (0,))) + 1, highest + 1)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return whole numbers for people, those in a row as one range.
+
+    >>> ranges([7, 9, 10, 11, 13, 14])
+    '7, 9-11, 13-14'
+    """
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ", ".join(f"{row[0]}-{row[-1]}" if len(row) > 1 else str(row[0]) for row in rows)

@@ -28,6 +28,7 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
+_TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _NARROW = 16  # characters; a column is not cut to less, but left out
 
 
@@ -163,6 +164,27 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
     }
 
 
+def tensors(title: str, listed: "Sequence[Tensor]") -> None:
+    """Print inputs or outputs, one a line."""
+    line(title)
+    width = max((len(safe(tensor.name)) for tensor in listed), default=0)
+    for tensor in listed:
+        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
+
+
+def opsets(by_domain: Mapping[str, int]) -> str:
+    """Return opsets by domain for people."""
+    return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in by_domain.items())
+
+
+def top_ops(ops: Mapping[str, int]) -> str:
+    """Return the most frequent op types and their counts."""
+    ranked = sorted(ops.items(), key=lambda item: (-item[1], item[0]))
+    more = len(ranked) - _TOP_OPS
+    shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
+    return shown + (f" and {more} other types" if more > 0 else "")
+
+
 def fit_title(runtime: "Runtime", for_: str | None) -> str:
     """Return what a verdict is headed by: ``RUNS HERE``, or which release was asked about."""
     return f"RUNS ON {runtime}" if for_ else "RUNS HERE"
@@ -190,6 +212,8 @@ def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str
 
     values = asdict(found)
     verdict = {key: values.pop(key) for key in ("runs_here", "misfits")}
+    if values["converts_to"] is None:  # nobody asked
+        del values["converts_to"]
     if runtime is None:
         return values
     return values | fit_document(runtime, verdict["runs_here"], verdict["misfits"])

@@ -24,7 +24,7 @@ from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.queries import derived, events, listed, measurements, records
+from onnxzoo.registry.queries import derived, events, holding, listed, measurements, records
 from onnxzoo.registry.records import (
     Added,
     Checked,
@@ -323,6 +323,11 @@ class Registry:
         """Return the held variants that were made from a bundle."""
         with self._database.read() as rows:
             return derived(rows, self.store, digest)
+
+    def holding(self, digest: str) -> Sequence[Variant]:
+        """Return the held variants of a bundle; none if it is not held."""
+        with self._database.read() as rows:
+            return holding(rows, self.store, digest)
 
     def names(self) -> set[str]:
         """Return the names of all models that are held."""

@@ -28,12 +28,15 @@ class Drift:
         labels: the share of positions with the same label: the argmax over the last axis that is
             longer than 1, or the value itself where an output holds whole numbers.
         why: one line, where nothing could be compared.
+        relative: the largest absolute difference as a share of one more than the base's element:
+            at most ``t`` where all lie within ``rtol = atol = t``, as numpy's `allclose` has it.
     """
 
     max: float | None = None
     cosine: float | None = None
     labels: float | None = None
     why: str | None = None
+    relative: float | None = None
 
 
 class Unlike(Exception):
@@ -136,7 +139,7 @@ class _Total:
     """Sums over outputs and inputs."""
 
     def __init__(self) -> None:
-        self._max = self._dot = self._one = self._two = 0.0
+        self._max = self._relative = self._dot = self._one = self._two = 0.0
         self._same = self._labels = 0
 
     def add(self, name: str, one: Any, two: Any) -> None:
@@ -156,7 +159,10 @@ class _Total:
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
             raise Unlike(f"the output `{name}` is not finite in one of them")
         a, b = a[finite], b[finite]
-        self._max = max(self._max, float(np.max(np.abs(a - b), initial=0.0)))
+        apart = np.abs(a - b)
+        self._max = max(self._max, float(np.max(apart, initial=0.0)))
+        relative = float(np.max(apart / (1 + np.abs(a)), initial=0.0))
+        self._relative = max(self._relative, relative)
         self._dot += float(a @ b)
         self._one += float(a @ a)
         self._two += float(b @ b)
@@ -166,7 +172,8 @@ class _Total:
         length = (self._one * self._two) ** 0.5
         both_zero = self._one == self._two == 0
         cosine = min(self._dot / length, 1.0) if length else float(both_zero)
-        return Drift(self._max, cosine, self._same / self._labels if self._labels else None)
+        labels = self._same / self._labels if self._labels else None
+        return Drift(self._max, cosine, labels, relative=self._relative)
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
         if (one.dtype.kind == "f") != (two.dtype.kind == "f"):

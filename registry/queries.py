@@ -151,6 +151,12 @@ def derived(rows: Rows, store: Store, digest: str) -> list[Variant]:
     return records(rows, store, found)
 
 
+def holding(rows: Rows, store: Store, digest: str) -> list[Variant]:
+    """Return the held variants of a bundle."""
+    found = rows(f"{_VARIANTS} WHERE r.digest = :digest ORDER BY m.name, r.label", digest=digest)
+    return records(rows, store, found)
+
+
 def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest]:
     """Return the manifests of these bundles, or of all that a variant refers to."""
     if digests is None:

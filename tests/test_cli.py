@@ -59,8 +59,8 @@ def mine(zoo: Run, tmp_path: Path) -> Path:
 
 def test_help_names_every_command(zoo: Run) -> None:
     commands = (
-        "search pull list show versions opsets register alias tag run test bench compare path "
-        "verify rm gc doctor index"
+        "search pull list show view versions opsets register convert rederive alias tag quantize "
+        "run test bench compare path verify rm gc doctor index"
     )
     ran = zoo("--help")
     listed = [
@@ -564,7 +564,7 @@ def test_opsets_says_which_run_here_and_why_not(zoo: Run, old: None) -> None:
         (19, True, []),
         (6, False, [NO_ADD]),
     ]
-    assert re.fullmatch(r"onnxruntime here runs opsets up to [0-9]+\n", ran.err)
+    assert re.search(r"^onnxruntime here runs opsets up to [0-9]+$", ran.err, re.MULTILINE)
 
 
 def test_opsets_answers_for_another_release(zoo: Run, old: None) -> None:
@@ -572,7 +572,17 @@ def test_opsets_answers_for_another_release(zoo: Run, old: None) -> None:
     header, first, second = ran.out.splitlines()
     column = header.index("RUNS ON onnxruntime 1.17")
     assert [row[column:].split()[0] for row in (first, second)] == ["yes", "?"]
-    assert ran.err == "onnxruntime 1.17 runs opsets up to 20\n"
+    assert ran.err.endswith("\nonnxruntime 1.17 runs opsets up to 20\n")
+
+
+def test_opsets_says_what_a_model_converts_to(zoo: Run, old: None) -> None:
+    ran = zoo("opsets", "old", "--for", "onnxruntime==1.17")
+    column = ran.out.splitlines()[0].index("CONVERTS TO")
+    cells = [re.split("  +", row[column:])[0] for row in ran.out.splitlines()[1:]]
+    assert cells == ["14-18, 20", "try 7-20"]
+    rows = json.loads(zoo("opsets", "old", "--for", "onnxruntime==1.17", "--json").out)
+    assert rows[0]["converts_to"] == [14, 15, 16, 17, 18, 20]
+    assert [row["may_convert_to"] for row in rows] == [[], [*range(7, 21)]]
 
 
 def test_search_finds_what_runs(zoo: Run, old: None) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.errors import IntegrityError, InvalidModel
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.sniff import check
 from tests import models
 
 WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"
 ALL = sorted(WHEEL.rglob("*.onnx"))
+LENGTHS = st.integers(0, 200)
 
 
 def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -185,6 +188,27 @@ def test_graphs_that_nest_without_end_are_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.branching(tmp_path_factory.mktemp("fuzz") / "m.onnx")
+
+
+SMALL = [path for path in ALL if path.stat().st_size < 50_000]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_file_patched_from_others_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = data.draw(st.sampled_from(SMALL)).read_bytes()
+    for _ in range(data.draw(st.integers(1, 6))):
+        other = data.draw(st.sampled_from(SMALL)).read_bytes()
+        start, at = (data.draw(st.integers(0, len(part))) for part in (other, content))
+        piece = data.draw(st.binary(max_size=12)) + other[start : start + data.draw(LENGTHS)]
+        content = content[:at] + piece + content[at + data.draw(LENGTHS) :]
+    path = tmp_path_factory.getbasetemp() / f"patched-{os.getpid()}.onnx"
+    path.write_bytes(content)
+    for read in (describe, check):
+        with suppress(InvalidModel, IntegrityError):
+            read(path)
 
 
 @settings(max_examples=300, deadline=None)

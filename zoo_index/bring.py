@@ -10,13 +10,14 @@ from urllib.parse import quote
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError
 from onnxzoo.registry.manifest import File
-from onnxzoo.registry.records import Added, Checked, Draft, Progress
+from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import Stage, reporting_storage
 from onnxzoo.zoo_index.plan import Plan
 from onnxzoo.zoo_index.sources import Listed, Source, open_source
 
 _log = logging.getLogger("onnxzoo")
+_DERIVED = "zoo:"  # begins the source of a variant that was made from another
 _PATIENCE = 900  # seconds to wait for another process that pulls the same; then pull beside it
 
 
@@ -76,15 +77,35 @@ def bring_back(
 ) -> None:
     """Fetch the bytes of a damaged bundle again from where they came from.
 
+    A derived variant is made again from its parent.
+
     Raises:
         ZooError: if the source is gone, or gives other bytes now.
     """
-    variant = registry.resolve(checked.refs[0])
+    held = [registry.resolve(ref) for ref in checked.refs]
+    variant = next((v for v in held if not v.source.startswith(_DERIVED)), held[0])
+    if variant.source.startswith(_DERIVED):
+        _make_again(registry, checked, variant, progress)
+        return
     source = open_source(pinned(variant.source, variant.revision), settings)
     with registry.store.stage() as stage:
         for file in variant.files:
             _fetch(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
         registry.restore(stage, checked)
+
+
+def _make_again(
+    registry: Registry, checked: Checked, variant: Variant, progress: Progress | None
+) -> None:
+    from onnxzoo.registry.derive.again import remade
+
+    with remade(registry, variant, progress=progress) as (parent, made):
+        if made.stage.manifest.digest != checked.digest:
+            raise IntegrityError(
+                f"made again from `{parent.ref}`, `{variant.ref}` has other bytes than it had",
+                hint=f"forget it, and make it anew from {parent.ref}: zoo rm {variant.ref}",
+            )
+        registry.restore(made.stage, checked)
 
 
 @contextmanager

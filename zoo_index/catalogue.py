@@ -1,11 +1,12 @@
 """What is held and what can be pulled, seen as one list."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.fit import Runtime, Verdict, judge
+from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge
 from onnxzoo.registry.names import fold
+from onnxzoo.registry.reach import reach
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.zoo import Zoo
@@ -24,6 +25,7 @@ class Found:
         runs_here: whether it runs on the runtime that was asked; None if nobody asked, or too
             little is known of it.
         misfits: why it does not.
+        converts_to: the other opsets that it surely can be converted to; None if nobody asked.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Found:
     can_pull: bool
     runs_here: bool | None = None
     misfits: tuple[str, ...] = ()
+    converts_to: tuple[int, ...] | None = None
 
 
 def search(
@@ -96,14 +99,32 @@ def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry]) -> list[Vari
     return sorted(found.values(), key=lambda variant: variant.name)
 
 
-def of_model(zoo: Zoo, name: str, runs_on: Runtime | None = None) -> list[Found]:
-    """Return every variant of a model, held or in an index; none if nobody knows it."""
+def of_model(
+    zoo: Zoo, name: str, runs_on: Runtime | None = None, *, converts_up_to: int | None = None
+) -> list[Found]:
+    """Return every variant of a model, held or in an index; none if nobody knows it.
+
+    Args:
+        zoo: the registry and the indexes.
+        name: the model's.
+        runs_on: say whether each runs there.
+        converts_up_to: say to which opsets up to this one each can surely be converted.
+    """
     entries = zoo.indexes.find(name)
     names = {entry.name for entry in entries} or {name}
-    held = [
-        _found(variant, runs_on) for known in names for variant in zoo.registry.list(name=known)
+    held = {v.ref: v for known in names for v in zoo.registry.list(name=known)}
+    found = _merged([_found(variant, runs_on) for variant in held.values()], entries, runs_on)
+    if converts_up_to is None:
+        return found
+    offered = {entry.variant: entry for entry in entries}
+    return [
+        replace(item, converts_to=reach(_needs(item, held, offered), converts_up_to))
+        for item in found
     ]
-    return _merged(held, entries, runs_on)
+
+
+def _needs(item: Found, held: Mapping[str, Variant], offered: Mapping[str, Entry]) -> Needs:
+    return held[item.ref].graph if item.ref else offered[item.variant]
 
 
 def _mentions(variant: Variant, keys: Sequence[str]) -> bool:

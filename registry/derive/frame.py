@@ -9,7 +9,7 @@ could not keep to, as they became.
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from onnxzoo.registry.child import Limits, ask
 from onnxzoo.registry.drift import SAMPLES, Drift
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.goal import here
+from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
 from onnxzoo.registry.sessions import CPU
 from onnxzoo.registry.store import Stage, size_of
@@ -137,8 +138,12 @@ def make(
     *,
     inputs: Path | None = None,
     progress: Progress | None = None,
+    timed: bool = True,
 ) -> Iterator[Made]:
-    """Make a variant and compare it with its parent, without keeping it; see `derive`."""
+    """Make a variant and compare it with its parent, without keeping it; see `derive`.
+
+    Without `timed` the two run only often enough to compare their outputs, not their time.
+    """
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
@@ -158,7 +163,7 @@ def make(
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
         check(stage.folder / MODEL)
-        if {f.sha256 for f in stage.manifest.files} == {f.sha256 for f in parent.files}:
+        if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
         proof = _prove(
             parent,
@@ -167,6 +172,7 @@ def make(
             preprocess=recipe.options.get("preprocess"),
             folder=proved,
             limits=limits,
+            timed=timed,
         )
         done = {**recipe.options, **told.get("changed", {})}
         recorded = {"kind": recipe.kind, **done, "tools": told["tools"]}
@@ -178,14 +184,23 @@ def make(
         )
 
 
+def prove(registry: Registry, base: Variant, stage: Stage) -> Proof:
+    """Compare a staged model's outputs with a held one's; see `Proof`."""
+    with registry.store.stage() as work:
+        proved = _folder(work.folder / "proved")
+        limits = _limits(registry, base.bytes)
+        return _prove(base, stage, None, folder=proved, limits=limits, timed=False)
+
+
 def _prove(
     parent: Variant,
     stage: Stage,
     inputs: Path | None,
     *,
-    preprocess: str | None,
+    preprocess: str | None = None,
     folder: Path,
     limits: Limits,
+    timed: bool,
 ) -> Proof:
     request = {
         "base": str(parent.path),
@@ -193,6 +208,7 @@ def _prove(
         "inputs": str(inputs.absolute()) if inputs else None,
         "preprocess": preprocess,
         "samples": SAMPLES,
+        "timed": timed,
     }
     told = ask(
         _command("prove"), request, folder, doing=f"comparing it with `{parent.ref}`", limits=limits
@@ -222,6 +238,10 @@ def _limits(registry: Registry, size: int) -> Limits:
         settings.max_memory or _MEMORY + _TIMES_ITS_SIZE * size + (128 << 20) * cores,
         settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
     )
+
+
+def _hashes(files: Iterable[File]) -> set[str]:
+    return {file.sha256 for file in files}
 
 
 def _folder(path: Path) -> Path:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
+    from onnxzoo.zoo_index.derived import convert
     from onnxzoo.zoo_index.surface import load, pull, quantize, register, resolve
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SessionPool",
     "Variant",
     "ZooError",
+    "convert",
     "hub",
     "load",
     "pull",
@@ -33,6 +35,7 @@ _HOMES = {
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
+    "convert": "onnxzoo.zoo_index.derived",
     "load": "onnxzoo.zoo_index.surface",
     "pull": "onnxzoo.zoo_index.surface",
     "quantize": "onnxzoo.zoo_index.surface",

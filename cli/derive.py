@@ -1,0 +1,156 @@
+"""Commands that make a variant from another: convert, rederive."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.settings import show_size
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.derive import Proof
+    from onnxzoo.registry.derive.again import Again
+    from onnxzoo.registry.derive.to_opset import Converted
+    from onnxzoo.zoo_index.zoo import Zoo
+
+
+def convert_opset(
+    name: options.Known,
+    opset: Annotated[int, typer.Option(metavar="N", help="Of ai.onnx, higher or lower.")],
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="The variant's; else its precision.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make and compare it; keep nothing.")
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Make a variant at another opset, compare its outputs, and keep it."""
+    from onnxzoo.registry.derive.to_opset import to_opset
+    from onnxzoo.zoo_index.derived import parent_of
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        if dry_run:
+            _try(zoo, name, opset, quiet=quiet, json=json)
+            return
+        with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
+            parent = parent_of(zoo, name, progress=report)
+        with progress(zoo.settings, quiet=quiet or json) as report:
+            done = to_opset(zoo.registry, parent, opset, label=label, progress=report)
+    if json:
+        more = {"new": done.new, "parent": done.parent.ref, "proof": _proof_document(done.proof)}
+        document(variant_document(done.variant) | more)
+    elif quiet:
+        line(done.variant.ref)
+    else:
+        _say(done)
+
+
+def rederive(
+    ref: options.Reference, quiet: options.Quiet = False, json: options.Json = False
+) -> None:
+    """Make a derived variant again by its recipe, and say whether it comes out the same."""
+    from onnxzoo.zoo_index.derived import rederive as again
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo, progress(zoo.settings, quiet=quiet or json) as report:
+        found = again(zoo, ref, progress=report)
+    if json:
+        document(_again_document(found))
+    elif quiet:
+        line(found.variant.ref)
+    else:
+        _say_again(found)
+    if not found.outputs_agree:
+        raise typer.Exit(IntegrityError.exit_code)
+
+
+def _say_again(found: "Again") -> None:
+    how = f"made again from {found.parent.ref}, {found.variant.ref}"
+    drift = found.drift
+    if found.bytes_agree:
+        line(f"{how} has the same bytes")
+    elif found.outputs_agree:
+        line(f"{how} has other bytes and the same outputs, within {drift.max:.3g}")
+    else:
+        why = drift.why or f"they lie up to {drift.max:.3g} apart"
+        line(f"{how} has other outputs: {why}")
+    for name, (then, now) in found.tools.items():
+        talk(f"{name}: {then or 'unknown'} then, {now or 'not there'} now")
+
+
+def _again_document(found: "Again") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "ref": found.variant.ref,
+        "parent": found.parent.ref,
+        "bytes_agree": found.bytes_agree,
+        "outputs_agree": found.outputs_agree,
+        "drift": asdict(found.drift),
+        "tools": {name: {"then": a, "now": b} for name, (a, b) in found.tools.items()},
+    }
+
+
+def _try(zoo: "Zoo", name: str, opset: int, *, quiet: bool, json: bool) -> None:
+    from onnxzoo.registry.derive.to_opset import held_at, try_opset
+    from onnxzoo.zoo_index.derived import parent_of
+
+    try:
+        zoo.resolve(name)
+    except NotFound:
+        plan = zoo.plan(name)  # raises what there is to say of a name that nobody knows
+        show_plan(plan)
+        talk("dry run: it would be fetched; whether it converts is known after that")
+        return
+    parent = parent_of(zoo, name)
+    held = held_at(zoo.registry, parent, opset)
+    proof = None
+    if held is None:
+        with progress(zoo.settings, quiet=quiet or json) as report:
+            proof = try_opset(zoo.registry, parent, opset, progress=report)
+    if json:
+        more = {"opset": opset, "held": held.ref if held else None}
+        document({"parent": parent.ref, **more, "proof": _proof_document(proof)})
+    elif held:
+        line(held.ref if quiet else f"{held.ref} is held already")
+    else:
+        line(parent.ref if quiet else f"{parent.ref} can be converted to opset {opset}")
+        if proof and not quiet:
+            line(f"  {_proof_words(proof)}")
+    if not quiet:
+        talk("dry run: nothing was kept")
+
+
+def _say(done: "Converted") -> None:
+    variant = done.variant
+    if done.proof is None or not done.new:
+        line(f"{variant.ref} is held already")
+        return
+    line(f"converted {done.parent.ref} to {variant.ref}  {_made(done)}")
+    line(f"  {_proof_words(done.proof)}")
+
+
+def _made(done: "Converted") -> str:
+    opsets = f"opset {done.parent.opset} → {done.variant.opset}"
+    return f"{done.variant.precision}, {opsets}, {show_size(done.variant.bytes)}"
+
+
+def _proof_words(proof: "Proof") -> str:
+    drift = proof.drift
+    words = [] if drift.max is None else [f"outputs within {drift.max:.3g}"]
+    words += [] if drift.labels is None else [f"{100 * drift.labels:.4g} % equal labels"]
+    words += [f"on {proof.samples} inputs", f"size ×{proof.size:.3g}"]
+    words += [] if proof.latency is None else [f"latency ×{proof.latency:.2f}"]
+    return ", ".join(words)
+
+
+def _proof_document(proof: "Proof | None") -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return asdict(proof) if proof else None

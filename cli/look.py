@@ -1,0 +1,145 @@
+"""Looking at a model itself: a file that is not registered, a graph in Netron."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli.output import (
+    document,
+    fields,
+    fit_document,
+    fit_title,
+    fit_words,
+    line,
+    opsets,
+    talk,
+    tensors,
+    top_ops,
+)
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.settings import show_size
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.records import Graph
+
+
+def is_file(text: str) -> bool:
+    """Tell whether a text means a file on this machine rather than a model's name."""
+    from onnxzoo.zoo_index.plan import is_source
+
+    return is_source(text) and "://" not in text
+
+
+def show_file(path: Path, *, for_: str | None, json: bool) -> None:
+    """Show what an `.onnx` file says of itself, registered or not; its weights are not read."""
+    from onnxzoo.registry.fit import judge, runtime_for
+
+    graph, runtime = described(path), runtime_for(for_)
+    verdict = judge(graph, runtime)
+    if json:
+        document(_document(path, graph) | fit_document(runtime, *verdict))
+    else:
+        _show(path, graph, (fit_title(runtime, for_).lower(), fit_words(*verdict)))
+
+
+def described(path: Path) -> "Graph":
+    """Return what a file says of itself.
+
+    Raises:
+        NotFound: if it is not there.
+        IntegrityError, InvalidModel: if it is no ONNX model, or a part of one.
+    """
+    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.store import reading
+
+    path = path.expanduser()
+    with reading(path):
+        if not path.is_file():
+            raise NotFound(f"no file `{path}`")
+        check(path)
+        return describe(path)
+
+
+def view(
+    ref: Annotated[
+        str,
+        typer.Argument(metavar="REFERENCE", help="A model that is held, or an .onnx file."),
+    ],
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of this machine; else a free one.")
+    ] = None,
+    browse: Annotated[bool, typer.Option(help="Open the web browser.")] = True,
+) -> None:
+    """Show a model's graph in Netron, in a web browser, until Ctrl-C."""
+    if find_spec("netron") is None:
+        raise UsageError(
+            "graphs are drawn by Netron, which is not installed",
+            hint="pip install 'onnxzoo[view]'",
+        )
+    path = _path_of(ref)
+    import netron
+
+    host, number = netron.start(str(path), address=port, browse=browse)
+    talk(f"{path.name} is shown at http://{host}:{number} until Ctrl-C")
+    netron.wait()
+
+
+def _path_of(ref: str) -> Path:
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    if is_file(ref):
+        described(Path(ref))
+        return Path(ref).expanduser().absolute()
+    with Zoo() as zoo:
+        variant = zoo.resolve(ref)
+        zoo.registry.check_there(variant)
+        return variant.path
+
+
+def _show(path: Path, graph: "Graph", fit: tuple[str, str]) -> None:
+    fields(
+        [
+            ("file", path),
+            ("precision", graph.precision),
+            ("opset", opsets(graph.opsets)),
+            ("ir version", graph.ir_version),
+            fit,
+            ("size", show_size(_bytes(path, graph))),
+            ("parameters", f"{graph.parameters:,}"),
+            ("producer", graph.producer),
+            ("ops", top_ops(graph.ops)),
+            ("functions", ", ".join(graph.functions or ())),
+        ]
+    )
+    tensors("inputs", graph.inputs)
+    tensors("outputs", graph.outputs)
+    if graph.external:
+        line("external data")
+        for location in graph.external:
+            there = path.parent / location
+            size = show_size(there.stat().st_size) if there.is_file() else "not there"
+            line(f"  {location}  {size}")
+    if graph.metadata:
+        line("metadata")
+        for key, value in graph.metadata.items():
+            line(f"  {key} = {value}")
+    talk(f"not registered; zoo register {path} --name NAME")
+
+
+def _bytes(path: Path, graph: "Graph") -> int:
+    files = [path, *(path.parent / location for location in graph.external)]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _document(path: Path, graph: "Graph") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    values = asdict(graph)
+    external = [
+        {"path": location, "there": (path.parent / location).is_file()}
+        for location in values.pop("external")
+    ]
+    return {"path": path.absolute(), "bytes": _bytes(path, graph), **values, "external": external}

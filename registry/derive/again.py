@@ -1,0 +1,82 @@
+"""A derived variant made again from its parent, and held against what is kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.frame import Made, Recipe, make, prove
+from onnxzoo.registry.derive.to_opset import TOLERANCE
+from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.lineage import parent_of
+from onnxzoo.registry.records import Progress, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How what was made again compares with what is kept.
+
+    Attributes:
+        bytes_agree: whether every file is the same.
+        drift: of the outputs.
+        tools: what it was made with, then and now, where that is not the same.
+    """
+
+    variant: Variant
+    parent: Variant
+    bytes_agree: bool
+    drift: Drift
+    tools: dict[str, tuple[str | None, str | None]]
+
+    @property
+    def outputs_agree(self) -> bool:
+        """Whether all outputs lie within the tolerance, absolute and relative."""
+        return self.drift.relative is not None and self.drift.relative <= TOLERANCE
+
+
+def rederive(registry: Registry, variant: Variant, *, progress: Progress | None = None) -> Again:
+    """Make a variant again by its recipe, and compare; nothing is kept.
+
+    Raises:
+        UsageError: if it was not made from a model of a registry.
+        NotFound: if its parent is held no longer.
+    """
+    with remade(registry, variant, progress=progress) as (parent, made):
+        same = made.stage.manifest.digest == variant.digest
+        drift = Drift(0.0, 1.0, 1.0, relative=0.0)
+        if not same:
+            registry.check_there(variant)
+            drift = prove(registry, variant, made.stage).drift
+        tools = _changed(variant, made)
+    return Again(variant, parent, same, drift, tools)
+
+
+@contextmanager
+def remade(
+    registry: Registry, variant: Variant, *, progress: Progress | None = None
+) -> Iterator[tuple[Variant, Made]]:
+    """Give a variant's parent, and what the recipe makes of it now; see `rederive`."""
+    lineage = variant.lineage
+    if lineage is None or lineage.parent is None:
+        raise UsageError(
+            f"`{variant.ref}` was not made from another model of the registry",
+            hint=f"zoo show {variant.ref} says where it came from",
+        )
+    parent = parent_of(registry, lineage)
+    if parent is None:
+        raise NotFound(
+            f"`{lineage.called}`, which `{variant.ref}` was made from, is held no longer"
+        )
+    registry.check_there(parent)
+    options = {k: v for k, v in lineage.recipe.items() if k not in {"kind", "tools"}}
+    recipe = Recipe(str(lineage.recipe["kind"]), options)
+    with make(registry, parent, recipe, progress=progress, timed=False) as made:
+        yield parent, made
+
+
+def _changed(variant: Variant, made: Made) -> dict[str, tuple[str | None, str | None]]:
+    then = dict(variant.lineage.recipe.get("tools", {})) if variant.lineage else {}
+    now = dict(made.lineage.recipe["tools"])
+    names = sorted(then.keys() | now.keys())
+    return {n: (then.get(n), now.get(n)) for n in names if then.get(n) != now.get(n)}

@@ -1,0 +1,138 @@
+"""A held variant at another opset: from which one it is made, and when it is good enough."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.frame import Proof, Recipe, derive, make
+from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.fit import installed
+from onnxzoo.registry.records import Graph, Progress, Variant
+
+KIND = "opset"
+TOLERANCE = 1e-3  # absolute and relative, of every output's element
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A variant at another opset.
+
+    Attributes:
+        new: False where it was held already.
+        proof: how it compares with its parent; None where it was held already.
+    """
+
+    parent: Variant
+    variant: Variant
+    new: bool
+    proof: Proof | None
+
+
+def to_opset(
+    registry: Registry,
+    variant: Variant,
+    opset: int,
+    *,
+    label: str | None = None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Make a variant at another opset and keep it in the same version.
+
+    What the version holds at that opset already, in the same precision, is returned as it is,
+    unless a label of its own is asked for.
+
+    Raises:
+        UsageError: if there is no such opset.
+        Refused: naming the op that stands in the way, or how far the outputs lie apart; nothing
+            is kept then.
+    """
+    held = held_at(registry, variant, opset)
+    if held is not None and (label is None or held.ref == variant.ref):
+        return Converted(variant, held, new=False, proof=None)
+    recipe = _recipe(registry, variant, opset)
+    with _naming(variant):
+        made = derive(
+            registry, variant, recipe, label=label, judge=judge(variant), progress=progress
+        )
+    return Converted(variant, made.added.variant, made.added.new, made.proof)
+
+
+def try_opset(
+    registry: Registry, variant: Variant, opset: int, *, progress: Progress | None = None
+) -> Proof:
+    """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
+    recipe = _recipe(registry, variant, opset)
+    with _naming(variant), make(registry, variant, recipe, progress=progress) as made:
+        judge(variant)(made.proof, made.graph)
+        return made.proof
+
+
+def judge(parent: Variant) -> Callable[[Proof, Graph], None]:
+    """Return what refuses a model whose outputs are not its parent's."""
+
+    def agree(proof: Proof, graph: Graph) -> None:
+        drift = proof.drift
+        if drift.relative is None or drift.max is None:
+            raise Refused(
+                f"whether it is the same model at opset {graph.opset} cannot be told: {drift.why}"
+            )
+        if drift.relative > TOLERANCE:
+            raise Refused(
+                f"at opset {graph.opset} its outputs lie up to {drift.max:.3g} from those of "
+                f"`{parent.ref}`, {drift.relative:.3g} of what they are; allowed are {TOLERANCE:g}"
+            )
+
+    return agree
+
+
+def held_at(registry: Registry, variant: Variant, opset: int) -> Variant | None:
+    """Return a variant, or what its version holds of its precision, if it is at an opset."""
+    if variant.opset == opset:
+        return variant
+    return next(
+        (
+            held
+            for held in registry.list(name=variant.name)
+            if (held.version, held.precision, held.opset)
+            == (variant.version, variant.precision, opset)
+        ),
+        None,
+    )
+
+
+def original(registry: Registry, variant: Variant) -> Variant:
+    """Return what a variant was converted from, where that is held: nothing adds up that way."""
+    lineage = variant.lineage
+    if lineage is None or lineage.parent is None or lineage.recipe.get("kind") != KIND:
+        return variant
+    for parent in registry.holding(lineage.parent):
+        if (parent.name, parent.version) == (variant.name, variant.version):
+            return original(registry, parent)
+    return variant
+
+
+def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
+    """Return how to make it, once it is sure that what is made could run here."""
+    runtime = installed()
+    highest = runtime.opsets[""]
+    if opset < 1:
+        raise UsageError(f"`{opset}` is no opset; the lowest is 1")
+    if opset > highest:
+        raise Refused(
+            f"opset {opset} is above {highest}, the highest that {runtime} runs",
+            hint=f"zoo convert {variant.ref} --opset {highest}",
+        )
+    registry.check_there(variant)
+    return Recipe(KIND, {"opset": opset, "from": variant.opset})
+
+
+@contextmanager
+def _naming(variant: Variant) -> Iterator[None]:
+    """Make a command of a child's hint, which does not know what the model is called."""
+    try:
+        yield
+    except Refused as error:
+        if error.hint and error.hint.startswith("--opset"):
+            error.hint = f"zoo convert {variant.ref} {error.hint}"
+        raise

@@ -1,0 +1,125 @@
+"""Where a variant came from and what was made of it, as a tree and in words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.records import Lineage, Variant
+
+_SAID = ("from", "to", "method")  # of a recipe, in one line; `--json` has all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A variant in a family, with what was made of it.
+
+    Attributes:
+        ref: its reference; of one that is not held what it was called, or where it came from.
+        digest: of its bundle; None for a source that was no model of the registry.
+        lineage: how it was made; None where it was not, or nobody knows.
+        held: whether the registry has it.
+    """
+
+    ref: str
+    digest: str | None
+    lineage: Lineage | None
+    held: bool
+    children: "tuple[Relative, ...]" = ()
+
+
+def family(registry: Registry, variant: Variant) -> Relative:
+    """Return the tree of a variant's ancestors and of everything that was made of them.
+
+    A parent that is held no longer is the root: what it was made from went with it.
+    """
+    oldest, seen = variant, {variant.ref}
+    while (lineage := oldest.lineage) is not None:
+        parent = parent_of(registry, lineage)
+        if parent is None:
+            made = _made_of(registry, lineage.parent, seen=set())
+            made = made or (_of(registry, oldest, set()),)
+            return Relative(lineage.called, lineage.parent, None, held=False, children=made)
+        if parent.ref in seen:
+            break
+        oldest = parent
+        seen.add(parent.ref)
+    return _of(registry, oldest, set())
+
+
+def parent_of(registry: Registry, lineage: Lineage) -> Variant | None:
+    """Return what a variant was made from, as it was called then if several have its bytes."""
+    if lineage.parent is None:
+        return None
+    held = registry.holding(lineage.parent)
+    same = [variant for variant in held if variant.ref == lineage.called]
+    return next(iter([*same, *held]), None)
+
+
+def in_words(lineage: Lineage) -> str:
+    """Return a recipe in a few words.
+
+    >>> in_words(Lineage(None, "m", {"kind": "opset", "opset": 18, "from": 17, "tools": {}}))
+    'opset 17 → 18'
+    >>> in_words(Lineage(None, "m", {"kind": "quantize", "to": "int8", "method": "dynamic"}))
+    'quantize int8 dynamic'
+    >>> in_words(Lineage(None, "net.pt", {"kind": "convert", "from": "torch", "trust": True}))
+    'convert torch'
+    """
+    recipe = lineage.recipe
+    kind = str(recipe.get("kind", "derived"))
+    if kind == "opset":
+        before = f"{recipe['from']} → " if "from" in recipe else ""
+        return f"opset {before}{recipe.get('opset', '?')}"
+    return " ".join([kind, *filter(None, (_word(recipe.get(key)) for key in _SAID))])
+
+
+def made_from(lineage: Lineage) -> str:
+    """Return one line on where a variant came from.
+
+    >>> made_from(Lineage(None, "m:fp32@1", {"kind": "opset", "opset": 18, "from": 17}))
+    'm:fp32@1, opset 17 → 18'
+    """
+    return f"{lineage.called}, {in_words(lineage)}"
+
+
+def lines(root: Relative, asked: str) -> Iterator[str]:
+    """Yield the lines that draw a tree; the one that was asked for is marked.
+
+    >>> child = Relative("m:int8@1", "b", Lineage("a", "m:fp32@1", {"kind": "quantize"}), held=True)
+    >>> print(*lines(Relative("m:fp32@1", "a", None, held=False, children=(child,)), "m:int8@1"),
+    ...       sep="\\n")
+    m:fp32@1 (held no longer)
+    └─ m:int8@1  quantize  ← this one
+    """
+    yield _line(root, asked)
+    yield from _branches(root, asked, "")
+
+
+def _branches(of: Relative, asked: str, before: str) -> Iterator[str]:
+    for number, child in enumerate(of.children, 1):
+        last = number == len(of.children)
+        yield f"{before}{'└─' if last else '├─'} {_line(child, asked)}"
+        yield from _branches(child, asked, before + ("   " if last else "│  "))
+
+
+def _line(relative: Relative, asked: str) -> str:
+    gone = "" if relative.held else " (held no longer)" if relative.digest else " (a source)"
+    how = f"  {in_words(relative.lineage)}" if relative.lineage else ""
+    return f"{relative.ref}{gone}{how}{'  ← this one' if relative.ref == asked else ''}"
+
+
+def _of(registry: Registry, variant: Variant, seen: set[str]) -> Relative:
+    children = _made_of(registry, variant.digest, seen=seen | {variant.ref})
+    return Relative(variant.ref, variant.digest, variant.lineage, held=True, children=children)
+
+
+def _made_of(registry: Registry, digest: str | None, *, seen: set[str]) -> tuple[Relative, ...]:
+    """Return what was made of a bundle; nobody is there twice on one way down."""
+    if digest is None:
+        return ()
+    found = registry.derived(digest)
+    return tuple(_of(registry, child, seen) for child in found if child.ref not in seen)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else ""

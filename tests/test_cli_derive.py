@@ -1,0 +1,172 @@
+"""`zoo convert NAME --opset N` and what tells of where a variant came from, as a user meets it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+import pytest
+
+import onnxzoo
+from onnxzoo.cli.app import main
+from tests import models
+from tests.test_lineage import child
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ran(ended.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def mine(zoo: Run, tmp_path: Path) -> Path:
+    """A registered model, ``mine``, at opset 17."""
+    path = models.linear(tmp_path / "mine.onnx")
+    assert zoo("register", path, "--name", "mine").code == 0
+    return path
+
+
+def test_convert_says_what_it_made_and_how_it_compares(zoo: Run, mine: Path) -> None:
+    ran = zoo("convert", "mine", "--opset", 18)
+    assert ran.code == 0, ran.err
+    first, second = ran.out.splitlines()
+    assert first.startswith("converted mine:fp32@1 to mine:fp32-opset18@1  fp32, opset 17 → 18, ")
+    assert second.startswith("  outputs within 0, 100 % equal labels, on 8 inputs, size ×1, lat")
+    assert zoo("convert", "mine", "--opset", 18).out == "mine:fp32-opset18@1 is held already\n"
+    assert zoo("convert", "mine", "--opset", 17).out == "mine:fp32@1 is held already\n"
+    assert zoo("convert", "mine", "--opset", 18, "-q").out == "mine:fp32-opset18@1\n"
+
+
+def test_convert_takes_a_label_and_prints_json(zoo: Run, mine: Path) -> None:
+    ran = zoo("convert", "mine", "--opset", 15, "--label", "edge", "--json")
+    found = json.loads(ran.out)
+    assert (found["ref"], found["parent"], found["new"]) == ("mine:edge@1", "mine:fp32@1", True)
+    assert (found["opset"], found["proof"]["drift"]["max"]) == (15, 0)
+    assert found["lineage"]["recipe"]["from"] == 17
+
+
+def test_a_dry_run_keeps_nothing(zoo: Run, mine: Path) -> None:
+    ran = zoo("convert", "mine", "--opset", 18, "--dry-run")
+    assert ran.out.startswith("mine:fp32@1 can be converted to opset 18\n  outputs within 0, ")
+    assert json.loads(zoo("convert", "mine", "--opset", 17, "--dry-run", "--json").out) == {
+        "parent": "mine:fp32@1", "opset": 17, "held": "mine:fp32@1", "proof": None,
+    }  # fmt: skip
+    far = zoo("convert", "light-resnet50", "--opset", 11, "--dry-run")
+    assert far.out.splitlines()[1].split() == ["held", "no"]
+    assert "known after that" in far.err
+    assert zoo("list", "-q").out == "mine:fp32@1\n"
+
+
+def test_what_stands_in_the_way_is_an_error_with_a_way_out(zoo: Run, mine: Path) -> None:
+    ran = zoo("convert", "mine", "--opset", 11)
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err == (
+        "error: `Mul` cannot go below opset 14\nhint: zoo convert mine:fp32@1 --opset 14\n"
+    )
+    assert zoo("convert", "mine", "--opset", 0).code == 2
+    assert zoo("convert", "nobody-has-it", "--opset", 12).code == 3
+
+
+def test_in_code_what_is_not_held_is_pulled_first(zoo: Run) -> None:
+    variant = onnxzoo.convert("light-squeezenet", opset=13)
+    assert (variant.ref, variant.opset) == ("light-squeezenet:fp32-opset13@1", 13)
+    assert zoo("list", "-q").out.split() == ["light-squeezenet:fp32@1", variant.ref]
+    assert onnxzoo.convert("light-squeezenet", opset=13) == variant
+
+
+def at18(
+    folder: Path, *, name: str = "mine", label: str = "fp32-opset18", value: float = 1.0
+) -> None:
+    """Keep what `zoo convert` would, without comparing it."""
+    with onnxzoo.Registry() as registry:
+        parent = registry.resolve(name)
+        child(registry, folder / "child.onnx", parent, label=label, opset=18, value=value)
+
+
+def test_show_tells_of_the_lineage(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    assert zoo("show", "mine:fp32-opset18", "--lineage").out.splitlines() == [
+        "mine:fp32@1",
+        "└─ mine:fp32-opset18@1  opset 17 → 18  ← this one",
+    ]
+    found = json.loads(zoo("show", "mine:fp32", "--lineage", "--json").out)
+    assert (found["ref"], found["lineage"]["ref"]) == ("mine:fp32@1", "mine:fp32@1")
+    [child] = found["lineage"]["children"]
+    assert (child["ref"], child["held"]) == ("mine:fp32-opset18@1", True)
+    assert child["lineage"]["recipe"]["opset"] == 18
+    shown = zoo("show", "mine:fp32-opset18").out
+    assert "made from   mine:fp32@1, opset 17 → 18\n" in shown
+    assert "made from" not in zoo("show", "mine:fp32").out
+
+
+def test_rederive_says_whether_it_comes_out_the_same(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    ran = zoo("rederive", "mine:fp32-opset18")
+    same = "made again from mine:fp32@1, mine:fp32-opset18@1 has the same bytes\n"
+    assert (ran.code, ran.out, ran.err) == (0, same, f"onnx: 0.1 then, {onnx.__version__} now\n")
+    found = json.loads(zoo("rederive", "mine:fp32-opset18", "--json").out)
+    assert (found["bytes_agree"], found["outputs_agree"]) == (True, True)
+    assert found["tools"] == {"onnx": {"then": "0.1", "now": onnx.__version__}}
+    assert zoo("rederive", "mine:fp32").code == 2
+    assert zoo("rm", "mine:fp32", "-y").code == 0
+    ran = zoo("rederive", "mine:fp32-opset18")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines()[1] == (
+        "hint: zoo register FILE --name mine:fp32, with the file that it was"
+    )
+
+
+def test_rederive_names_what_to_pull(zoo: Run, tmp_path: Path) -> None:
+    zoo("pull", "light-squeezenet")
+    at18(tmp_path, name="light-squeezenet")
+    zoo("rm", "light-squeezenet:fp32", "-y")
+    ran = zoo("rederive", "light-squeezenet:fp32-opset18")
+    assert (ran.code, ran.err.splitlines()[1]) == (3, "hint: zoo pull light-squeezenet:fp32")
+
+
+def test_rederive_exits_with_4_where_the_outputs_are_others(
+    zoo: Run, mine: Path, tmp_path: Path
+) -> None:
+    at18(tmp_path, label="other", value=2)
+    ran = zoo("rederive", "mine:other")
+    assert ran.code == 4
+    assert "mine:other@1 has other outputs: they lie up to" in ran.out
+    damage("mine:other")
+    ran = zoo("verify", "mine:other", "--repair")
+    assert ran.code == 4
+    assert "made again from `mine:fp32@1`, `mine:other@1` has other bytes than it had" in ran.err
+
+
+def damage(ref: str) -> None:
+    path = onnxzoo.resolve(ref).path
+    path.chmod(0o600)
+    path.write_bytes(b"bad")
+
+
+def test_a_damaged_derived_variant_is_made_again(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    damage("mine:fp32-opset18")
+    ran = zoo("verify", "--repair")
+    assert ran.code == 0, ran.err
+    assert ran.out == "all 2 bundles are whole, 1 repaired\n"
+    assert zoo("verify").code == 0

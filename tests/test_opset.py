@@ -1,0 +1,247 @@
+"""Another opset: the graph converted without its weights, nothing lost, the same outputs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive import Proof, opset, skeleton
+from onnxzoo.registry.derive.to_opset import judge, original, to_opset, try_opset
+from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.errors import Refused, UsageError
+from tests import models
+
+BIG = 2000  # elements, more than stay in a skeleton
+
+
+def converted(path: Path, target: int) -> onnx.ModelProto:
+    """Convert as the child does, in this process."""
+    into = path.parent / f"at{target}"
+    into.mkdir()
+    opset.main({"model": str(path), "into": str(into), "options": {"opset": target}})
+    return onnx.load(into / "model.onnx")
+
+
+def reduced(
+    path: Path, op: str = "ReduceSum", *, opset: int = 11, more: Sequence[TensorProto] = ()
+) -> Path:
+    """``y = op(x * big)``, which changes at 13 or 18: axes become an input."""
+    weights = numpy_helper.from_array(np.ones((BIG, 4), "float32"), "big")
+    nodes = [
+        helper.make_node("Gather", ["big", "row"], ["w"]),
+        helper.make_node("Mul", ["x", "w"], ["t"], name="scale"),
+        helper.make_node(op, ["t"], ["r"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["t", "r"], ["y"]),
+    ]
+    row = numpy_helper.from_array(np.array(7), "row")
+    return models.save(path, nodes, [weights, row, *more], opset=opset)
+
+
+def edit(path: Path, change: object) -> Path:
+    model = onnx.load(path, load_external_data=False)
+    assert callable(change)
+    change(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
+@pytest.mark.parametrize("target", [12, 13, 18, 22])
+def test_the_weights_come_through_as_they_were(tmp_path: Path, target: int) -> None:
+    path = reduced(tmp_path / "m.onnx")
+    made = converted(path, target)
+    assert made.opset_import[0].version == target
+    before = {t.name: t for t in onnx.load(path).graph.initializer}
+    assert {t.name: t for t in made.graph.initializer if t.name in before} == before
+
+
+def test_the_converter_never_sees_a_large_weight(tmp_path: Path) -> None:
+    bare, taken = skeleton.read_skeleton(reduced(tmp_path / "m.onnx"))
+    assert bare.ByteSize() < 2000
+    assert [t.name for t in taken] == ["big"]
+    assert {t.name: len(t.raw_data) for t in bare.graph.initializer} == {"big": 0, "row": 8}
+
+
+def test_a_small_weight_outside_is_seen_by_the_converter(tmp_path: Path) -> None:
+    axes = numpy_helper.from_array(np.array([1]), "axes")
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["r"], keepdims=1, noop_with_empty_axes=0),
+        helper.make_node("Mul", ["x", "r"], ["y"]),
+    ]
+    path = models.save(tmp_path / "m.onnx", nodes, [axes], opset=18)
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="w", size_threshold=0)
+    made = converted(path, 17)
+    mean = next(node for node in made.graph.node if node.op_type == "ReduceMean")
+    assert [(a.name, list(a.ints)) for a in mean.attribute if a.name == "axes"] == [("axes", [1])]
+    assert mean.input == ["x"]
+
+
+def test_external_data_stays_outside(tmp_path: Path) -> None:
+    path = reduced(tmp_path / "a" / "m.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="sub-w", size_threshold=0)
+    converted(path, 18)
+    assert (path.parent / "at18" / "sub-w").read_bytes() == (path.parent / "sub-w").read_bytes()
+    assert (path.parent / "at18" / "model.onnx").stat().st_size < BIG
+
+
+def test_what_is_over_the_limit_goes_beside_the_model(tmp_path: Path) -> None:
+    model = onnx.load(reduced(tmp_path / "m.onnx"))
+    skeleton.write(model, tmp_path / "one.onnx", limit=10**6)
+    skeleton.write(model, tmp_path / "two.onnx", limit=1000)
+    assert not (tmp_path / "one.onnx.data").exists()
+    assert (tmp_path / "two.onnx.data").stat().st_size == BIG * 16
+    onnx.checker.check_model(tmp_path / "two.onnx", full_check=True)
+
+
+def test_metadata_is_put_back(tmp_path: Path) -> None:
+    def note(model: onnx.ModelProto) -> None:
+        for where in (model, model.graph, model.graph.node[1], model.graph.node[2]):
+            where.metadata_props.add(key="made", value="by hand")
+        model.graph.node[1].doc_string = "scaled"
+
+    made = converted(edit(reduced(tmp_path / "m.onnx"), note), 18)
+    by_output = {node.output[0]: node for node in made.graph.node}
+    for where in (made, made.graph, by_output["t"], by_output["r"]):
+        assert [(p.key, p.value) for p in where.metadata_props] == [("made", "by hand")]
+    assert by_output["t"].doc_string == "scaled"
+    assert by_output["t"].name == "scale"
+
+
+def test_branches_are_converted_and_keep_their_metadata(tmp_path: Path) -> None:
+    def note(model: onnx.ModelProto) -> None:
+        branch = next(a.g for a in model.graph.node[1].attribute if a.name == "then_branch")
+        branch.node[0].metadata_props.add(key="in", value="then")
+        branch.node[0].CopyFrom(helper.make_node("ReduceMean", ["x"], ["t"], axes=[1]))
+        branch.node[0].metadata_props.add(key="in", value="then")
+
+    made = converted(edit(models.branching(tmp_path / "m.onnx"), note), 18)
+    branch = next(a.g for a in made.graph.node[1].attribute if a.name == "then_branch")
+    mean = next(node for node in branch.node if node.op_type == "ReduceMean")
+    assert len(mean.input) == 2
+    assert [(p.key, p.value) for p in mean.metadata_props] == [("in", "then")]
+
+
+def with_function(model: onnx.ModelProto) -> None:
+    """Put the second node into a function of the model's own, written for opset 16."""
+    inside = helper.make_node("Mul", ["a", "b"], ["c"], name="inside")
+    inside.metadata_props.add(key="scope", value="f")
+    opsets = [helper.make_opsetid("", 16)]
+    model.functions.append(helper.make_function("own", "F", ["a", "b"], ["c"], [inside], opsets))
+    model.opset_import.add(domain="own", version=1)
+    call = model.graph.node[0]
+    call.op_type, call.domain = "F", "own"
+
+
+def test_functions_are_inlined_with_their_metadata(tmp_path: Path) -> None:
+    made = converted(edit(models.linear(tmp_path / "m.onnx"), with_function), 18)
+    assert not made.functions
+    [node] = made.graph.node
+    assert (node.op_type, node.domain) == ("Mul", "")
+    assert [(p.key, p.value) for p in node.metadata_props] == [("scope", "f")]
+
+
+def test_an_old_models_weights_stay_constants(tmp_path: Path) -> None:
+    def old(model: onnx.ModelProto) -> None:
+        model.ir_version = 3
+        model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4]))
+
+    path = edit(models.linear(tmp_path / "m.onnx", opset=8), old)
+    same, newer = converted(path, 7), converted(path, 13)
+    assert (same.ir_version, [i.name for i in same.graph.input]) == (3, ["x", "w"])
+    assert (newer.ir_version, [i.name for i in newer.graph.input]) == (7, ["x"])
+
+
+@pytest.mark.parametrize(
+    ("op", "at", "target", "why", "hint"),
+    [
+        ("Mul", 17, 11, "`Mul` cannot go below opset 14", "--opset 14"),
+        ("Mul", 14, 11, "`Mul` cannot go below opset 14", None),
+        ("Gelu", 20, 18, "`Gelu` cannot go below opset 20", None),
+    ],
+)
+def test_what_stands_in_the_way_is_named(
+    tmp_path: Path, op: str, at: int, target: int, why: str, hint: str | None
+) -> None:
+    node = helper.make_node(op, ["x", "x"] if op == "Mul" else ["x"], ["y"])
+    path = models.save(tmp_path / "m.onnx", [node], [], opset=at)
+    with pytest.raises(Refused, match=why) as caught:
+        converted(path, target)
+    assert caught.value.hint == hint
+
+
+def test_sparse_weights_are_refused(tmp_path: Path) -> None:
+    def sparse(model: onnx.ModelProto) -> None:
+        values = numpy_helper.from_array(np.ones(2, "float32"), "s")
+        indices = numpy_helper.from_array(np.array([0, 2]), "i")
+        model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
+
+    with pytest.raises(Refused, match="sparse weights"):
+        converted(edit(models.linear(tmp_path / "m.onnx"), sparse), 18)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(tmp_path / "home")
+    registry.register(models.linear(tmp_path / "m.onnx", value=3), "m")
+    return registry
+
+
+def test_a_conversion_is_kept_once(registry: Registry) -> None:
+    parent = registry.resolve("m")
+    first = to_opset(registry, parent, 18)
+    assert (first.variant.ref, first.new) == ("m:fp32-opset18@1", True)
+    assert first.proof is not None
+    assert (first.proof.drift.max, first.proof.drift.relative) == (0, 0)
+    assert first.variant.lineage is not None
+    recipe = dict(first.variant.lineage.recipe)
+    assert set(recipe.pop("tools")) == {"onnx"}
+    assert recipe == {"kind": "opset", "opset": 18, "from": 17}
+    again = to_opset(registry, parent, 18)
+    assert (again.variant, again.new, again.proof) == (first.variant, False, None)
+    assert to_opset(registry, first.variant, 17).variant == parent
+    assert original(registry, first.variant) == parent
+    assert original(registry, parent) == parent
+
+
+def test_a_model_with_its_weights_outside_is_kept_so(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "home")
+    path = reduced(tmp_path / "m.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="a-w")
+    parent = registry.register(path, "m").variant
+    made = to_opset(registry, parent, 18).variant
+    assert [file.path for file in made.files] == ["a-w", "model.onnx"]
+    assert made.files[0].sha256 == parent.files[0].sha256
+
+
+def test_a_try_keeps_nothing(registry: Registry) -> None:
+    assert try_opset(registry, registry.resolve("m"), 18).drift.relative == 0
+    assert [v.ref for v in registry.list()] == ["m:fp32@1"]
+
+
+def test_an_opset_that_cannot_be_is_refused_at_once(registry: Registry) -> None:
+    parent = registry.resolve("m")
+    with pytest.raises(UsageError, match="`0` is no opset"):
+        to_opset(registry, parent, 0)
+    with pytest.raises(Refused, match=r"opset 99 is above \d+, the highest that onnxruntime"):
+        to_opset(registry, parent, 99)
+    with pytest.raises(Refused, match="`Mul` cannot go below opset 14") as caught:
+        to_opset(registry, parent, 7)
+    assert caught.value.hint == "zoo convert m:fp32@1 --opset 14"
+
+
+@pytest.mark.parametrize(
+    ("drift", "why"),
+    [
+        (Drift(2, 1, 1, relative=0.002), "lie up to 2 from those of `m:fp32@1`, 0.002 of"),
+        (Drift(why="its outputs are `z`"), "cannot be told: its outputs are `z`"),
+    ],
+)
+def test_other_outputs_are_refused(registry: Registry, drift: Drift, why: str) -> None:
+    variant = registry.resolve("m")
+    with pytest.raises(Refused, match=why):
+        judge(variant)(Proof(drift, 1, 1, 8), variant.graph)
+    judge(variant)(Proof(Drift(2, 1, 1, relative=0.0009), 1, 1, 8), variant.graph)

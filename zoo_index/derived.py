@@ -1,0 +1,74 @@
+"""Variants made from held ones by name: what only an index has is pulled first."""
+
+from onnxzoo.registry.derive.again import Again
+from onnxzoo.registry.derive.again import rederive as again
+from onnxzoo.registry.derive.to_opset import original, to_opset
+from onnxzoo.registry.errors import NotFound
+from onnxzoo.registry.names import Ref
+from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.zoo_index.zoo import Zoo
+
+
+def convert(
+    ref: str,
+    *,
+    opset: int,
+    label: str | None = None,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Variant:
+    """Make a variant at another opset, compare its outputs with its parent's, and keep it.
+
+    What is held at that opset already, in the same precision, is returned as it is.
+
+    Args:
+        ref: ``NAME[:VARIANT][@VERSION]``; a name that only an index has is pulled first.
+        opset: the opset of ``ai.onnx``, higher or lower.
+        label: the variant's; None for its precision, and its opset where that is taken.
+        offline: never touch the network; None for what the environment says.
+        progress: called with ``(label, done, total)`` in bytes.
+
+    Raises:
+        NotFound: if neither the registry nor an index has it.
+        Refused: if it cannot be, naming the op in the way, or its outputs are others.
+    """
+    with Zoo(offline=offline) as zoo:
+        parent = parent_of(zoo, ref, progress=progress)
+        kept = to_opset(zoo.registry, parent, opset, label=label, progress=progress)
+    return kept.variant
+
+
+def parent_of(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Variant:
+    """Return what a reference's variant at another opset is made from, pulled first if need be.
+
+    Where the reference names no variant, that is what others were converted from already.
+    """
+    variant = zoo.obtain(ref, progress=progress)
+    if Ref.parse(ref).variant is not None:
+        return variant
+    return original(zoo.registry, variant)
+
+
+def rederive(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Again:
+    """Make a derived variant again and compare; see `onnxzoo.registry.derive.again`.
+
+    Raises:
+        NotFound: if its parent is held no longer; the hint says how to have it again.
+    """
+    variant = zoo.resolve(ref)
+    try:
+        return again(zoo.registry, variant, progress=progress)
+    except NotFound as error:
+        error.hint = _way_back(zoo, variant)
+        raise
+
+
+def _way_back(zoo: Zoo, variant: Variant) -> str | None:
+    """Return how to have a variant's parent again: by a pull where an index has it."""
+    if variant.lineage is None:
+        return None
+    called = Ref.parse(variant.lineage.called)
+    label = f"{called.name}:{called.variant}"
+    if any(entry.variant == called.variant for entry in zoo.indexes.find(called.name)):
+        return f"zoo pull {label}"
+    return f"zoo register FILE --name {label}, with the file that it was"
