@@ -1,7 +1,7 @@
 """How far variants' outputs lie from a base's, on the same seeded inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
@@ -36,7 +36,7 @@ class Drift:
     cosine: float | None = None
     labels: float | None = None
     why: str | None = None
-    relative: float | None = None
+    relative: float | None = field(default=None, compare=False)  # not kept with measurements
 
 
 class Unlike(Exception):
