@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's digits; keep it as fp32, post-training int8 and QAT int8.
 
-    pip install onnxzoo[quantize] torch scikit-learn
+    pip install onnxzoo torch scikit-learn
     python examples/quantize_digits.py
 
 The three stand side by side as `digits:fp32`, `digits:int8` and `digits:qat-int8`. For QAT the
@@ -49,9 +49,9 @@ class FakeQuantized(nn.Module):
 
 def network() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
 
@@ -104,14 +104,14 @@ def main() -> None:
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
 
     net = network()
-    train(net, inputs, targets, epochs=30, rate=2e-3)
+    train(net, inputs, targets, epochs=20, rate=4e-3)
     with tempfile.TemporaryDirectory() as folder:
         fp32 = onnxzoo.register(export(net, Path(folder) / "fp32.onnx"), NAME)
         calibration = [{"x": batch} for batch in np.array_split(x[:256], 8)]
         int8 = onnxzoo.quantize(fp32.ref, to="int8", calibrate=calibration)
 
         aware = fake_quantized(net, inputs[:256])
-        train(aware, inputs, targets, epochs=3, rate=2e-4)
+        train(aware, inputs, targets, epochs=2, rate=3e-4)
         version = f"@{fp32.version}"
         raw = onnxzoo.register(export(aware, Path(folder) / "qat.onnx"), f"{NAME}:qat{version}")
         np.savez(Path(folder) / "inputs.npz", x=test_x)
