@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzoo.cli import doctor, find, indexes, keep, measure, opsets, use
+from onnxzoo.cli import convert, doctor, find, indexes, keep, measure, opsets, use
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -33,6 +33,7 @@ app.command("info", hidden=True)(find.show)
 app.command()(find.versions)
 app.command()(opsets.opsets)
 app.command()(keep.register)
+app.command()(convert.convert)
 app.command()(keep.alias)
 app.command()(keep.tag)
 app.command()(use.run)

@@ -120,7 +120,7 @@ class Registry:
         from onnxzoo.registry.sniff import check
 
         ref, path = Ref.parse(name), Path(path).expanduser()
-        version = self._number(ref)
+        version = self.number(ref)
         with reading(path):
             if not path.is_file():
                 raise NotFound(f"no file `{path}`")
@@ -441,7 +441,7 @@ class Registry:
         nearest = choose(fitting, {}, fits=lambda _: True)
         return refusal(variant.ref, reasons, here, nearest.found.ref if nearest else None)
 
-    def _number(self, ref: Ref) -> int | None:
+    def number(self, ref: Ref) -> int | None:
         """Return the number of the version that a reference names, None if it names none."""
         if ref.version is None:
             return None

@@ -6,10 +6,10 @@ A model that is held is loaded without importing what knows of indexes and sourc
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Misfit, NotFound
+from onnxzoo.registry.errors import Misfit, NotFound, UsageError
 from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Progress, Variant
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.choose import Wish
+    from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.sessions import Provider
 
 
@@ -145,15 +146,39 @@ def pull(
 
 
 def register(
-    path: str | Path,
+    path: "str | Path | object",
     name: str,
     *,
     new_version: bool = False,
     task: str | None = None,
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     tags: Sequence[str] = (),
+    **how: "Unpack[How]",
 ) -> Variant:
-    """Copy an ONNX file and its external data into the registry; see `Registry.register`."""
+    """Keep an ONNX file with its external data, or a model in code, which is converted first.
+
+    Args:
+        path: a `.onnx` file, or a model: a `torch.nn.Module`, a scikit-learn estimator, a booster.
+        name: see `Registry.register`, as are the next four.
+        new_version: start a new version whatever is held.
+        task: what the model does.
+        license: an SPDX identifier.
+        tags: words to find the model by.
+        how: of a model in code, in `torch.onnx.export`'s words: ``example=(x,)``,
+            ``input_names``, ``output_names``, ``dynamic_axes``, ``opset_version``; see
+            `onnxzoo.registry.convert.offer.How`.
+    """
+    if not isinstance(path, str | Path):
+        from onnxzoo.registry.convert.offer import register_model
+
+        return register_model(
+            path, name, new_version=new_version, task=task, license=license, tags=tags, **how
+        )
+    if how:
+        raise UsageError(
+            f"`{next(iter(how))}` is said of a model in code, and `{path}` is a file",
+            hint="onnxzoo.convert converts files",
+        )
     with Registry() as registry:
         return registry.register(
             path, name, new_version=new_version, task=task, license=license, tags=tags

@@ -7,6 +7,7 @@ TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.convert.offer import convert
     from onnxzoo.registry.errors import ZooError
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
@@ -18,6 +19,7 @@ __all__ = [
     "SessionPool",
     "Variant",
     "ZooError",
+    "convert",
     "load",
     "pull",
     "register",
@@ -30,6 +32,7 @@ _HOMES = {
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
+    "convert": "onnxzoo.registry.convert.offer",
     "load": "onnxzoo.zoo_index.surface",
     "pull": "onnxzoo.zoo_index.surface",
     "register": "onnxzoo.zoo_index.surface",
