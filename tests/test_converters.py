@@ -58,6 +58,7 @@ def make():
     return Net()
 """
 NETS = f"open('nets.py', 'w').write({NET!r}); import torch, nets; net = nets.make().eval(); "
+KERAS = "import os; os.environ['KERAS_BACKEND'] = 'torch'; import keras as k; l = k.layers; "
 IMAGE = {"inputs": ["image=batch,3,8,8"]}
 NET_IN = (("batch", 3, 8, 8),)
 
@@ -213,9 +214,52 @@ CASES = {
         "torch.export.save(torch.export.export(net, (x,), dynamic_shapes=({0: b},)), 'm.pt2')",
         trust=True,
     ),
+    "keras": Case(
+        "keras",
+        "m.keras",
+        KERAS + "k.Sequential([k.Input((8, 8, 3)), l.Conv2D(4, 3, activation='relu'), "
+        "l.BatchNormalization(), l.Flatten(), l.Dense(5, activation='softmax')]).save('m.keras')",
+        {},
+        (("batch", 8, 8, 3),),
+        1,
+    ),
+    "keras-h5": Case(
+        "keras",
+        "m.h5",
+        KERAS + "k.Sequential([k.Input((7, 3)), l.LSTM(4), l.Dense(5)]).save('m.h5')",
+        {"opset": 17},
+        (("batch", 7, 3),),
+        1,
+    ),
+    "keras-two-inputs": Case(
+        "keras",
+        "m.keras",
+        KERAS + "a, b = k.Input((4,), name='a'), k.Input((4,), name='b'); "
+        "k.Model([a, b], l.Dense(3)(l.add([a, b]))).save('m.keras')",
+        {"outputs": ["sum"]},
+        (("batch", 4), ("batch", 4)),
+        1,
+    ),
+    "keras-lambda": Case(
+        "keras-lambda",
+        "m.keras",
+        KERAS + "k.Sequential([k.Input((4,)), l.Lambda(lambda x: x * 2), l.Dense(3)])"
+        ".save('m.keras')",
+        {"trust": True},
+        outputs=1,
+    ),
 }  # fmt: skip
 
-FRAMEWORKS = {"torch", "sklearn", "xgboost", "lightgbm", "catboost", "skl2onnx", "onnxmltools"}
+FRAMEWORKS = {
+    "torch",
+    "keras",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "skl2onnx",
+    "onnxmltools",
+}
 
 
 @pytest.fixture(params=CASES)

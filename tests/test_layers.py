@@ -31,6 +31,7 @@ LAYERS = (
      "registry.convert.worker", "registry.convert.prove"},
     {"registry.convert.catboost", "registry.convert.lightgbm", "registry.convert.sklearn",
      "registry.convert.torch", "registry.convert.xgboost"},
+    {"registry.convert.keras"},
     {"registry.convert.converters"},
     {"registry.api"},
     {"registry.convert.run"},
@@ -54,8 +55,8 @@ LAYERS = (
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FRAMEWORKS = {
-    "catboost", "joblib", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx", "sklearn",
-    "torch", "xgboost",
+    "catboost", "joblib", "keras", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx",
+    "sklearn", "torch", "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
     "alembic", "filelock", "huggingface_hub", "matplotlib", "numpy", "onnx", "onnxruntime",

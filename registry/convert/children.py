@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class Child:
         doing: what it does, in words that follow on "while".
         limits: of its memory and time.
         python: of an environment of its own; None: ours.
+        environment: variables beside those of `child_environment`.
     """
 
     module: str
     doing: str
     limits: Limits
     python: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def ask(
         self, request: Mapping[str, Any], folder: Path, settings: Settings
@@ -60,7 +62,8 @@ class Child:
                 own,
                 doing=self.doing,
                 limits=self.limits,
-                environment=child_environment(isolated=self.python is not None),
+                environment=child_environment(isolated=self.python is not None)
+                | dict(self.environment),
             )
         finally:
             if settings.debug:

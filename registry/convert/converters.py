@@ -11,7 +11,8 @@ from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 
 GROUP = "onnxzoo.converters"
-_OURS = ("catboost", "lightgbm", "sklearn", "torch", "xgboost")
+_OURS = ("catboost", "keras", "lightgbm", "sklearn", "torch", "xgboost")
+_TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"
 
 
@@ -60,8 +61,13 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
             raise
         form = FORMATS["pickle"]._replace(name="unknown", words="of no format that is known")
     name = asked or form.converter
-    if name is None or (asked and form.way_out and not form.runs_code and form.name != "weights"):
+    dead = form.converter is None and form.name not in _TAKEN
+    if name is None or (asked and dead):
         raise Refused(f"`{path.name}` is {form.words}", hint=form.way_out)
+    if asked is None and name not in converters():
+        raise Refused(
+            f"`{path.name}` is {form.words}; no converter is here for it", hint=form.way_out
+        )
     return converter(name), form
 
 

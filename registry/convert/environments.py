@@ -25,7 +25,7 @@ def environment_of(one: Converter, settings: Settings) -> Path:
         raise UsageError(f"the converter `{one.name}` has no environment of its own")
     made_of = f"{sys.version_info[:2]}\n{one.requirements.read_text(encoding='utf-8')}"
     key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
-    return settings.environments / f"{one.name}-{key}"
+    return settings.environments / f"{one.requirements.stem}-{key}"
 
 
 def interpreter(one: Converter, settings: Settings) -> Path:

@@ -36,6 +36,9 @@ class Format(NamedTuple):
 
 
 _AGAIN = "convert it with the framework that made it, or look for the ONNX file: zoo search NAME"
+_TF = "pip install tf2onnx; python -m tf2onnx.convert makes the file for zoo register"
+_PADDLE = "pip install paddle2onnx; paddle2onnx makes the file for zoo register"
+_OPTIMUM = "pip install optimum-onnx; optimum-cli export onnx makes the file for zoo register"
 FORMATS: Mapping[str, Format] = {
     form.name: form
     for form in (
@@ -51,13 +54,15 @@ FORMATS: Mapping[str, Format] = {
         Format("torch-pickle", "a PyTorch checkpoint, which is a pickle", "torch", runs_code=True),
         Format("keras", "a Keras model", "keras"),
         Format("keras-lambda", "a Keras model with a Lambda layer", "keras", runs_code=True),
-        Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow"),
-        Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow"),
-        Format("tflite", "a TensorFlow Lite model", "tensorflow"),
-        Format("paddle", "a Paddle model", "paddle"),
-        Format("coreml-classic", "a Core ML model", "coreml"),
-        Format("transformers", "a Hugging Face transformers folder", "transformers"),
-        Format("mxnet", "an MXNet symbol", "mxnet"),
+        Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow", way_out=_TF),
+        Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow", way_out=_TF),
+        Format("tflite", "a TensorFlow Lite model", "tensorflow", way_out=_TF),
+        Format("paddle", "a Paddle model", "paddle", way_out=_PADDLE),
+        Format("coreml-classic", "a Core ML model", "coreml", way_out=_AGAIN),
+        Format(
+            "transformers", "a Hugging Face transformers folder", "transformers", way_out=_OPTIMUM
+        ),
+        Format("mxnet", "an MXNet symbol", "mxnet", way_out=_AGAIN),
         Format(
             "coreml-mlprogram",
             "a Core ML mlProgram, from which no converter to ONNX exists",

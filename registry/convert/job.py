@@ -37,6 +37,7 @@ class Converter:
         outside: the share of elements that may lie beyond: a tree's threshold that one rounding
             flips moves a whole row.
         memory: bytes of address space that the framework itself takes.
+        environment: variables that the framework reads.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Converter:
     atol: float = 1e-4
     outside: float = 0.0
     memory: int = 6 << 30
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def pinned(name: str) -> Path:

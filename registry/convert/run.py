@@ -180,6 +180,7 @@ def _converted(
         doing=f"converting `{source.name}`",
         limits=limits(one.memory, source.bytes, settings),
         python=interpreter(one, settings) if order.isolated else None,
+        environment=one.environment,
     )
     return child.ask({"job": job.as_json(), "needs": one.needs}, job.folder.parent, settings)
 
