@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import (
+    convert,
     derive,
     doctor,
     find,
@@ -46,7 +47,7 @@ app.command()(look.view)
 app.command()(find.versions)
 app.command()(opsets.opsets)
 app.command()(keep.register)
-app.command("convert")(derive.convert_opset)
+app.command()(convert.convert)
 app.command()(derive.rederive)
 app.command()(keep.alias)
 app.command()(keep.tag)

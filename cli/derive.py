@@ -1,6 +1,6 @@
-"""Commands that make a variant from another: convert, rederive."""
+"""Commands that make a variant from another: convert (to an opset), rederive."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
 
 def convert_opset(
-    name: options.Known,
-    opset: Annotated[int, typer.Option(metavar="N", help="Of ai.onnx, higher or lower.")],
-    label: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="The variant's; else its precision.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Make and compare it; keep nothing.")
-    ] = False,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
+    name: str, opset: int, *, label: str | None, dry_run: bool, quiet: bool, json: bool
 ) -> None:
     """Make a variant at another opset, compare its outputs, and keep it."""
     from onnxzoo.registry.derive.to_opset import to_opset

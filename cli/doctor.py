@@ -35,7 +35,7 @@ def doctor(json: options.Json = False) -> None:
     from onnxzoo.registry.settings import Settings
 
     settings = Settings.from_env()
-    facts = {**_versions(), **_runtime(), **_places(settings)}
+    facts = {**_versions(), **_runtime(), **_converters(settings), **_places(settings)}
     problems = list(_problems(settings))
     if json:
         found = [{"what": p.what, "way_out": p.way_out} for p in problems]
@@ -84,6 +84,25 @@ def _runtime() -> dict[str, object]:
     from onnxzoo.registry.sessions import available_providers
 
     return {"providers": available_providers(), "highest_opset": highest_opset()}
+
+
+def _converters(settings: "Settings") -> dict[str, object]:
+    """Return which converters run here, which in environments that are made, which not yet."""
+    from onnxzoo.registry.convert.converters import converters, missing
+    from onnxzoo.registry.convert.environments import environment_of
+
+    every = converters()
+    ready = [name for name, one in every.items() if not missing(one)]
+    apart = [
+        name
+        for name, one in every.items()
+        if one.requirements and environment_of(one, settings).is_dir()
+    ]
+    return {
+        "converters": sorted(ready),
+        "converters_isolated": sorted(apart),
+        "converters_not_installed": sorted(set(every) - {*ready, *apart}),
+    }
 
 
 def _places(settings: "Settings") -> dict[str, object]:

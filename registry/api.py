@@ -127,7 +127,7 @@ class Registry:
         from onnxzoo.registry.testdata import gather
 
         ref, path = Ref.parse(name), Path(path).expanduser()
-        version = self._number(ref)
+        version = self.number(ref)
         with reading(path):
             if path.is_dir():
                 raise UsageError(f"`{path}` is a folder; expected an `.onnx` file")
@@ -508,7 +508,7 @@ class Registry:
         nearest = choose(fitting, {}, fits=lambda _: True)
         return refusal(variant.ref, reasons, here, nearest.found.ref if nearest else None)
 
-    def _number(self, ref: Ref) -> int | None:
+    def number(self, ref: Ref) -> int | None:
         """Return the number of the version that a reference names, None if it names none."""
         if ref.version is None:
             return None

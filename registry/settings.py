@@ -14,6 +14,9 @@ _STEP = 1000  # decimal units, as the Hub and disks are labelled
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_KEY|ZOO_DATABASE_URL")
+# Source: the documentation of huggingface_hub and transformers.
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,39 @@ class Settings:
         """The folder of prepared sessions."""
         return self.cache / "sessions"
 
+    @property
+    def environments(self) -> Path:
+        """The folder of environments that frameworks have for themselves."""
+        return self.cache / "environments"
+
+    @property
+    def conversions(self) -> Path:
+        """The folder of conversions that are under way."""
+        return self.cache / "conversions"
+
 
 def place(env: Mapping[str, str] = os.environ) -> tuple[str | None, str | None]:
     """Return what decides which registry is meant: 4 µs, where reading all settings takes 70."""
     return env.get("ZOO_HOME"), env.get("ZOO_DATABASE_URL")
+
+
+def child_environment(
+    *, isolated: bool, offline: bool = True, env: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the variables of a child that runs others' code.
+
+    Args:
+        isolated: it has an environment of its own: nothing leads Python elsewhere.
+        offline: it has no business with the network, nor with anything secret.
+        env: the parent's.
+    """
+    kept = {
+        name: value
+        for name, value in env.items()
+        if not (isolated and name in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
+        and not (offline and _SECRET.search(name.upper()))
+    }
+    return kept | (_OFFLINE if offline else {}) | ({"PYTHONNOUSERSITE": "1"} if isolated else {})
 
 
 def at(home: Path, settings: Settings) -> Settings:

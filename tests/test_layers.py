@@ -27,9 +27,21 @@ LAYERS = (
     {"registry.looker"},
     {"registry.look", "registry.upkeep"},
     {"registry.loading"},
+    {"registry.convert.job"},
+    {"registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
+     "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
+     "registry.convert.environments", "registry.convert.source"},
+    {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
+     "registry.convert.worker", "registry.convert.prove"},
+    {"registry.convert.catboost", "registry.convert.lightgbm", "registry.convert.sklearn",
+     "registry.convert.torch", "registry.convert.xgboost"},
+    {"registry.convert.keras"},
+    {"registry.convert.converters"},
     {"registry.api"},
     {"registry.lineage", "registry.pool", "registry.watch"},
     {"registry.bench", "registry.bench_worker", "registry.drift", "registry.replay"},
+    {"registry.convert.run"},
+    {"registry.convert.offer"},
     {"registry.compare"},
     {"registry.derive.calibrate"},
     {"registry.derive.prove", "registry.derive.frame", "registry.derive.recipes"},
@@ -50,11 +62,16 @@ LAYERS = (
     {"cli.plot"},
     {"cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure",
      "cli.opsets", "cli.quantize", "cli.replay", "cli.use"},
+    {"cli.convert"},
     {"cli.app"},
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 QUANTIZERS = ("onnxruntime.quantization", "onnxruntime.transformers")
-HEAVY = {
+FRAMEWORKS = {
+    "catboost", "joblib", "keras", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx",
+    "sklearn", "torch", "xgboost",
+}  # fmt: skip
+HEAVY = FRAMEWORKS | {
     "alembic", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",
     "onnxruntime", "PIL", "packaging", "platformdirs", "pooch", "requests", "rich", "sqlalchemy",
     "sqlmodel", "urllib3",
@@ -108,6 +125,12 @@ def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
     for node in at_start:
         for _, name in imports(ast.Module([node], [])):
             assert name.partition(".")[0] not in HEAVY, f"{module} imports {name} at its start"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_a_converter_asks_its_framework(module: str) -> None:
+    names = {name.partition(".")[0] for _, name in imports(ast.parse(MODULES[module].read_text()))}
+    assert module.startswith("registry.convert.") or not names & FRAMEWORKS
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Misfit, NotFound
+from onnxzoo.registry.errors import Misfit, NotFound, UsageError
 from onnxzoo.registry.loading import EXACT
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Progress, Variant
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.choose import Wish
+    from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.derive.precision import Data
     from onnxzoo.registry.sessions import Provider
 
@@ -221,8 +222,39 @@ def quantize(
         ).derived.added.variant
 
 
+def convert(
+    source: str | Path | object, name: str | None = None, *, opset: int | None = None, **how: Any
+) -> Variant:
+    """Make ONNX of another framework's model, or another opset of a model of the registry.
+
+    Args:
+        source: a file, a folder, ``module:function`` or a model in code, with a name to keep it
+            under: see `onnxzoo.registry.convert.offer.convert`. Without a name it is
+            ``NAME[:VARIANT][@VERSION]``: see `onnxzoo.zoo_index.derived.convert`.
+        name: what to call the model of a framework.
+        opset: the opset of ``ai.onnx``; of a framework's model None is the exporter's choice.
+        how: the further arguments of these two.
+
+    Raises:
+        NotFound: if the source, the model or the framework is not there.
+        Refused: if it cannot be converted, or its outputs are others than the original's.
+    """
+    if name is not None:
+        from onnxzoo.registry.convert.offer import convert as of_framework
+
+        return of_framework(source, name, opset=opset, **how)
+    if opset is None:
+        raise UsageError(
+            f"`{source}` is to become what? expected a name to keep it under, or an opset",
+            hint='onnxzoo.convert("net.pt", "mine"), onnxzoo.convert("mine", opset=17)',
+        )
+    from onnxzoo.zoo_index.derived import convert as at_opset
+
+    return at_opset(str(source), opset=opset, **how)
+
+
 def register(
-    path: str | Path,
+    path: "str | Path | object",
     name: str,
     *,
     new_version: bool = False,
@@ -230,8 +262,33 @@ def register(
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     tags: Sequence[str] = (),
     test_data: str | Path | None = None,
+    **how: "Unpack[How]",
 ) -> Variant:
-    """Copy an ONNX file and its external data into the registry; see `Registry.register`."""
+    """Keep an ONNX file with its external data, or a model in code, which is converted first.
+
+    Args:
+        path: a `.onnx` file, or a model: a `torch.nn.Module`, a scikit-learn estimator, a booster.
+        name: see `Registry.register`, as are the next four.
+        new_version: start a new version whatever is held.
+        task: what the model does.
+        license: an SPDX identifier.
+        tags: words to find the model by.
+        test_data: reference inputs and outputs, of a file.
+        how: of a model in code, in `torch.onnx.export`'s words: ``example=(x,)``,
+            ``input_names``, ``output_names``, ``dynamic_axes``, ``opset_version``; see
+            `onnxzoo.registry.convert.offer.How`.
+    """
+    if not isinstance(path, str | Path):
+        from onnxzoo.registry.convert.offer import register_model
+
+        return register_model(
+            path, name, new_version=new_version, task=task, license=license, tags=tags, **how
+        )
+    if how:
+        raise UsageError(
+            f"`{next(iter(how))}` is said of a model in code, and `{path}` is a file",
+            hint="onnxzoo.convert converts files",
+        )
     with Registry() as registry:
         return registry.register(
             path,

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
-    from onnxzoo.zoo_index.derived import convert
-    from onnxzoo.zoo_index.surface import load, pull, quantize, register, resolve
+    from onnxzoo.zoo_index.surface import convert, load, pull, quantize, register, resolve
 
 __all__ = [
     "Registry",
@@ -35,7 +34,7 @@ _HOMES = {
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
     "ZooError": "onnxzoo.registry.errors",
-    "convert": "onnxzoo.zoo_index.derived",
+    "convert": "onnxzoo.zoo_index.surface",
     "load": "onnxzoo.zoo_index.surface",
     "pull": "onnxzoo.zoo_index.surface",
     "quantize": "onnxzoo.zoo_index.surface",

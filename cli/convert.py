@@ -1,0 +1,150 @@
+"""The command that makes ONNX of another framework's model, and keeps it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.derive import convert_opset
+from onnxzoo.cli.output import document, line, variant_document
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.settings import show_size
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(help="A file, a folder, module:function; or a model's name, with --opset."),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:VARIANT][@VERSION]", help="What to call it; see register."),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Else the exporter's choice.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FRAMEWORK", help="Whatever the content says."),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME[=[DTYPE]SHAPE]",
+            help="Such as x=batch,3,224,224 or ids=int64[batch,16]; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of an output; repeatable.")
+    ] = None,
+    dynamic: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AXIS", help="An open axis of every input: batch=0."),
+    ] = None,
+    factory: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="What makes the module of a state dict."),
+    ] = None,
+    example: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Inputs to try: .npz by name, or .npy.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="The converter's own: exporter=torchscript."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of inputs that are made up.")] = 0,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load it although that can run code from it.")
+    ] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="In an environment made once for the framework.")
+    ] = False,
+    accept_drift: Annotated[
+        bool, typer.Option("--accept-drift", help="Keep it although its outputs differ.")
+    ] = False,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Of a held model's new variant.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of a held model: make and compare it, keep nothing.")
+    ] = False,
+    new_version: Annotated[
+        bool, typer.Option("--new-version", help="Start a new version whatever is held.")
+    ] = False,
+    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Make ONNX of a model, or another opset.
+
+    A file, a folder or module:function of another framework is converted, held against the
+    framework's own outputs, and kept under --name. NAME[:VARIANT][@VERSION] with --opset makes a
+    variant of a model of the registry at another opset.
+    """
+    from onnxzoo.registry.convert.source import is_factory
+
+    if name is None and not Path(source).expanduser().exists() and not is_factory(source):
+        if opset is None:
+            raise UsageError(
+                f"no file, folder or module:function `{source}`; a model of the registry is "
+                "converted to an opset",
+                hint=f"zoo convert {source} --opset 17",
+            )
+        convert_opset(source, opset, label=label, dry_run=dry_run, quiet=quiet, json=json)
+        return
+    if name is None:
+        raise UsageError("a converted model needs a name", hint=f"zoo convert {source} --name NAME")
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.convert import run
+    from onnxzoo.registry.convert.job import Input
+
+    order = run.Order(
+        from_=from_,
+        factory=factory,
+        inputs=[Input.parse(text) for text in input_ or ()],
+        outputs=output or (),
+        dynamic={axis: word for word, axis in _axes(dynamic).items()},
+        opset=opset,
+        options=dict(options.pairs(option or (), "--option exporter=torchscript")),
+        seed=seed,
+        example=example,
+        trust=trust,
+        isolated=isolated,
+        accept_drift=accept_drift,
+    )
+    labels = run.Labels(new_version, task, license_, tag or ())
+    with Registry() as registry, progress(registry.settings, quiet=quiet) as report:
+        added = run.convert(registry, source, name, order, labels, progress=report)
+    variant = added.variant
+    if json:
+        document(variant_document(variant) | {"new": added.new})
+    elif quiet:
+        line(variant.ref)
+    elif not added.new:
+        line(f"{variant.ref} is held already")
+    else:
+        size = show_size(variant.bytes)
+        line(f"converted {variant.ref}  {variant.precision}, opset {variant.opset}, {size}")
+        if variant.lineage:
+            line(_agreement(variant.lineage.recipe["drift"]))
+
+
+def _axes(texts: list[str] | None) -> dict[str, int]:
+    found = {}
+    for name, value in options.pairs(texts or (), "--dynamic batch=0"):
+        if not value.isdecimal():
+            raise UsageError(f"`{value}` is not an axis", hint="for example: --dynamic batch=0")
+        found[name] = int(value)
+    return found
+
+
+def _agreement(drift: "dict[str, float | None]") -> str:
+    said = f"agrees with its framework: {drift['max']:.2g} apart at most"
+    if drift["labels"] is not None:
+        said += f", {drift['labels']:.1%} of labels the same"
+    return f"{said}, on {drift['samples']} seeded inputs"

@@ -1,0 +1,79 @@
+"""The children of a conversion: one loads the framework, one proves what was made."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.settings import Settings, child_environment
+
+_log = logging.getLogger("onnxzoo")
+_PACKAGE = Path(__file__).parents[2]
+# Finds onnxzoo alone: what else lies beside it must not shadow the framework's own packages.
+_FIND = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+at = {package!r}
+spec = spec_from_file_location("onnxzoo", at + "/__init__.py", submodule_search_locations=[at])
+sys.modules["onnxzoo"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["onnxzoo"])
+from onnxzoo.registry.convert.{module} import main
+main()
+"""
+_TIMES_ITS_SIZE = 8
+_MEMORY_A_CORE = 256 << 20  # bytes: a thread's stack and arena
+_SECONDS = 600
+_BYTES_A_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child process of a conversion.
+
+    Attributes:
+        module: of this package; its `main` is run.
+        doing: what it does, in words that follow on "while".
+        limits: of its memory and time.
+        python: of an environment of its own; None: ours.
+        environment: variables beside those of `child_environment`.
+    """
+
+    module: str
+    doing: str
+    limits: Limits
+    python: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def ask(
+        self, request: Mapping[str, Any], folder: Path, settings: Settings
+    ) -> Mapping[str, Any]:
+        """Run it on a request, in a folder made for it below another, and return its answer."""
+        own = folder / self.module
+        own.mkdir()
+        find = _FIND.format(package=str(_PACKAGE), module=self.module)
+        try:
+            return ask(
+                [str(self.python or sys.executable), "-P", "-c", find],
+                request,
+                own,
+                doing=self.doing,
+                limits=self.limits,
+                environment=child_environment(isolated=self.python is not None)
+                | dict(self.environment),
+            )
+        finally:
+            if settings.debug:
+                _log.warning("%s", (own / "log").read_text(encoding="utf-8", errors="replace"))
+
+
+def limits(memory: int, size: int, settings: Settings) -> Limits:
+    """Return what a child may have: what the user set, else by the size of what it reads."""
+    cores = (os.cpu_count() or 1) * _MEMORY_A_CORE
+    return Limits(
+        settings.max_memory or memory + cores + _TIMES_ITS_SIZE * size,
+        settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
+    )

@@ -1,0 +1,80 @@
+"""Which converters there are, which one a source needs, and whether it is ready here."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from onnxzoo.registry.convert.formats import FORMATS, Format, recognise
+from onnxzoo.registry.convert.job import Converter
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+
+GROUP = "onnxzoo.converters"
+_OURS = ("catboost", "keras", "lightgbm", "sklearn", "torch", "xgboost")
+_TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
+_MODULES = "onnxzoo.registry.convert"
+
+
+def converters() -> Mapping[str, Converter]:
+    """Return every converter by its name: those of other packages, then ours."""
+    return _others() | {name: import_module(f"{_MODULES}.{name}").CONVERTER for name in _OURS}
+
+
+def converter(name: str) -> Converter:
+    """Return the converter that ``--from`` names.
+
+    Raises:
+        UsageError: if there is none of that name.
+    """
+    if name in _OURS:
+        found: Converter = import_module(f"{_MODULES}.{name}").CONVERTER
+        return found
+    every = converters()
+    if name not in every:
+        raise UsageError(
+            f"no converter is called `{name}`; there are {', '.join(sorted(every))}",
+            hint="zoo doctor says which of them are ready",
+        )
+    return every[name]
+
+
+def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Format]:
+    """Return the converter of a file or folder, and what it is.
+
+    Args:
+        path: nothing of it is loaded.
+        asked: the converter to take, whatever the content says.
+
+    Raises:
+        NotFound: if nothing is there.
+        InvalidModel: if it is of no format that is known.
+        Refused: if it is of one from which nothing converts.
+    """
+    for one in _others().values():
+        if asked in {None, one.name} and one.recognises is not None and one.recognises(path):
+            return one, Format(one.name, f"a model of {one.name}", one.name, one.runs_code)
+    try:
+        form = recognise(path)
+    except InvalidModel:
+        if asked is None:
+            raise
+        form = FORMATS["pickle"]._replace(name="unknown", words="of no format that is known")
+    name = asked or form.converter
+    dead = form.converter is None and form.name not in _TAKEN
+    if name is None or (asked and dead):
+        raise Refused(f"`{path.name}` is {form.words}", hint=form.way_out)
+    if asked is None and name not in converters():
+        raise Refused(
+            f"`{path.name}` is {form.words}; no converter is here for it", hint=form.way_out
+        )
+    return converter(name), form
+
+
+def missing(one: Converter) -> list[str]:
+    """Return the packages that a converter needs and that are not installed beside us."""
+    return [name for name in one.needs if find_spec(name) is None]
+
+
+def _others() -> dict[str, Converter]:
+    return {point.name: point.load() for point in entry_points(group=GROUP)}

@@ -1,0 +1,276 @@
+"""What a file or folder is, seen from its content; nothing is ever unpickled."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
+
+from onnxzoo.registry.convert.pickles import imports, is_pickle
+from onnxzoo.registry.convert.protobufs import kind
+from onnxzoo.registry.errors import InvalidModel, NotFound
+
+_HEAD = 4096  # bytes; every magic number lies within
+_SCANNED = 8 << 20  # bytes of a JSON or HDF5 file that are searched for words
+_SHOWN = 6  # names that a pickle would import
+_LAMBDA = re.compile(rb'"class_name":\s*"Lambda"')
+
+
+class Format(NamedTuple):
+    """A format of models.
+
+    Attributes:
+        name: as lineage keeps it.
+        words: as errors say it.
+        converter: by whom it becomes ONNX; None where nothing does.
+        runs_code: whether loading a file of it can run code from the file.
+        way_out: what to do where nothing converts it.
+    """
+
+    name: str
+    words: str
+    converter: str | None = None
+    runs_code: bool = False
+    way_out: str | None = None
+
+
+_AGAIN = "convert it with the framework that made it, or look for the ONNX file: zoo search NAME"
+_TF = "pip install tf2onnx; python -m tf2onnx.convert makes the file for zoo register"
+_PADDLE = "pip install paddle2onnx; paddle2onnx makes the file for zoo register"
+_OPTIMUM = "pip install optimum-onnx; optimum-cli export onnx makes the file for zoo register"
+FORMATS: Mapping[str, Format] = {
+    form.name: form
+    for form in (
+        Format("sklearn-pickle", "a pickled scikit-learn model", "sklearn", runs_code=True),
+        Format("xgboost-pickle", "a pickled XGBoost model", "xgboost", runs_code=True),
+        Format("lightgbm-pickle", "a pickled LightGBM model", "lightgbm", runs_code=True),
+        Format("catboost-pickle", "a pickled CatBoost model", "catboost", runs_code=True),
+        Format("xgboost", "an XGBoost model", "xgboost"),
+        Format("lightgbm", "a LightGBM model", "lightgbm"),
+        Format("catboost", "a CatBoost model", "catboost"),
+        Format("torchscript", "a TorchScript archive", "torch", runs_code=True),
+        Format("torch-pt2", "a PyTorch ExportedProgram", "torch", runs_code=True),
+        Format("torch-pickle", "a PyTorch checkpoint, which is a pickle", "torch", runs_code=True),
+        Format("keras", "a Keras model", "keras"),
+        Format("keras-lambda", "a Keras model with a Lambda layer", "keras", runs_code=True),
+        Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow", way_out=_TF),
+        Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow", way_out=_TF),
+        Format("tflite", "a TensorFlow Lite model", "tensorflow", way_out=_TF),
+        Format("paddle", "a Paddle model", "paddle", way_out=_PADDLE),
+        Format("coreml-classic", "a Core ML model", "coreml", way_out=_AGAIN),
+        Format(
+            "transformers", "a Hugging Face transformers folder", "transformers", way_out=_OPTIMUM
+        ),
+        Format("mxnet", "an MXNet symbol", "mxnet", way_out=_AGAIN),
+        Format(
+            "coreml-mlprogram",
+            "a Core ML mlProgram, from which no converter to ONNX exists",
+            way_out="export the model that it was made from, such as the PyTorch module",
+        ),
+        Format(
+            "coreml-other",
+            "a Core ML model of a kind from which no converter to ONNX exists",
+            way_out="export the model that it was made from",
+        ),
+        Format(
+            "cntk",
+            "a CNTK model; CNTK ended in 2019, and has no package for this Python",
+            way_out="in Docker, with Python 3.6: `pip install cntk` and "
+            '`cntk.Function.load(f).save("m.onnx", format=cntk.ModelFormat.ONNX)`',
+        ),
+        Format(
+            "caffe2",
+            "a Caffe2 network; Caffe2 left PyTorch in 2.4 and no converter is maintained",
+            way_out="many were published as ONNX: zoo search NAME",
+        ),
+        Format("caffe", "a Caffe network, whose converters are not maintained", way_out=_AGAIN),
+        Format(
+            "chainer",
+            "an archive of Chainer's weights; Chainer ended in 2019, and its exporter with it",
+            way_out="load the arrays into a PyTorch module of the same layers, and convert that",
+        ),
+        Format("onnx", "an ONNX model already", way_out="zoo register FILE --name NAME"),
+        Format("onnx-tensor", "an ONNX tensor, not a model"),
+        Format("ort", "an ORT-format model, optimised from an ONNX file", way_out=_AGAIN),
+        Format(
+            "weights",
+            "an archive of weights without a graph",
+            way_out="say what makes the module: --factory module:function",
+        ),
+        Format("gguf", "a GGUF model, from which no converter to ONNX exists", way_out=_AGAIN),
+        Format(
+            "mxnet-params",
+            "MXNet's weights without the graph",
+            way_out="convert the -symbol.json beside it",
+        ),
+        Format(
+            "paddle-params",
+            "Paddle's weights without the graph",
+            way_out="convert the .json or .pdmodel beside it",
+        ),
+        Format(
+            "pickle",
+            "a pickle of no framework that is known",
+            way_out="say what reads it: --from sklearn",
+            runs_code=True,
+        ),
+    )
+}
+_MAGIC: Sequence[tuple[int, bytes, str]] = (
+    (4, b"TFL3", "tflite"),
+    (4, b"ORTM", "ort"),
+    (0, b"CBM1", "catboost"),
+    (0, b"tree\n", "lightgbm"),
+    (0, b"tree\r\n", "lightgbm"),
+    (0, b"GGUF", "gguf"),
+    (0, b"B\0C\0N\0", "cntk"),
+    (0, b"\x12\x01\0\0\0\0\0\0", "mxnet-params"),
+)
+_NO_LODS = bytes(12)  # version 0 and no levels: how Paddle's tensors begin
+
+
+def _parts(names: Sequence[str]) -> set[str]:
+    return {name.partition("/")[2] for name in names}
+
+
+def _program(names: Sequence[str]) -> bool:
+    ends = ("archive_format", "serialized_exported_program.json")
+    return any(name.endswith(ends) for name in names)
+
+
+def _script(names: Sequence[str]) -> bool:
+    parts = _parts(names)
+    return "constants.pkl" in parts and any(part.startswith("code/") for part in parts)
+
+
+def _arrays(names: Sequence[str]) -> bool:
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+# Tried in this order. Source: what each framework writes.
+_ZIPS: Sequence[tuple[str, Callable[[Sequence[str]], bool]]] = (
+    ("torch-pt2", _program),
+    ("torchscript", _script),
+    ("torch-pickle", lambda names: "data.pkl" in _parts(names)),
+    ("chainer", lambda names: _arrays(names) and any(n.endswith("/W.npy") for n in names)),
+    ("weights", _arrays),
+)
+
+
+def recognise(path: Path) -> Format:
+    """Return the format of a file or folder.
+
+    Raises:
+        NotFound: if nothing is there.
+        InvalidModel: if it is no format that is known.
+    """
+    name = _in_folder(path) if path.is_dir() else _in_file(path)
+    if name is None:
+        raise InvalidModel(
+            f"`{path.name}` is of no format that is known",
+            hint="say what it is: --from sklearn, torch, tensorflow, …",
+        )
+    return FORMATS[name]
+
+
+def code_in(path: Path, form: Format) -> str:
+    """Return what loading a file would import or run, as far as can be told without."""
+    if form.name == "keras-lambda":
+        return "it holds a Lambda layer's Python code"
+    if form.name == "torchscript":
+        return "it holds TorchScript code"
+    found = imports(path)
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    some = ", ".join(f"`{name}`" for name in found[:_SHOWN]) or "nothing that can be told"
+    return f"it would import {some}{more}"
+
+
+def _in_folder(path: Path) -> str | None:
+    if (path / "saved_model.pb").is_file():
+        return "tf-savedmodel"
+    if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
+        return "coreml-mlprogram"
+    if (path / "__model__").is_file():
+        return "paddle"
+    config = path / "config.json"
+    if config.is_file() and {"model_type", "architectures"} & set(_json(config)):
+        return "transformers"
+    return None
+
+
+def _in_file(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError as error:
+        raise NotFound(f"no file or folder `{path}`") from error
+    for offset, magic, name in _MAGIC:
+        if head[offset:].startswith(magic):
+            return name
+    if is_pickle(head):
+        return _in_pickle(path)
+    if head.lstrip()[:1] == b"{":
+        return _in_json(path, head)
+    return _in_binary(path, head)
+
+
+def _in_binary(path: Path, head: bytes) -> str | None:
+    if head.startswith(b"PK\x03\x04"):
+        try:
+            return _in_zip(path)
+        except BadZipFile:
+            return None
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return _keras(_scan(path))
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "weights"
+    return "paddle-params" if head.startswith(_NO_LODS) else kind(path)
+
+
+def _in_zip(path: Path) -> str | None:
+    with ZipFile(path) as archive:
+        names = archive.namelist()
+        if {"config.json", "metadata.json"} <= set(names):
+            return _keras(archive.read("config.json"))
+    return next((form for form, is_it in _ZIPS if is_it(names)), None)
+
+
+def _keras(config: bytes) -> str:
+    return "keras-lambda" if _LAMBDA.search(config) else "keras"
+
+
+def _in_pickle(path: Path) -> str:
+    roots = [name.partition(".")[0] for name in imports(path)]
+    if {"torch", "collections"} <= set(roots) and "sklearn" not in roots:
+        return "torch-pickle"
+    for framework in ("sklearn", "xgboost", "lightgbm", "catboost"):
+        if framework in roots:
+            return f"{framework}-pickle"
+    return "torch-pickle" if "torch" in roots else "pickle"
+
+
+def _in_json(path: Path, head: bytes) -> str | None:
+    if head.startswith(b"{L") and b"learner" in head:  # UBJSON
+        return "xgboost"
+    if re.match(rb'\s*{\s*"(learner|version)"', head) and b'"learner"' in _scan(path):
+        return "xgboost"
+    text = _scan(path)
+    if b'"base_code"' in head and b'"pir"' in head:
+        return "paddle"
+    if b'"arg_nodes"' in text and b'"heads"' in text:
+        return "mxnet"
+    return None
+
+
+def _scan(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_SCANNED)
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        values = json.loads(path.read_bytes()[:_SCANNED])
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,145 @@
+"""What the proving child does: check a converted model and hold it against its framework."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.child import answer
+from onnxzoo.registry.convert.job import Sample
+from onnxzoo.registry.convert.samples import read
+from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.sessions import infer, open_session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_SHOWN = 300  # characters of a checker's message
+
+
+def main() -> None:
+    """Answer one request."""
+    answer(
+        lambda request: prove(
+            Path(request["model"]), Path(request["samples"]), request["rtol"], request["atol"]
+        )
+    )
+
+
+def prove(model: Path, samples: Path, rtol: float, atol: float) -> Mapping[str, Any]:
+    """Return how far a model's outputs lie from its framework's.
+
+    Raises:
+        InvalidModel: if the checker or onnxruntime refuses it.
+    """
+    _check(model)
+    session = open_session(model, ["CPUExecutionProvider"])
+    total = Total(rtol, atol)
+    for sample in read(samples):
+        total.add(infer(session, sample.inputs), sample)
+    return total.drift()
+
+
+def _check(model: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise InvalidModel(
+            f"what was made is no valid ONNX model: {said[0][:_SHOWN].rstrip('.')}"
+        ) from error
+
+
+class Total:
+    """Sums over samples and outputs.
+
+    Args:
+        rtol: relative tolerance of an element.
+        atol: absolute tolerance.
+    """
+
+    def __init__(self, rtol: float, atol: float) -> None:
+        self._rtol, self._atol = rtol, atol
+        self._samples = self._elements = self._outside = self._same = self._labels = 0
+        self._max = self._relative = 0.0
+        self._worst: str | None = None
+        self._compared: dict[str, None] = {}
+        self._unlike: dict[str, str] = {}
+
+    def add(self, got: Mapping[str, Any], sample: Sample) -> None:
+        """Add one run's outputs, and the framework's in the same order."""
+        self._samples += 1
+        for (name, value), wanted in zip(got.items(), sample.outputs, strict=False):
+            if wanted is not None:
+                self._add(name, matrix(value), wanted)
+
+    def _add(self, name: str, got: "Array", wanted: "Array") -> None:
+        if got.shape != wanted.shape and got.size == wanted.size:
+            got = got.reshape(wanted.shape)  # (n, 1) and (n,) say the same
+        if got.shape != wanted.shape:
+            self._unlike[name] = (
+                f"the output `{name}` is {list(got.shape)}; its framework's is {list(wanted.shape)}"
+            )
+            return
+        self._compared[name] = None
+        self._count_labels(got, wanted)
+        if "f" in {got.dtype.kind, wanted.dtype.kind}:
+            self._measure(name, got, wanted)
+
+    def _measure(self, name: str, got: "Array", wanted: "Array") -> None:
+        import numpy as np
+
+        a, b = got.astype(np.float64), wanted.astype(np.float64)
+        close = np.isclose(a, b, rtol=self._rtol, atol=self._atol, equal_nan=True)
+        self._elements += close.size
+        self._outside += int(close.size - close.sum())
+        finite = np.isfinite(a) & np.isfinite(b)
+        apart = np.abs(a - b)[finite]
+        far = float(apart.max(initial=0.0))
+        if far > self._max or (not close.all() and self._worst is None):
+            self._worst = name
+        self._max = max(self._max, far)
+        scale = np.maximum(np.abs(b[finite]), self._atol)
+        self._relative = max(self._relative, float((apart / scale).max(initial=0.0)))
+
+    def _count_labels(self, got: "Array", wanted: "Array") -> None:
+        one, two = labels(got), labels(wanted)
+        if one is not None and two is not None:
+            self._same += int((one == two).sum())
+            self._labels += one.size
+
+    def drift(self) -> Mapping[str, Any]:
+        """Return what it comes to, as JSON values."""
+        return {
+            "max": self._max,
+            "relative": self._relative,
+            "outside": self._outside / self._elements if self._elements else 0.0,
+            "labels": self._same / self._labels if self._labels else None,
+            "samples": self._samples,
+            "rtol": self._rtol,
+            "atol": self._atol,
+            "outputs": list(self._compared),
+            "worst": self._worst,
+            "unlike": list(self._unlike.values()),
+        }
+
+
+def matrix(value: Any) -> "Array":
+    """Return an output as an array; a sequence of maps becomes rows in the order of the keys."""
+    import numpy as np
+
+    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        return np.asarray([[row[key] for key in sorted(row)] for row in value])
+    array = np.asarray(value)
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def labels(values: "Array") -> "Array | None":
+    """Return which class is the likeliest, where an output can be read so."""
+    if values.dtype.kind != "f":
+        return values.astype(str) if values.dtype.kind in "iub" else values
+    long = [axis for axis, size in enumerate(values.shape) if axis > 0 and size > 1]
+    return values.argmax(long[-1]) if long else None

@@ -1,0 +1,290 @@
+"""One conversion: recognise, convert in a child, prove in another, keep with its lineage."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.children import Child, limits
+from onnxzoo.registry.convert.converters import converter, converter_of, missing
+from onnxzoo.registry.convert.environments import interpreter
+from onnxzoo.registry.convert.formats import Format, code_in
+from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
+from onnxzoo.registry.convert.source import Source, source_of
+from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.names import Ref, check_word
+from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.store import clear, staging_name
+
+_log = logging.getLogger("onnxzoo")
+_PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a conversion.
+
+    Attributes:
+        from_: the converter to take, whatever the content says.
+        factory: ``module:function`` that makes the module for a state dict.
+        inputs, outputs, dynamic, axes, opset, options, seed, example, given: see `Job`.
+        trust: load what can run code.
+        isolated: run in an environment made for the framework.
+        accept_drift: keep it although its outputs lie beyond the tolerance.
+    """
+
+    from_: str | None = None
+    factory: str | None = None
+    inputs: Sequence[Input] = ()
+    outputs: Sequence[str] = ()
+    dynamic: Mapping[int, str] = field(default_factory=dict)
+    axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    opset: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    example: Path | None = None
+    given: Sequence[Any] | None = None
+    trust: bool = False
+    isolated: bool = False
+    accept_drift: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the registry is told beside the bytes; see `Registry.register`."""
+
+    new_version: bool = False
+    task: str | None = None
+    license: str | None = None
+    tags: Sequence[str] = ()
+
+
+def convert(
+    registry: Registry,
+    what: Any,
+    name: str,
+    order: Order,
+    labels: Labels | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Added:
+    """Convert a model of another framework and keep it.
+
+    Args:
+        registry: where it is kept.
+        what: a file, a folder, ``module:function``, or a model in code.
+        name: ``NAME[:VARIANT][@VERSION]``.
+        order: how.
+        labels: what else is known of it.
+        progress: told of the bytes copied.
+
+    Raises:
+        NotFound: if the source or its framework is not there.
+        InvalidModel: if its format is not known, or what was made is no valid model.
+        Refused: if it can run code and is not trusted; if its format is dead; if the framework
+            fails, or passes its limits; if the outputs do not agree.
+    """
+    ref, source, labels = Ref.parse(name), source_of(what, order.factory), labels or Labels()
+    one, form = _converter(source, order)
+    _check_trust(source, form, order)
+    with _folder(registry.settings) as folder:
+        job = _job(source, one, form, order, folder)
+        told = _converted(job, one, source, order, registry.settings)
+        for note in told["notes"]:
+            _log.warning("%s", note)
+        drift = _proven(job, one, source, registry.settings)
+        _check_drift(drift, one, source, accept=order.accept_drift)
+        recipe = _recipe(job, source, told["tools"], drift)
+        lineage = Lineage(parent=None, called=source.name, recipe=recipe)
+        draft = _draft(ref, source, lineage, labels, registry)
+        return _keep(registry, job, draft, progress)
+
+
+def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
+    if source.path is not None:
+        return converter_of(source.path, order.from_ or ("torch" if order.factory else None))
+    if source.factory is None and not (order.from_ or source.framework):
+        raise UsageError(
+            f"a `{source.name}` is a model of no framework that is known",
+            hint="save it to a file, and convert that",
+        )
+    name = order.from_ or source.framework or "torch"
+    word = "object" if source.factory is None else "factory"
+    return converter(name), Format(word, f"a model of {name}", name)
+
+
+def _check_trust(source: Source, form: Format, order: Order) -> None:
+    """Refuse what can run code; a state dict for a factory is loaded by names that are safe."""
+    safe = form.name == "torch-pickle" and order.factory is not None
+    if source.path is None or not form.runs_code or order.trust or safe:
+        return
+    hint = "if you trust whoever made it, add --trust (in code: trust=True)"
+    if form.name == "torch-pickle":
+        hint = f"a state dict needs its module only: --factory module:function; else, {hint}"
+    raise Refused(
+        f"`{source.name}` is {form.words}: loading it can run code; {code_in(source.path, form)}",
+        hint=hint,
+    )
+
+
+@contextmanager
+def _folder(settings: Settings) -> Iterator[Path]:
+    folder = settings.conversions / staging_name()
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        clear(folder)
+
+
+def _job(source: Source, one: Converter, form: Format, order: Order, folder: Path) -> Job:
+    made = folder / "made"
+    made.mkdir()
+    return Job(
+        converter=one.name,
+        module=one.module,
+        format=form.name,
+        source=source.path,
+        folder=made,
+        factory=source.factory,
+        path=str(Path.cwd()),
+        inputs=tuple(order.inputs),
+        outputs=tuple(order.outputs),
+        dynamic=order.dynamic,
+        axes=order.axes,
+        opset=order.opset,
+        options=order.options,
+        trust=order.trust,
+        seed=order.seed,
+        example=order.example and order.example.absolute(),
+        value=source.value,
+        given=order.given,
+    )
+
+
+def _converted(
+    job: Job, one: Converter, source: Source, order: Order, settings: Settings
+) -> Mapping[str, Any]:
+    if job.value is not None:  # the caller's own process holds it, with its framework
+        from onnxzoo.registry.convert.worker import perform
+
+        return perform(job, one.needs)
+    if not order.isolated and (absent := missing(one)):
+        raise _absent(one, source, absent)
+    child = Child(
+        module="worker",
+        doing=f"converting `{source.name}`",
+        limits=limits(one.memory, source.bytes, settings),
+        python=interpreter(one, settings) if order.isolated else None,
+        environment=one.environment,
+    )
+    return child.ask({"job": job.as_json(), "needs": one.needs}, job.folder.parent, settings)
+
+
+def _absent(one: Converter, source: Source, absent: Sequence[str]) -> NotFound:
+    ways = [f"pip install 'onnxzoo[{one.extra}]'"] if one.extra else []
+    if one.requirements:
+        ways.append("in an environment of its own: add --isolated (in code: isolated=True)")
+    return NotFound(
+        f"converting `{source.name}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
+        hint="; or ".join(ways) or None,
+    )
+
+
+def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Mapping[str, Any]:
+    size = sum(file.stat().st_size for file in job.folder.iterdir())
+    child = Child(
+        module="prove",
+        doing=f"proving what became of `{source.name}`",
+        limits=limits(_PROOF, size, settings),
+    )
+    made = {"model": str(job.model), "samples": str(job.folder)}
+    return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
+
+
+def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, accept: bool) -> None:
+    problems = list(drift["unlike"])
+    if drift["outside"] > one.outside:
+        problems.append(
+            f"{drift['outside']:.2%} of its elements lie beyond rtol {one.rtol:g}, atol "
+            f"{one.atol:g}: by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
+        )
+    if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
+        problems.append(f"only {drift['labels']:.1%} of its labels agree")
+    if not drift["outputs"]:
+        problems.append("none of its outputs could be held against the framework's")
+    if problems and accept:
+        _log.warning("`%s` does not agree with its framework: %s", source.name, problems[0])
+    elif problems:
+        raise Refused(
+            f"what became of `{source.name}` does not agree with its framework: {problems[0]}",
+            hint="keep it all the same: --accept-drift (in code: accept_drift=True)",
+        )
+
+
+def _recipe(
+    job: Job, source: Source, tools: Mapping[str, str], drift: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    from importlib.metadata import version
+
+    ours = {name: version(name) for name in ("onnx", "onnxruntime", "onnxzoo")}
+    asked = {
+        "factory": job.factory,
+        "inputs": [list(one) for one in job.inputs],
+        "outputs": list(job.outputs),
+        "dynamic": {str(axis): name for axis, name in job.dynamic.items()},
+        "axes": {n: {str(a): w for a, w in axes.items()} for n, axes in job.axes.items()},
+        **job.options,
+    }
+    return {
+        "kind": "convert",
+        "from": job.converter,
+        "format": job.format,
+        "opset": job.opset,
+        "options": {name: value for name, value in asked.items() if value},
+        "source": {"name": source.name, "sha256": source.sha256},
+        "tools": {**ours, **tools},
+        "seed": job.seed,
+        "drift": {name: value for name, value in drift.items() if name != "worst"},
+    }
+
+
+def _draft(
+    ref: Ref, source: Source, lineage: Lineage, labels: Labels, registry: Registry
+) -> Callable[[Graph], Draft]:
+    version = registry.number(ref)
+    tags = tuple(check_word(tag.lower(), "tag") for tag in labels.tags)
+    return lambda graph: Draft(
+        name=ref.name,
+        entry=MODEL,
+        graph=graph,
+        source=source.where,
+        label=ref.variant,
+        version=version,
+        new_version=labels.new_version,
+        license=labels.license,
+        task=labels.task,
+        tags=tags,
+        lineage=lineage,
+    )
+
+
+def _keep(
+    registry: Registry, job: Job, draft: Callable[[Graph], Draft], progress: Progress | None
+) -> Added:
+    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.sniff import check
+
+    check(job.model)
+    with registry.store.stage() as stage:
+        stage.copy(job.model, MODEL, progress)
+        graph = describe(stage.folder / MODEL)
+        for location in graph.external:
+            stage.copy(job.folder / location, location, progress)
+        if job.opset not in {None, graph.opset}:
+            _log.warning("opset %s was asked for; what was made has %s", job.opset, graph.opset)
+        return registry.publish(stage, draft(graph), "convert", must_open=True, progress=progress)

@@ -1,0 +1,56 @@
+"""The file in which a framework's own inputs and outputs reach the proof."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxzoo.registry.convert.job import Sample
+
+_FILE = "samples.npz"
+
+
+def save(samples: Sequence[Sample], folder: Path) -> None:
+    """Write samples into a folder; arrays only, nothing pickled."""
+    import numpy as np
+
+    arrays = {}
+    for number, sample in enumerate(samples):
+        for name, value in sample.inputs.items():
+            arrays[f"{number}/in/{name}"] = _plain(value)
+        for place, value in enumerate(sample.outputs):
+            if value is not None:
+                arrays[f"{number}/out/{place}"] = _plain(value)
+    with (folder / _FILE).open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read(folder: Path) -> Iterator[Sample]:
+    """Yield the samples of a folder; an output that has no reference is None."""
+    import numpy as np
+
+    with np.load(folder / _FILE, allow_pickle=False) as arrays:
+        count = 1 + max((int(key.partition("/")[0]) for key in arrays), default=-1)
+        for number in range(count):
+            inputs, outputs = f"{number}/in/", f"{number}/out/"
+            given = {
+                key.removeprefix(inputs): _fed(arrays[key])
+                for key in arrays
+                if key.startswith(inputs)
+            }
+            places = [int(key.removeprefix(outputs)) for key in arrays if key.startswith(outputs)]
+            wanted: list[Any] = [None] * (max(places, default=-1) + 1)
+            for place in places:
+                wanted[place] = arrays[f"{outputs}{place}"]
+            yield Sample(given, wanted)
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(value)
+    return array.astype(str) if array.dtype.kind in "OSU" else array
+
+
+def _fed(array: Any) -> Any:
+    """Return an input as onnxruntime takes it: its strings are objects."""
+    return array.astype(object) if array.dtype.kind == "U" else array

@@ -1,0 +1,204 @@
+"""scikit-learn -> ONNX through skl2onnx: estimators and pipelines, boosters inside of them.
+
+Source: skl2onnx's documentation, "Supported scikit-learn models" and "API Summary".
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from onnxzoo.registry.convert.boosters import ROWS, complete
+from onnxzoo.registry.convert.draw import feeds
+from onnxzoo.registry.convert.factory import model_of, names_no_outputs
+from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
+from onnxzoo.registry.errors import UsageError
+
+CONVERTER = Converter(
+    name="sklearn",
+    module=__name__,
+    needs=("sklearn", "skl2onnx"),
+    extra="sklearn",
+    requirements=pinned("sklearn"),
+    rtol=1e-4,
+    atol=1e-4,
+    outside=0.01,
+)
+
+_WITH_BOOSTERS = 21  # opset
+_TYPES = {
+    "float32": "FloatTensorType",
+    "float64": "DoubleTensorType",
+    "int64": "Int64TensorType",
+    "int32": "Int32TensorType",
+    "string": "StringTensorType",
+    "bool": "BooleanTensorType",
+}
+
+
+def convert(job: Job) -> Made:
+    """Convert an estimator; a classifier gives labels and a matrix of probabilities."""
+    names_no_outputs(job)
+    model = model_of(job)
+    inputs = _inputs(model, job)
+    samples = [Sample(feed, _outputs(model, feed)) for feed in _feeds(inputs, job)]
+    made = _onnx(model, inputs, job.opset)
+    complete(made, job.opset, _rows(inputs))
+    job.model.write_bytes(made.SerializeToString())
+    return Made(samples)
+
+
+def _onnx(model: Any, inputs: Sequence[Input], opset: int | None) -> Any:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common import data_types
+
+    types = [
+        (one.name, getattr(data_types, _TYPES[one.dtype or "float32"])([None, *_width(one)]))
+        for one in inputs
+    ]
+    options = dict(_options(model))
+    target: Any = opset
+    if any(type(part).__name__.startswith(("XGB", "LGBM")) for part in _parts(model)):
+        _register_boosters()
+        target = {"": opset or _WITH_BOOSTERS, "ai.onnx.ml": 3}  # the highest that they know
+    if hasattr(model, "predict_proba"):
+        try:  # a matrix, not a sequence of maps
+            plain = options | {id(model): {"zipmap": False}}
+            return convert_sklearn(model, initial_types=types, target_opset=target, options=plain)
+        except NameError:  # "Option 'zipmap' not in …"
+            pass
+    return convert_sklearn(model, initial_types=types, target_opset=target, options=options)
+
+
+def _rows(inputs: Sequence[Input]) -> str:
+    """Return what the open axis of the rows is called."""
+    first = (inputs[0].shape or ("batch",))[0]
+    return first if isinstance(first, str) else "batch"
+
+
+def _width(one: Input) -> tuple[Any, ...]:
+    return tuple(axis if isinstance(axis, int) else None for axis in (one.shape or ("n", 1))[1:])
+
+
+def _options(model: Any) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield options for vectorizers: the default locale is missing on many machines."""
+    for part in _parts(model):
+        if type(part).__name__ in {"CountVectorizer", "TfidfVectorizer"}:
+            yield id(part), {"locale": "C.UTF-8"}
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    yield model
+    inner = [
+        *(step for _, step in getattr(model, "steps", ())),
+        *(step for _, step, _ in getattr(model, "transformers_", ())),
+        *(step for _, step in getattr(model, "transformer_list", ())),
+        getattr(model, "best_estimator_", None),
+    ]
+    for part in inner:
+        if part is not None and not isinstance(part, str):
+            yield from _parts(part)
+
+
+def _inputs(model: Any, job: Job) -> tuple[Input, ...]:
+    if job.given is not None:
+        return _inputs_of(job.given, job.inputs)
+    if any(one.shape or one.dtype for one in job.inputs):
+        bad = [one.dtype for one in job.inputs if (one.dtype or "float32") not in _TYPES]
+        if bad:
+            raise UsageError(
+                f"scikit-learn takes no `{bad[0]}`", hint=f"one of {', '.join(_TYPES)}"
+            )
+        return job.inputs
+    width = getattr(model, "n_features_in_", None)
+    if width is None or any(type(part).__name__ == "ColumnTransformer" for part in _parts(model)):
+        names = ", ".join(map(str, getattr(model, "feature_names_in_", ()))) or "unknown"
+        raise UsageError(
+            f"the inputs of `{type(model).__name__}` are not known from it (columns: {names})",
+            hint="name each: --input age=n,1 --input city=string[n,1]",
+        )
+    name = job.inputs[0].name if job.inputs else "X"
+    return (Input(name, "float32", ("batch", int(width))),)
+
+
+def _inputs_of(given: Sequence[Any], named: Sequence[Input]) -> tuple[Input, ...]:
+    """Return what example data says: a DataFrame's columns, or one matrix."""
+    data = given[0]
+    if hasattr(data, "columns"):
+        return tuple(Input(str(c), _word(data[c].dtype), ("batch", 1)) for c in data.columns)
+    name = named[0].name if named else "X"
+    width = data.shape[1:] if hasattr(data, "shape") else (1,)
+    return (Input(name, _word(getattr(data, "dtype", "O")), ("batch", *(width or (1,)))),)
+
+
+def _word(dtype: Any) -> str:
+    import numpy as np
+
+    try:
+        kind = np.dtype(dtype).kind
+    except TypeError:  # pandas' own string dtype
+        return "string"
+    return {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}.get(kind, "string")
+
+
+def _feeds(inputs: Sequence[Input], job: Job) -> Iterator[Mapping[str, Any]]:
+    import numpy as np
+
+    if job.given is None:
+        yield from feeds(inputs, job, rows=ROWS)
+        return
+    data = job.given[0]
+    columns = [data[one.name] for one in inputs] if hasattr(data, "columns") else [data]
+    yield {
+        one.name: np.asarray(values)
+        .astype(object if one.dtype == "string" else one.dtype)
+        .reshape(-1, *_width(one))
+        for one, values in zip(inputs, columns, strict=True)
+    }
+
+
+def _outputs(model: Any, feed: Mapping[str, Any]) -> list[Any]:
+    """Return what skl2onnx's outputs stand for, in their order."""
+    data = _data(feed)
+    if hasattr(model, "predict_proba"):
+        return [model.predict(data), model.predict_proba(data)]
+    if hasattr(model, "predict") and hasattr(model, "decision_function"):
+        scores = model.decision_function(data)
+        return [model.predict(data), None if scores.ndim == 1 else scores]
+    if hasattr(model, "predict"):
+        return [model.predict(data)]
+    values = model.transform(data)
+    return [values.toarray() if hasattr(values, "toarray") else values]
+
+
+def _data(feed: Mapping[str, Any]) -> Any:
+    arrays = list(feed.values())
+    if len(arrays) > 1:
+        import pandas
+
+        return pandas.DataFrame({name: values.ravel() for name, values in feed.items()})
+    return arrays[0].ravel() if arrays[0].dtype.kind == "O" else arrays[0]
+
+
+def _register_boosters() -> None:
+    """Teach skl2onnx the boosters that a pipeline holds: those that are imported by now.
+
+    Source: onnxmltools' documentation of XGBoost and LightGBM in scikit-learn's pipelines.
+    """
+    from skl2onnx import update_registered_converter as register
+    from skl2onnx.common import shape_calculator as shapes
+
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    classes = shapes.calculate_linear_classifier_output_shapes
+    values = shapes.calculate_linear_regressor_output_shapes
+    if xgboost := sys.modules.get("xgboost"):
+        from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost as xgb
+
+        register(xgboost.XGBClassifier, "XGBClassifier", classes, xgb, options=options)
+        register(xgboost.XGBRegressor, "XGBRegressor", values, xgb)
+    if lightgbm := sys.modules.get("lightgbm"):
+        from onnxmltools.convert.lightgbm.operator_converters.LightGbm import (
+            convert_lightgbm as lgbm,
+        )
+
+        register(lightgbm.LGBMClassifier, "LGBMClassifier", classes, lgbm, options=options)
+        register(lightgbm.LGBMRegressor, "LGBMRegressor", values, lgbm)

@@ -1,0 +1,108 @@
+"""What is to be converted: a file, a folder, a function that makes it, or a value in code."""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.manifest import File, Manifest
+
+_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "sklearn")
+
+
+class Source(NamedTuple):
+    """Where a model comes from.
+
+    Attributes:
+        name: what it is called in messages and in lineage: no folders of this machine.
+        where: what the registry keeps as its source.
+        path: of a file or folder; None for a factory's or a value.
+        factory: ``module:function``.
+        value: the model itself.
+        framework: of a value, by its type; None where that is not known.
+        bytes: its size on disk.
+        sha256: of its content: the file's, a folder's manifest's, the factory's module's.
+    """
+
+    name: str
+    where: str
+    path: Path | None = None
+    factory: str | None = None
+    value: Any = None
+    framework: str | None = None
+    bytes: int = 0
+    sha256: str | None = None
+
+
+def source_of(what: Any, factory: str | None = None) -> Source:
+    """Return what a path, ``module:function`` or model stands for.
+
+    Raises:
+        NotFound: if there is no such file, folder or module.
+    """
+    if not isinstance(what, str | Path):
+        kind = type(what)
+        called = f"{kind.__module__}.{kind.__qualname__}"
+        return Source(called, f"code:{called}", value=what, framework=_framework(kind))
+    path = Path(what).expanduser()
+    if path.exists():
+        digest, size = _digest(path)
+        return Source(
+            path.name, str(path.absolute()), path.absolute(), factory, None, None, size, digest
+        )
+    if is_factory(str(what)):
+        if factory:
+            raise UsageError(f"`{what}` makes its model itself; --factory goes with a file")
+        return Source(str(what), str(what), factory=str(what), sha256=_of_module(str(what)))
+    raise NotFound(f"no file, folder or module:function `{what}`")
+
+
+def is_factory(text: str) -> bool:
+    """Tell whether a text is ``module:function`` of a module that is there.
+
+    The module is looked for in the working directory too; nothing of it is imported.
+    """
+    module, sign, function = text.partition(":")
+    names = module.split(".")
+    return (
+        bool(sign)
+        and function.isidentifier()
+        and all(map(str.isidentifier, names))
+        and (
+            Path(f"{names[0]}.py").is_file()
+            or Path(names[0], "__init__.py").is_file()
+            or find_spec(names[0]) is not None
+        )
+    )
+
+
+def _framework(kind: type) -> str | None:
+    roots = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    return next((name for name in _FRAMEWORKS if name in roots), None)
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    if path.is_file():
+        return _sha256(path), path.stat().st_size
+    files = [
+        File(file.relative_to(path).as_posix(), _sha256(file), file.stat().st_size)
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    ]
+    if not files:
+        raise NotFound(f"the folder `{path}` is empty")
+    return Manifest.of(files).digest.removeprefix("sha256:"), sum(file.bytes for file in files)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_module(factory: str) -> str | None:
+    names = factory.partition(":")[0].split(".")
+    for file in (Path(*names).with_suffix(".py"), Path(*names, "__init__.py")):
+        if file.is_file():
+            return _sha256(file)
+    return None

@@ -1,0 +1,241 @@
+"""PyTorch -> ONNX by its two exporters: modules, TorchScript, ExportedPrograms, state dicts.
+
+Source: PyTorch's documentation, "torch.onnx", "torch.export" and "Serialization semantics".
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from onnxzoo.registry.convert.factory import made_by
+from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
+from onnxzoo.registry.convert.torch_inputs import (
+    Axes,
+    Inputs,
+    inputs_of,
+    outputs_of,
+    samples_of,
+    symbolic_axes,
+)
+from onnxzoo.registry.errors import UsageError
+
+CONVERTER = Converter(
+    name="torch",
+    module=__name__,
+    needs=("torch", "onnx"),
+    extra="torch",
+    requirements=pinned("torch"),
+)
+_LOWEST = 18  # opset of the exporter "dynamo"; below it warns and stays at 18
+_USUAL = 17  # of the exporter "torchscript", which was tried on whole networks up to 21
+_EXPORTERS = ("dynamo", "torchscript")
+_INSIDE = 1_500_000_000  # bytes of weights in the file itself; protobuf ends at 2 GiB
+
+
+class Call(NamedTuple):
+    """What is exported: a module, its inputs, its outputs' names, all open axes."""
+
+    module: Any
+    inputs: Inputs
+    outputs: Sequence[str]
+    axes: Axes
+
+
+def convert(job: Job) -> Made:
+    """Convert a module; what it computes itself is computed first."""
+    model, given = _load(job)
+    with _evaluating(model) as module:
+        inputs = inputs_of(module, job, given, symbolic_axes(model) if _is_program(model) else {})
+        outputs = [outputs_of(module, call) for call in inputs.calls]
+        names = _output_names(job, len(outputs[0]))
+        axes = inputs.axes | _open_outputs(inputs, outputs, names) | _said_of(names, job)
+        notes = _export(model, Call(module, inputs, names, axes), job)
+    _tidy(job.model, inputs)
+    return Made(samples_of(inputs, outputs), notes)
+
+
+def _load(job: Job) -> tuple[Any, Sequence[Any] | None]:
+    """Return a module or program, and example inputs where it has some."""
+    import torch
+
+    if job.value is not None:
+        return job.value, None
+    if job.source is None:
+        made = made_by(job)
+        return made if isinstance(made, tuple) else (made, None)
+    if job.format == "torchscript":
+        return torch.jit.load(str(job.source), map_location="cpu"), None
+    if job.format == "torch-pt2":
+        program = torch.export.load(str(job.source))
+        example = program.example_inputs
+        return program, example and example[0]
+    return _checkpoint(job, job.source)
+
+
+def _checkpoint(job: Job, source: Path) -> tuple[Any, Sequence[Any] | None]:
+    import torch
+
+    if source.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        found: Any = load_file(source)
+    else:
+        found = torch.load(source, map_location="cpu", weights_only=not job.trust)
+    if job.factory is None:
+        if isinstance(found, torch.nn.Module):
+            return found, None
+        raise UsageError(
+            f"`{source.name}` holds weights without a module",
+            hint="say what makes the module: --factory module:function",
+        )
+    made = made_by(job)
+    module, given = made if isinstance(made, tuple) else (made, None)
+    module.load_state_dict(found.get("state_dict", found))
+    return module, given
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[Any]:
+    """Give what can be called, in evaluation mode; afterwards every part is as it was."""
+    module = model.module() if _is_program(model) else model
+    if module is not model:
+        module.train = lambda _=True: module  # it knows one mode, and says so by an exception
+    modes = [(part, part.training) for part in module.modules()]
+    if module is model:
+        module.eval()
+    try:
+        yield module
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _output_names(job: Job, count: int) -> list[str]:
+    if job.outputs:
+        if len(job.outputs) != count:
+            raise UsageError(f"{len(job.outputs)} outputs are named, and the module gives {count}")
+        return list(job.outputs)
+    return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
+
+
+def _open_outputs(inputs: Inputs, outputs: Sequence[Sequence[Any]], names: Sequence[str]) -> Axes:
+    """Return the axes of outputs that follow those of inputs: their size changes with them."""
+    words = {
+        (call[place].shape[axis]): word
+        for call in inputs.calls
+        for place, name in enumerate(inputs.names)
+        for axis, word in inputs.axes[name].items()
+    }
+    found: Axes = {}
+    for name, first, last in zip(names, outputs[0], outputs[-1], strict=True):
+        if first.dim() == last.dim():
+            found[name] = {
+                axis: words.get(int(last.shape[axis]), f"{name}_{axis}")
+                for axis in range(first.dim())
+                if first.shape[axis] != last.shape[axis]
+            }
+    return found
+
+
+def _said_of(names: Sequence[str], job: Job) -> Axes:
+    return {name: dict(job.axes[name]) for name in names if name in job.axes}
+
+
+def _export(model: Any, call: Call, job: Job) -> tuple[str, ...]:
+    """Export by the exporter that was asked for, or that suits; return notes."""
+    exporter = job.options.get("exporter") or _suiting(model, job.opset)
+    if exporter not in _EXPORTERS:
+        raise UsageError(f"no exporter `{exporter}`; there are {', '.join(_EXPORTERS)}")
+    if exporter == "torchscript":
+        _by_torchscript(call, job)
+        return ()
+    if job.opset is not None and job.opset < _LOWEST:
+        raise UsageError(
+            f"the exporter `dynamo` writes opset {_LOWEST} and up; `{job.opset}` was asked for",
+            hint="--option exporter=torchscript",
+        )
+    try:
+        _by_dynamo(model, call, job)
+    except Exception as error:
+        if "exporter" in job.options or _is_program(model):
+            raise
+        _by_torchscript(call, job)
+        first = str(error).strip().partition("\n")[0][:200]
+        return (f"the exporter dynamo failed, torchscript took its place: {first}",)
+    return ()
+
+
+def _suiting(model: Any, opset: int | None) -> str:
+    import torch
+
+    scripted = isinstance(model, torch.jit.ScriptModule)
+    low = opset is not None and opset < _LOWEST
+    return "torchscript" if scripted or low or find_spec("onnxscript") is None else "dynamo"
+
+
+def _by_dynamo(model: Any, call: Call, job: Job) -> None:
+    import torch
+
+    program, inputs = _is_program(model), call.inputs
+    shapes = tuple(dict(inputs.axes[name]) for name in inputs.names)
+    torch.onnx.export(
+        model,
+        () if program else tuple(inputs.calls[0]),
+        str(job.model),
+        input_names=list(inputs.names),
+        output_names=list(call.outputs),
+        opset_version=job.opset,
+        dynamic_shapes=shapes if any(shapes) and not program else None,
+        dynamo=True,
+        external_data=_weight(model) > _INSIDE,
+        verbose=False,
+    )
+
+
+def _by_torchscript(call: Call, job: Job) -> None:
+    import torch
+
+    with redirect_stdout(sys.stderr):  # where it prints its whole graph when it fails
+        torch.onnx.export(
+            call.module,
+            tuple(call.inputs.calls[0]),
+            str(job.model),
+            input_names=list(call.inputs.names),
+            output_names=list(call.outputs),
+            opset_version=job.opset or _USUAL,
+            dynamic_axes={name: axes for name, axes in call.axes.items() if axes},
+            dynamo=False,
+        )
+
+
+def _weight(model: Any) -> int:
+    tensors = model.state_dict if _is_program(model) else model.state_dict()
+    return sum(t.numel() * t.element_size() for t in tensors.values() if hasattr(t, "numel"))
+
+
+def _is_program(model: Any) -> bool:
+    return hasattr(model, "graph_signature")
+
+
+def _tidy(path: Path, inputs: Inputs) -> None:
+    """Name open axes as asked; take out what says where on this machine the code lies."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    for part in (model.graph, *model.functions):
+        for node in part.node:
+            del node.metadata_props[:]
+    words = {
+        dim.dim_param: word
+        for value in model.graph.input
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+        if dim.dim_param and (word := inputs.axes.get(value.name, {}).get(axis))
+    }
+    for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in words:
+                dim.dim_param = words[dim.dim_param]
+    onnx.save(model, path)

@@ -1,0 +1,176 @@
+"""A PyTorch module's inputs: their names, examples at two sizes, and the outputs for them."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxzoo.registry.convert.draw import feeds
+from onnxzoo.registry.convert.job import OTHER_BATCH, Job, Sample
+from onnxzoo.registry.errors import UsageError
+
+Axes = dict[str, dict[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a module is called with.
+
+    Attributes:
+        names: in the order of the arguments.
+        axes: the open axes of each, by name.
+        calls: the arguments of each call: the first is the example that is exported with.
+    """
+
+    names: Sequence[str]
+    axes: Axes
+    calls: Sequence[tuple[Any, ...]]
+
+
+def inputs_of(
+    module: Any, job: Job, given: Sequence[Any] | None, symbolic: Mapping[int, Mapping[int, str]]
+) -> Inputs:
+    """Return a module's inputs from an example, or from what the user says of them.
+
+    Args:
+        module: in evaluation mode.
+        job: what the user says.
+        given: an example that comes with the module.
+        symbolic: axes that an ExportedProgram leaves open, by the places of its inputs.
+
+    Raises:
+        UsageError: if neither says enough.
+    """
+    import torch
+
+    given = given if job.given is None else job.given
+    if given is not None:
+        if not all(isinstance(value, torch.Tensor) for value in given):
+            raise UsageError("an example has to be a tuple of tensors", hint="example=(x,)")
+        names = _names(module, job, len(given))
+        axes = _axes(names, [value.dim() for value in given], job)
+        for place, open_ones in symbolic.items():
+            axes[names[place]] = {**open_ones, **axes[names[place]]}
+        others = [
+            call
+            for call in _other_sizes(given, names, axes)
+            if not symbolic or _runs(module, call)  # a program may bound its open axes
+        ]
+        return Inputs(names, axes, [tuple(given), *others])
+    if not job.inputs:
+        raise UsageError(
+            "the inputs of a PyTorch module are not known from it",
+            hint="give their shapes, with names for open axes: --input x=batch,3,224,224 "
+            "(in code: example=(x,))",
+        )
+    names = [one.name for one in job.inputs]
+    axes = _axes(names, [len(one.shape or ()) for one in job.inputs], job)
+    shaped = [one._replace(shape=_open(one.shape, axes[one.name])) for one in job.inputs]
+    calls = [tuple(torch.from_numpy(feed[name]) for name in names) for feed in feeds(shaped, job)]
+    if job.example is not None:
+        calls += _other_sizes(calls[0], names, axes)
+    return Inputs(names, axes, calls)
+
+
+def symbolic_axes(program: Any) -> dict[int, dict[int, str]]:
+    """Return the axes that an ExportedProgram leaves open, by the places of its inputs."""
+    import torch
+
+    nodes = {node.name: node for node in program.graph.nodes}
+    found = {}
+    for place, name in enumerate(program.graph_signature.user_inputs):
+        shape = getattr(nodes[name].meta.get("val"), "shape", ())
+        found[place] = {
+            axis: f"{name}_{axis}" if axis else "batch"
+            for axis, size in enumerate(shape)
+            if isinstance(size, torch.SymInt)
+        }
+    return found
+
+
+def outputs_of(module: Any, arguments: Sequence[Any]) -> list[Any]:
+    """Return a module's output tensors, in the order in which the exporters flatten them."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    with torch.no_grad():
+        found = module(*(value.clone() for value in arguments))
+    return [value for value in tree_leaves(found) if isinstance(value, torch.Tensor)]
+
+
+def _runs(module: Any, call: Sequence[Any]) -> bool:
+    """Tell whether a module takes another size of its open axes."""
+    try:
+        outputs_of(module, call)
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return True
+
+
+def samples_of(inputs: Inputs, outputs: Sequence[Sequence[Any]]) -> list[Sample]:
+    """Return the calls and what came of them, as arrays."""
+    return [
+        Sample(
+            {name: array_of(value) for name, value in zip(inputs.names, call, strict=True)},
+            [array_of(value) for value in found],
+        )
+        for call, found in zip(inputs.calls, outputs, strict=True)
+    ]
+
+
+def array_of(tensor: Any) -> Any:
+    """Return a tensor as an array."""
+    return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+
+
+def _names(module: Any, job: Job, count: int) -> list[str]:
+    if job.inputs:
+        if len(job.inputs) != count:
+            raise UsageError(
+                f"{len(job.inputs)} inputs are named, and the example has {count} tensors"
+            )
+        return [one.name for one in job.inputs]
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (AttributeError, TypeError, ValueError):
+        parameters = []
+    positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    names = [one.name for one in parameters if one.kind in positional]
+    return names[:count] if len(names) >= count else [f"input_{n}" for n in range(count)]
+
+
+def _axes(names: Sequence[str], ranks: Sequence[int], job: Job) -> Axes:
+    """Return the open axes of every input, from all three ways of saying them."""
+    shapes = {one.name: one.shape or () for one in job.inputs}
+    found: Axes = {}
+    for name, rank in zip(names, ranks, strict=True):
+        said = {
+            axis: word for axis, word in enumerate(shapes.get(name, ())) if isinstance(word, str)
+        }
+        common = {axis: word for axis, word in job.dynamic.items() if axis < rank}
+        found[name] = {**common, **said, **job.axes.get(name, {})}
+    return found
+
+
+def _open(shape: tuple[int | str, ...] | None, axes: Mapping[int, str]) -> Any:
+    return shape and tuple(axes.get(axis, size) for axis, size in enumerate(shape))
+
+
+def _other_sizes(
+    given: Sequence[Any], names: Sequence[str], axes: Axes
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the example again with its open axes at another size, its values repeated."""
+    import torch
+
+    if not any(axes.values()):
+        return
+    sizes: dict[str, int] = {}
+    changed = []
+    for name, value in zip(names, given, strict=True):
+        tensor = value
+        for axis, word in axes[name].items():
+            size = sizes.setdefault(word, tensor.shape[axis] + OTHER_BATCH - 2)
+            places = torch.arange(size, device=tensor.device) % tensor.shape[axis]
+            tensor = tensor.index_select(axis, places)
+        changed.append(tensor)
+    yield tuple(changed)

@@ -1,0 +1,74 @@
+"""What the converting child does: load a framework, convert one model, compute samples.
+
+It runs in the framework's environment, which may hold none of onnxzoo's own dependencies.
+"""
+
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from onnxzoo.registry.child import answer, wants_memory
+from onnxzoo.registry.convert.job import Job
+from onnxzoo.registry.convert.samples import save
+from onnxzoo.registry.errors import Refused, ZooError
+
+_SHOWN = 300  # characters of an exporter's error
+_NO_MEMORY = ("not enough memory", "cannot allocate memory", "can't allocate memory")
+
+
+def main() -> None:
+    """Answer one request."""
+    answer(_answer)
+
+
+def _answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    job = Job.from_json(request["job"])
+    if job.path:
+        sys.path.append(job.path)  # last: nothing there shadows a framework
+    return perform(job, request["needs"])
+
+
+def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
+    """Convert, write the samples beside the model, and return notes and versions.
+
+    Raises:
+        Refused: if the framework or its exporter fails.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporters' own, which nobody reads here
+            made = import_module(job.module).convert(job)
+    except (ZooError, MemoryError):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise _failed(error, job) from error
+    if not job.model.is_file():
+        raise Refused(f"{job.converter} said it had converted the model, but wrote no file")
+    save(made.samples, job.folder)
+    return {"notes": list(made.notes), "tools": versions(needs)}
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of imported packages, and Python's."""
+    found = {"python": sys.version.split()[0]}
+    for name in packages:
+        module = sys.modules.get(name)
+        if version := getattr(module, "__version__", None):
+            found[name] = str(version)
+    return found
+
+
+def _failed(error: Exception, job: Job) -> Exception:
+    text = str(error).strip()
+    if wants_memory(text) or any(words in text.lower() for words in _NO_MEMORY):
+        return MemoryError()
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    said = f"{type(error).__name__}: {first}"[:_SHOWN].rstrip(".: ")
+    return Refused(
+        f"{job.converter} could not convert it: {said}",
+        hint="ZOO_DEBUG=1 shows all that it said",
+    )

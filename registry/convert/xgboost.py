@@ -1,0 +1,58 @@
+"""XGBoost -> ONNX through onnxmltools: `.json`, `.ubj`, and its scikit-learn estimators."""
+
+import json
+from typing import Any
+
+from onnxzoo.registry.convert.boosters import (
+    classified,
+    complete,
+    matrix_of,
+    outputs_of,
+    rows_of,
+)
+from onnxzoo.registry.convert.factory import model_of, names_no_outputs
+from onnxzoo.registry.convert.job import Converter, Job, Made, Sample, pinned
+
+CONVERTER = Converter(
+    name="xgboost",
+    module=__name__,
+    needs=("xgboost", "onnxmltools", "onnxconverter_common", "skl2onnx"),
+    extra="boosters",
+    requirements=pinned("boosters"),
+    rtol=1e-4,
+    atol=1e-4,
+    outside=0.01,
+)
+
+
+def convert(job: Job) -> Made:
+    """Convert a booster; a classifier gives labels and a matrix of probabilities."""
+    import xgboost
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    names_no_outputs(job)
+    if job.format == "xgboost":
+        model = xgboost.Booster(model_file=str(job.source))
+    else:
+        model = model_of(job)
+    booster = model.get_booster() if hasattr(model, "get_booster") else model
+    one = matrix_of(job, booster.num_features())
+    samples = [Sample(feed, _outputs(model, feed[one.name])) for feed in rows_of(one, job)]
+    booster.feature_names = None  # the converter takes none but f0, f1, …
+    types = [(one.name, FloatTensorType([None, booster.num_features()]))]
+    made = convert_xgboost(model, initial_types=types, target_opset=job.opset)
+    complete(made, job.opset)
+    job.model.write_bytes(made.SerializeToString())
+    return Made(samples)
+
+
+def _outputs(model: Any, rows: Any) -> list[Any]:
+    import xgboost
+
+    if not isinstance(model, xgboost.Booster):
+        return outputs_of(model, rows)
+    scores = model.predict(xgboost.DMatrix(rows, feature_names=model.feature_names))
+    objective = json.loads(model.save_config())["learner"]["objective"]["name"]
+    classes = objective in {"binary:logistic", "multi:softprob"}
+    return classified(scores) if classes else [scores]

@@ -1,0 +1,233 @@
+"""Conversion without a framework: a converter of another package, well behaved and not."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from onnxzoo.cli.app import app
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.environments import environment_of, interpreter
+from onnxzoo.registry.convert.job import Converter
+from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.errors import NotFound, Refused, RemoteError, UsageError, ZooError
+from onnxzoo.registry.settings import Settings, child_environment
+
+# A converter whose files say how it behaves; it is installed as another package would be.
+ACME = """
+import os, pathlib, time
+from onnxzoo.registry.convert.job import Converter, Made, Sample
+
+CONVERTER = Converter(
+    name="acme",
+    module="acme",
+    needs=("acme",),
+    recognises=lambda path: path.is_file() and path.read_bytes()[:4] == b"ACME",
+)
+__version__ = "1.2"
+
+def convert(job):
+    import numpy as np
+    from onnx import TensorProto, helper, save
+
+    how = job.source.read_text().split()[1]
+    if how == "abort": os.abort()
+    if how == "hang": time.sleep(60)
+    if how == "huge": bytes(1 << 40)
+    if how == "fail": raise RuntimeError("unknown layer `Warp`\\nand a long graph")
+    if how == "nothing": return Made([])
+    if how == "rubbish":
+        job.model.write_bytes(b"\\x08\\x08\\x3a\\x02" + b"no")
+        return Made([])
+    op = "Nope" if how == "invalid" else "Neg"
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", [x], [y])
+    opset = [helper.make_opsetid("", job.opset or 13)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), job.model)
+    rows = np.arange(6, dtype="float32").reshape(2, 3)
+    wanted = {"drift": rows, "shape": -rows[:1]}.get(how, -rows)
+    print("noise", os.environ.get("HF_TOKEN"))
+    return Made([Sample({"x": rows}, [wanted])], ("a note",) if how == "note" else ())
+"""
+
+
+@pytest.fixture(autouse=True)
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "packages"
+    (folder / "acme-1.2.dist-info").mkdir(parents=True)
+    (folder / "acme.py").write_text(ACME)
+    (folder / "acme-1.2.dist-info" / "METADATA").write_text("Name: acme\nVersion: 1.2\n")
+    (folder / "acme-1.2.dist-info" / "entry_points.txt").write_text(
+        "[onnxzoo.converters]\nacme = acme:CONVERTER\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.chdir(tmp_path)
+
+
+def model(how: str) -> Path:
+    path = Path("model.acme")
+    path.write_text(f"ACME {how}")
+    return path
+
+
+def test_a_model_is_kept_with_what_it_was_made_from(settings: Settings) -> None:
+    variant = convert(model("well"), "net", opset=17, task="demo", tags=["one"])
+    assert (variant.ref, variant.opset, variant.task) == ("net:fp32@1", 17, "demo")
+    assert variant.lineage is not None
+    assert (variant.lineage.parent, variant.lineage.called) == (None, "model.acme")
+    recipe = dict(variant.lineage.recipe)
+    assert recipe["kind"] == "convert"
+    assert (recipe["from"], recipe["opset"], recipe["seed"]) == ("acme", 17, 0)
+    assert recipe["source"]["name"] == "model.acme"
+    assert re.fullmatch("[0-9a-f]{64}", recipe["source"]["sha256"])
+    assert recipe["tools"]["acme"] == "1.2"
+    assert {"onnx", "onnxruntime", "onnxzoo", "python"} <= set(recipe["tools"])
+    assert (recipe["drift"]["max"], recipe["drift"]["labels"]) == (0.0, 1.0)
+    assert not list(settings.conversions.iterdir())
+
+
+def test_the_same_model_converted_again_is_the_same_variant() -> None:
+    assert convert(model("well"), "net").ref == convert(model("well"), "net").ref
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("fail", Refused, "acme could not convert it: RuntimeError: unknown layer `Warp`$"),
+        ("abort", Refused, r"crashed \(exit -6\) while converting `model.acme`"),
+        ("huge", Refused, "GB of memory were not enough while converting `model.acme`"),
+        ("hang", Refused, "2 s were not enough while converting `model.acme`"),
+        ("nothing", Refused, "acme said it had converted the model, but wrote no file"),
+        ("rubbish", Refused, "what was made is no valid ONNX model"),
+        ("invalid", Refused, "what was made is no valid ONNX model: .*Nope"),
+        ("drift", Refused, "`model.acme` does not agree .*: 83.33% .* by 10 at most, .* `y`"),
+        ("shape", Refused, r"the output `y` is \[2, 3\]; its framework's is \[1, 3\]"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_clear_error_and_nothing_is_kept(
+    how: str, kind: type[ZooError], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "hang":
+        monkeypatch.setenv("ZOO_MAX_SECONDS", "2")
+    with pytest.raises(kind, match=message):
+        convert(model(how), "net")
+    with Registry() as registry:
+        assert not registry.list()
+
+
+def test_drift_is_kept_when_told(caplog: pytest.LogCaptureFixture) -> None:
+    variant = convert(model("drift"), "net", accept_drift=True)
+    assert variant.lineage is not None
+    assert variant.lineage.recipe["drift"]["max"] == 10.0
+    assert "does not agree with its framework" in caplog.text
+
+
+def test_a_converters_note_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    convert(model("note"), "net")
+    assert "a note" in caplog.text
+
+
+def test_a_child_has_no_secrets_and_no_hub() -> None:
+    env = {"HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "ZOO_DATABASE_URL": "u", "PATH": "p"}
+    assert child_environment(isolated=False, env=env) == {
+        "PATH": "p",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+    }
+    there = child_environment(isolated=True, offline=False, env=env | {"PYTHONPATH": "x"})
+    assert there == env | {"PYTHONNOUSERSITE": "1"}
+
+
+@pytest.mark.parametrize("source", ["nothing.pt", "no_such_module:make", "resnet50:int8"])
+def test_what_is_not_there_is_not_found(source: str) -> None:
+    with pytest.raises(NotFound, match=f"no file, folder or module:function `{source}`"):
+        convert(source, "net")
+
+
+def test_a_value_of_no_framework_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"a `builtins.dict` is a model of no framework"):
+        convert({}, "net")
+
+
+def test_a_missing_framework_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("m.json")
+    path.write_text('{"learner": {}, "version": [3, 2, 0]}')
+    from onnxzoo.registry.convert import xgboost
+
+    absent = ("no_such_framework",)
+    monkeypatch.setattr(
+        xgboost, "CONVERTER", Converter("xgboost", "x", absent, "boosters", Path("r.txt"))
+    )
+    with pytest.raises(NotFound, match="needs `no_such_framework`, not here") as caught:
+        convert(path, "net")
+    assert "pip install 'onnxzoo[boosters]'" in (caught.value.hint or "")
+    assert "--isolated" in (caught.value.hint or "")
+
+
+def test_an_environment_is_named_for_what_it_holds(settings: Settings) -> None:
+    pins = Path("pins.txt")
+    one = Converter("acme", "acme", (), requirements=pins)
+    pins.write_text("acme==1\n")
+    first = environment_of(one, settings)
+    pins.write_text("acme==2\n")
+    assert environment_of(one, settings) != first
+    assert first.parent == settings.environments
+
+
+def test_no_environment_is_made_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    Path("pins.txt").write_text("")
+    one = Converter("acme", "acme", (), requirements=Path("pins.txt"))
+    with pytest.raises(RemoteError, match="offline"):
+        interpreter(one, Settings.from_env())
+
+
+def test_an_environment_is_made_once_and_its_child_finds_onnxzoo_alone(
+    settings: Settings,
+) -> None:
+    from onnxzoo.registry.child import Limits
+    from onnxzoo.registry.convert.children import Child
+
+    Path("pins.txt").write_text("")
+    one = Converter("acme", "acme", (), requirements=Path("pins.txt"))
+    python = interpreter(one, settings)
+    stamp = python.parent.stat().st_mtime_ns
+    assert interpreter(one, settings) == python
+    assert python.parent.stat().st_mtime_ns == stamp
+    assert [path.name for path in settings.environments.iterdir()] == [python.parts[-3]]
+    child = Child("worker", "trying", Limits(2 << 30, 60), python)
+    job: dict[str, Any] = {"source": None, "folder": ".", "example": None, "inputs": []}
+    job |= {"outputs": [], "dynamic": {}, "axes": {}, "converter": "x", "format": "x"}
+    with pytest.raises(Refused, match="No module named 'numpy'"):
+        child.ask({"job": job | {"module": "numpy"}, "needs": []}, Path.cwd(), settings)
+
+
+def test_the_command_converts_and_says_how_well() -> None:
+    done = CliRunner().invoke(
+        app, ["convert", str(model("well")), "--name", "net", "--opset", "17"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "converted net:fp32@1  fp32, opset 17" in done.stdout
+    assert "agrees with its framework: 0 apart at most, 100.0% of labels the same" in done.stdout
+    told = CliRunner().invoke(app, ["convert", str(model("well")), "--name", "net", "--json"])
+    assert json.loads(told.stdout)["lineage"]["recipe"]["from"] == "acme"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "a converted model needs a name"),
+        (["--name", "net", "--dynamic", "batch=x"], "`x` is not an axis"),
+        (["--name", "net", "--from", "theano"], "no converter is called `theano`"),
+    ],
+)
+def test_a_wrong_option_is_a_mistake(options: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["convert", str(model("well")), *options])
+    assert isinstance(done.exception, UsageError)
+    assert message in done.exception.message

@@ -1,0 +1,212 @@
+"""What a file is, from its content: by magic numbers, keys, field numbers and opcodes."""
+
+import pickle
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.convert.converters import converter_of
+from onnxzoo.registry.convert.formats import code_in, recognise
+from onnxzoo.registry.convert.job import Input
+from onnxzoo.registry.convert.pickles import imports
+from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
+from tests import models
+
+
+def field(number: int, payload: bytes | int) -> bytes:
+    if isinstance(payload, int):
+        return varint(number << 3) + varint(payload)
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+NODE = field(1, b"node") + field(2, b"Conv")
+FILES = {
+    "tflite": b"\x1c\0\0\0TFL3" + bytes(100),
+    "ort": b"\x1c\0\0\0ORTM" + bytes(100),
+    "catboost": b"CBM1" + bytes(100),
+    "lightgbm": b"tree\nversion=v4\n",
+    "gguf": b"GGUF\3\0\0\0",
+    "cntk": b"B\0C\0N\0" + bytes(50),
+    "mxnet-params": b"\x12\x01\0\0\0\0\0\0" + bytes(50),
+    "xgboost": b'{"learner":{"gradient_booster":{}},"version":[3,2,0]}',
+    "mxnet": b'{"nodes": [], "arg_nodes": [0], "heads": [[0, 0, 0]]}',
+    "paddle": b'{"base_code": {"magic": "pir", "version": 1}, "program": {}}',
+    "paddle-params": bytes(16) + b"\x02\0\0\0",
+    "keras": b"\x89HDF\r\n\x1a\n" + b'{"class_name": "Dense"}',
+    "keras-lambda": b"\x89HDF\r\n\x1a\n" + b'{"class_name": "Lambda"}',
+    "weights": (20).to_bytes(8, "little") + b'{"w":{"dtype":"F32"}}' + bytes(20),
+    "tf-savedmodel": field(1, 1) + field(2, field(1, b"meta")),
+    "tf-graphdef": field(1, NODE) + field(1, NODE) + field(4, field(1, 27)),
+    "coreml-classic": field(1, 1) + field(2, field(1, b"in")) + field(500, NODE),
+    "coreml-mlprogram": field(1, 7) + field(2, field(1, b"in")) + field(502, NODE),
+    "coreml-other": field(1, 7) + field(2, field(1, b"in")) + field(900, NODE),
+    "caffe2": field(1, b"resnet") + field(2, NODE) + field(2, NODE) + field(7, b"x"),
+    "caffe": field(1, b"AlexNet") + field(100, NODE),
+    "onnx-tensor": field(1, 3) + field(2, 1) + field(9, bytes(12)),
+    "sklearn-pickle": b"\x80\x02csklearn.linear_model._base\nLinear\n.",
+    "torch-pickle": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n.",
+    "pickle": b"\x80\x04" + pickle.dumps(Path("x"))[2:],
+}  # fmt: skip
+ZIPS = {
+    "keras": {"config.json": '{"class_name": "Dense"}', "metadata.json": "{}"},
+    "keras-lambda": {"config.json": '{"class_name": "Lambda"}', "metadata.json": "{}"},
+    "torch-pt2": {"m/archive_format": "pt2", "m/models/model.json": "{}"},
+    "torchscript": {"m/constants.pkl": "", "m/code/__torch__.py": "", "m/data.pkl": ""},
+    "torch-pickle": {"m/data.pkl": "", "m/version": "3"},
+    "chainer": {"conv1/W.npy": "", "conv1/b.npy": ""},
+    "weights": {"a.npy": ""},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_recognised(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES[name])
+    assert recognise(path).name == name
+
+
+@pytest.mark.parametrize("name", ZIPS)
+def test_an_archive_is_recognised(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in ZIPS[name].items():
+            archive.writestr(member, content)
+    assert recognise(path).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("tf-savedmodel", {"saved_model.pb": ""}),
+        ("coreml-mlprogram", {"Manifest.json": "{}", "Data/model": ""}),
+        ("transformers", {"config.json": '{"model_type": "bert"}'}),
+        ("paddle", {"__model__": ""}),
+    ],
+)
+def test_a_folder_is_recognised(name: str, files: dict[str, str], tmp_path: Path) -> None:
+    for file, content in files.items():
+        (tmp_path / "m" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / file).write_text(content)
+    assert recognise(tmp_path / "m").name == name
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"PK\x03\x04broken", bytes(range(256))])
+def test_what_is_no_model_is_said_to_be_none(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(InvalidModel, match="`file` is of no format that is known"):
+        recognise(path)
+
+
+def test_nothing_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no file or folder"):
+        recognise(tmp_path / "none")
+
+
+def test_an_onnx_model_is_registered_instead(tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    assert recognise(path).name == "onnx"
+    with pytest.raises(Refused, match="an ONNX model already") as caught:
+        converter_of(path)
+    assert "zoo register" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["cntk", "caffe2", "coreml-mlprogram", "caffe"])
+def test_a_dead_format_is_said_to_be_dead_with_the_way_out(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES[name])
+    with pytest.raises(Refused, match="`file` is a") as caught:
+        converter_of(path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["tflite", "paddle", "mxnet", "coreml-classic", "tf-graphdef"])
+def test_a_format_without_a_converter_here_names_the_way_out(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES[name])
+    with pytest.raises(Refused, match=r"`file` is a.*; no converter is here for it") as caught:
+        converter_of(path)
+    assert caught.value.hint
+
+
+def test_a_dead_format_is_not_taken_for_another(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES["caffe2"])
+    with pytest.raises(Refused, match="Caffe2"):
+        converter_of(path, "torch")
+
+
+def test_a_converter_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILES["xgboost"])
+    with pytest.raises(UsageError, match=r"no converter is called `theano`; there are .*xgboost"):
+        converter_of(path, "theano")
+
+
+class Planted:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("touch planted",)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("pack", [bytes, zlib.compress])
+def test_what_a_pickle_would_import_is_read_without_loading_it(
+    protocol: int, pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pkl"
+    content = pickle.dumps([OrderedDict(), Planted()], protocol)
+    path.write_bytes(pack(content))
+    assert imports(path) == ["collections.OrderedDict", "posix.system"]
+    assert "`posix.system`" in code_in(path, recognise(path))
+    assert not (tmp_path / "planted").exists()
+
+
+def test_pickles_in_archives_in_archives_are_read(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.pt"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("m/data.pkl", pickle.dumps(Planted(), 2))
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
+        archive.writestr("m/archive_format", "pt2")
+        archive.writestr("m/data/sample_inputs/model.pt", inner.read_bytes())
+    assert imports(tmp_path / "m.pt2") == ["posix.system"]
+
+
+def test_names_behind_arrays_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    head = pickle.dumps(OrderedDict(), 4)[:-1]
+    path.write_bytes(head + b"\xff" * 64 + b"\x8c\x05posix\x94\x8c\x06system\x94\x93")
+    assert "posix.system" in imports(path)
+
+
+@pytest.mark.parametrize("text", ["", "=1,2", "x=1;2", "x=float32[1", "x=[1]", "x=1,,2"])
+def test_what_is_no_input_is_a_mistake(text: str) -> None:
+    with pytest.raises(UsageError, match="is no input"):
+        Input.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", Input("x")),
+        ("x:0=n,3", Input("x:0", None, ("n", 3))),
+        ("s=string[n,1]", Input("s", "string", ("n", 1))),
+        ("scalar=float32[]", Input("scalar", "float32", ())),
+    ],
+)
+def test_an_input_is_parsed(text: str, expected: Input) -> None:
+    assert Input.parse(text) == expected
