@@ -88,17 +88,17 @@ def _begin_immediate(connection: "Connection") -> None:
 @contextmanager
 def translating(url: str) -> Iterator[None]:
     """Turn the database's errors into ours, naming the database without its password."""
-    shown = without_password(url)
     try:
         yield
     except ZooError:
         raise
     except sqlite3.Error as error:
-        raise _translated(error, shown) from error
+        raise _translated(error, without_password(url)) from error
     except Exception as error:
         if not type(error).__module__.startswith(("sqlalchemy.", "alembic.")):
             raise
-        raise _translated(getattr(error, "orig", None) or error, shown) from error
+        cause = getattr(error, "orig", None) or error
+        raise _translated(cause, without_password(url)) from error
 
 
 def _translated(error: BaseException, url: str) -> ZooError:
