@@ -1,7 +1,6 @@
 """What this machine's processor is: the context of every figure that is measured on it."""
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +65,8 @@ def _facts(cpuinfo: Path) -> dict[str, str]:
 
 
 def _elsewhere() -> str:
+    import platform  # costs 3 ms, which opening a session has not got
+
     # Except on Windows platform.processor() starts a process to ask.
     return (platform.processor() if os.name == "nt" else "") or platform.machine()
 

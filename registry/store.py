@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import platform
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, nullcontext
@@ -224,15 +223,21 @@ def clear(folder: Path) -> None:
     rmtree(folder, ignore_errors=True)
 
 
+def _host() -> str:
+    import platform  # costs 3 ms, which opening a session has not got
+
+    return platform.node()
+
+
 def staging_name() -> str:
     """Return a new name for a staging folder, ``host-pid-…``; see `abandoned`."""
-    return f"{platform.node()}-{os.getpid()}-{os.urandom(4).hex()}"
+    return f"{_host()}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def abandoned(folder: Path) -> bool:
     """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
     host, _, pid = folder.name.rpartition("-")[0].rpartition("-")
-    if host == platform.node():
+    if host == _host():
         return not _alive(pid)
     try:
         return time.time() - folder.stat().st_mtime > _DAY  # nobody here can ask that host
