@@ -17,8 +17,10 @@ from onnxzoo.cli import (
     look,
     measure,
     opsets,
+    pull,
     quantize,
     replay,
+    upkeep,
     use,
 )
 from onnxzoo.cli.output import failure, line, talk
@@ -38,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(find.search)
-app.command()(keep.pull)
+app.command()(pull.pull)
 app.command("list")(find.list_held)
 app.command("ls", hidden=True)(find.list_held)
 app.command()(find.show)
@@ -57,9 +59,9 @@ app.command("test")(replay.replay_data)
 app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
-app.command()(keep.verify)
-app.command("rm")(keep.remove)
-app.command()(keep.gc)
+app.command()(upkeep.verify)
+app.command("rm")(upkeep.remove)
+app.command()(upkeep.gc)
 app.add_typer(indexes.app, name="index")
 app.command()(doctor.doctor)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.errors import ZooError
     from onnxzoo.registry.fit import Runtime
-    from onnxzoo.registry.records import Tensor, Variant
+    from onnxzoo.registry.records import Added, Tensor, Variant
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
@@ -183,6 +183,18 @@ def top_ops(ops: Mapping[str, int]) -> str:
     more = len(ranked) - _TOP_OPS
     shown = ", ".join(f"{op} {count}" for op, count in ranked[:_TOP_OPS])
     return shown + (f" and {more} other types" if more > 0 else "")
+
+
+def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
+    """Print what the registry holds now, and whether it is new there."""
+    variant = added.variant
+    if quiet:
+        line(variant.ref)
+    elif added.new:
+        opset = f"opset {variant.opset}"
+        line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}")
+    else:
+        line(f"{variant.ref} is held already")
 
 
 def fit_title(runtime: "Runtime", for_: str | None) -> str:

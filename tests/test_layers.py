@@ -61,7 +61,7 @@ LAYERS = (
     {"cli.look", "cli.progress", "cli.figures"},
     {"cli.plot"},
     {"cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.measure",
-     "cli.opsets", "cli.quantize", "cli.replay", "cli.use"},
+     "cli.opsets", "cli.pull", "cli.quantize", "cli.replay", "cli.upkeep", "cli.use"},
     {"cli.convert"},
     {"cli.app"},
 )  # fmt: skip

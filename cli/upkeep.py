@@ -1,0 +1,186 @@
+"""Commands that look after what is held: verify, rm, gc."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import (
+    document,
+    failure,
+    line,
+    talk,
+)
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
+from onnxzoo.registry.settings import show_size
+
+if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.records import Checked
+    from onnxzoo.zoo_index.zoo import Zoo
+
+
+def verify(
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME[:VARIANT][@VERSION]]...", help="All, if none is given."),
+    ] = None,
+    repair: options.Repair = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Re-hash what is held; move damaged bundles aside."""
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    errors: list[ZooError] = []
+    with Zoo() as zoo:
+        with progress(zoo.settings, quiet=quiet or json) as report:
+            reports = list(zoo.registry.verify(refs or (), progress=report))
+        damaged = [checked for checked in reports if checked.problems]
+        for checked in damaged:
+            _say_damage(checked)
+            if repair:
+                errors += _repair(zoo, checked, quiet=quiet)
+    if json:
+        document([_checked_document(checked) for checked in reports])
+    elif quiet:
+        for checked in damaged:
+            for ref in checked.refs:
+                line(ref)
+    elif repair and damaged and not errors:
+        line(f"all {len(reports)} bundles are whole, {len(damaged)} repaired")
+    else:
+        line(f"{len(reports) - len(damaged)} of {len(reports)} bundles are whole")
+    if damaged and not repair and not quiet:
+        talk("hint: zoo verify --repair")
+    if damaged and (errors or not repair):
+        raise typer.Exit(IntegrityError.exit_code)
+
+
+def remove(
+    refs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VARIANT][@VERSION]...",
+            autocompletion=options.held_names,
+            help="NAME is the whole model, NAME@2 a version, NAME:int8 a variant of the latest.",
+        ),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Even what an alias points to.")] = False,
+    gc: Annotated[bool, typer.Option("--gc", help="Free the bytes at once.")] = False,
+    yes: options.Yes = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Forget models, versions or variants.
+
+    The bytes stay until `zoo gc`.
+    """
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        for ref in refs:
+            _check_removable(registry, ref, force=force)
+        for ref in refs:
+            asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+            if asks and not typer.confirm(f"forget {_extent(registry, ref)}?", err=True):
+                talk(f"kept {ref}")
+                continue
+            removed = registry.remove(ref, force=force)
+            for gone in removed.refs:
+                line(gone if quiet else f"removed {gone}")
+            if removed.bytes and not quiet and not gc:
+                talk(f"{show_size(removed.bytes)} can be freed with: zoo gc")
+        if gc:
+            freed = registry.gc()
+            if not quiet:
+                talk(f"freed {show_size(freed.bytes)}")
+
+
+def gc(
+    dry_run: options.DryRun = False, quiet: options.Quiet = False, json: options.Json = False
+) -> None:
+    """Free what nothing refers to.
+
+    Unused bundles, leftovers of what was interrupted, old partial downloads.
+    """
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        garbage = registry.gc(dry_run=dry_run)
+    items = [{"what": what, "bytes": count} for what, count in garbage.items]
+    if json:
+        document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})
+        return
+    for what, count in garbage.items:
+        line(what if quiet else f"{show_size(count):>9}  {what}")
+    if not quiet:
+        talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
+
+
+def _extent(registry: "Registry", ref: str) -> str:
+    """Return a reference with what goes with it: how many variants, how many bytes."""
+    from onnxzoo.registry.names import Ref
+
+    parsed, found = Ref.parse(ref), registry.resolve(ref)
+    doomed = [
+        variant
+        for variant in registry.list(name=found.name)
+        if (parsed.variant is None or variant.ref == found.ref)
+        and (parsed.version is None or variant.version == found.version)
+    ]
+    count = "1 variant" if len(doomed) == 1 else f"{len(doomed)} variants"
+    return f"{ref} ({count}, {show_size(sum(variant.bytes for variant in doomed))})"
+
+
+def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
+    """Raise what `Registry.remove` would raise, before anything is removed."""
+    from onnxzoo.registry.names import LATEST, Ref
+
+    parsed = Ref.parse(ref)
+    found = registry.resolve(ref)
+    if parsed.variant not in {None, found.variant}:
+        raise NotFound(
+            f"no `{parsed.variant}` of `{found.name}@{found.version}` is held",
+            hint=f"zoo opsets {found.name}",
+        )
+    if force:
+        return
+    versions = {found.version}
+    if parsed.variant is None and parsed.version is None:
+        versions = {variant.version for variant in registry.list(name=found.name)}
+    for alias, version in registry.aliases(found.name).items():
+        if alias != LATEST and version in versions:
+            raise Refused(
+                f"`{found.name}@{version}` is what the alias `{alias}` points to; "
+                "nothing was removed",
+                hint="move the alias to another version first, or add --force",
+            )
+
+
+def _say_damage(checked: "Checked") -> None:
+    for problem in checked.problems:
+        talk(f"damaged: {', '.join(checked.refs)}: {problem}")
+    if checked.moved_to:
+        talk(f"moved aside: {checked.moved_to}")
+
+
+def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:
+    try:
+        with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
+            zoo.repair(checked, report)
+    except ZooError as error:
+        failure(error)
+        return [error]
+    talk(f"repaired: {', '.join(checked.refs)}")
+    return []
+
+
+def _checked_document(checked: "Checked") -> dict[str, object]:
+    return {
+        "digest": checked.digest,
+        "refs": checked.refs,
+        "problems": checked.problems,
+        "moved_to": checked.moved_to,
+    }
