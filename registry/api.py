@@ -72,7 +72,7 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Close the database's connections."""
+        """Close this thread's connection to the database; another thread's closes with it."""
         self._database.close()
 
     def stamp(self) -> object | None:

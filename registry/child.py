@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry import errors
 from onnxzoo.registry.errors import Refused, StorageError, ZooError
+from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 
 _ANSWER = "answer.json"
 _LOG = "log"
 _NOT_WRITTEN = 7  # a child's exit code where its answer finds no room
+_MEMORY_A_CORE = 256 << 20  # bytes of address space: a thread's stack and arena
 _STEP = 0.05  # seconds between two reports of progress
 _SHOWN = 300  # characters of what a crashed child said last
 _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
@@ -37,6 +39,31 @@ class Limits(NamedTuple):
     memory: int
     seconds: int
     reserves: bool = False
+
+
+class Budget(NamedTuple):
+    """What a child may have by the size of what it reads, where the user set no limits.
+
+    Attributes:
+        memory: bytes of address space for the interpreter and the libraries.
+        times: and so many times the size.
+        seconds: for what takes its time whatever the size.
+        rate: bytes a second, at the least.
+    """
+
+    memory: int
+    times: int
+    seconds: int
+    rate: int
+
+    def limits(self, size: int, settings: Settings, *, reserves: bool = False) -> Limits:
+        """Return the limits for a size in bytes, or the user's own."""
+        threads = _MEMORY_A_CORE * (os.cpu_count() or 1)
+        return Limits(
+            settings.max_memory or self.memory + threads + self.times * size,
+            settings.max_seconds or self.seconds + size // self.rate,
+            reserves,
+        )
 
 
 def ask(

@@ -1,24 +1,19 @@
 """The first look at a model: in a child process with a cap on its memory and time."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.child import Budget, ask
 from onnxzoo.registry.prepared import Prepared, PreparedSessions
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.sessions import CPU, Provider, name_of
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import size_of
 
-# Address space: the interpreter, numpy and onnxruntime take 1 GB of it, each core's threads some,
-# and optimising a model takes its weights four times over (measured: resnet50, vgg19, BERT-base).
-_MEMORY = 3 << 30  # bytes
-_MEMORY_A_CORE = 128 << 20
-_TIMES_ITS_SIZE = 8
-_SECONDS = 120
-_BYTES_A_SECOND = 5_000_000  # measured: vgg19's 575 MB take 10 s on two slow cores
+# The interpreter, numpy and onnxruntime take 1 GB of address space, and optimising a model takes
+# its weights four times over; vgg19's 575 MB take 10 s on two slow cores (measured).
+_BUDGET = Budget(memory=3 << 30, times=8, seconds=120, rate=5_000_000)
 
 
 def look(
@@ -48,12 +43,8 @@ def look(
         StorageError: if an entry cannot be written.
     """
     size = size_of(path.parent)
-    limits = Limits(
-        settings.max_memory
-        or _MEMORY + _MEMORY_A_CORE * (os.cpu_count() or 1) + _TIMES_ITS_SIZE * size,
-        settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
-        reserves=bool(providers) and name_of(providers[0]) != CPU,
-    )
+    reserves = bool(providers) and name_of(providers[0]) != CPU
+    limits = _BUDGET.limits(size, settings, reserves=reserves)
     with sessions.stage(key) as folder:
 
         def tell() -> None:

@@ -1,14 +1,13 @@
 """The children of a conversion: one loads the framework, one proves what was made."""
 
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.settings import Settings, child_environment
 
 _log = logging.getLogger("onnxzoo")
@@ -24,10 +23,6 @@ spec.loader.exec_module(sys.modules["onnxzoo"])
 from onnxzoo.registry.convert.{module} import main
 main()
 """
-_TIMES_ITS_SIZE = 8
-_MEMORY_A_CORE = 256 << 20  # bytes: a thread's stack and arena
-_SECONDS = 600
-_BYTES_A_SECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +67,4 @@ class Child:
 
 def limits(memory: int, size: int, settings: Settings) -> Limits:
     """Return what a child may have: what the user set, else by the size of what it reads."""
-    cores = (os.cpu_count() or 1) * _MEMORY_A_CORE
-    return Limits(
-        settings.max_memory or memory + cores + _TIMES_ITS_SIZE * size,
-        settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
-    )
+    return Budget(memory, times=8, seconds=600, rate=1_000_000).limits(size, settings)

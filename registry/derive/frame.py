@@ -7,7 +7,6 @@ empty folder for `MODEL` and its external data) and the recipe's ``options``; it
 could not keep to, as they became.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.drift import SAMPLES, Drift
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.goal import here
@@ -26,10 +25,8 @@ from onnxzoo.registry.sessions import CPU
 from onnxzoo.registry.store import Stage, size_of
 
 MODEL = "model.onnx"
-_MEMORY = 4 << 30  # bytes, beside a multiple of the model's own size
-_TIMES_ITS_SIZE = 12  # measured: onnxruntime's static quantization of resnet50 takes seven
-_SECONDS = 600
-_BYTES_A_SECOND = 500_000
+# onnxruntime's static quantization of resnet50 takes its weights seven times over (measured).
+_BUDGET = Budget(memory=4 << 30, times=12, seconds=600, rate=500_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def make(
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
-    limits = _limits(registry, parent.bytes)
+    limits = _BUDGET.limits(parent.bytes, registry.settings)
     with registry.store.stage() as work, registry.store.stage() as stage:
         made, asked, proved = (_folder(work.folder / name) for name in ("made", "asked", "proved"))
 
@@ -188,7 +185,7 @@ def prove(registry: Registry, base: Variant, stage: Stage) -> Proof:
     """Compare a staged model's outputs with a held one's; see `Proof`."""
     with registry.store.stage() as work:
         proved = _folder(work.folder / "proved")
-        limits = _limits(registry, base.bytes)
+        limits = _BUDGET.limits(base.bytes, registry.settings)
         return _prove(base, stage, None, folder=proved, limits=limits, timed=False)
 
 
@@ -229,15 +226,6 @@ def _measurements(parent: Variant, proof: Proof) -> list[Measurement]:
 
 def _command(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", f"onnxzoo.registry.derive.{module}"]
-
-
-def _limits(registry: Registry, size: int) -> Limits:
-    settings = registry.settings
-    cores = os.cpu_count() or 1
-    return Limits(
-        settings.max_memory or _MEMORY + _TIMES_ITS_SIZE * size + (128 << 20) * cores,
-        settings.max_seconds or _SECONDS + size // _BYTES_A_SECOND,
-    )
 
 
 def _hashes(files: Iterable[File]) -> set[str]:
