@@ -45,8 +45,8 @@ def create(path: Path) -> None:
 def upgrade(path: Path, connection: sqlite3.Connection) -> None:
     """Back the database up and migrate it, unless another process just did.
 
-    The writing transaction comes first, and keeps other writers out: the backup, made through the other connection, is of
-    what was there before it.
+    The writing transaction comes first, and keeps other writers out: the backup, made through the
+    other connection, is of what was there before it.
     """
     engine = make_engine(f"sqlite:///{path}")
     try:

@@ -60,6 +60,17 @@ def test_what_is_measured_was_prepared_before(home: Path, tmp_path: Path) -> Non
     assert found.graph is not None
 
 
+@pytest.mark.parametrize("effort", [{"runs": 0}, {"rounds": 0}, {"runs": -1}])
+def test_an_effort_that_measures_nothing_is_refused(effort: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="one run and one round"):
+        Effort(**effort)
+
+
+def test_a_batch_of_none_is_refused(net: Registry) -> None:
+    with pytest.raises(UsageError, match="`-3`"):
+        Trial(net.resolve("net"), batch=-3)
+
+
 def fixed(path: Path, batch: int) -> Path:
     """``y = x + x`` for a batch that the graph fixes."""
     models.chain(path, 1)

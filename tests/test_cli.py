@@ -222,6 +222,21 @@ def test_damage_is_named_moved_aside_and_repaired(zoo: Run, mine: Path) -> None:
     assert zoo("verify").code == 0
 
 
+def test_outputs_are_saved_under_any_name_and_whole_or_not_at_all(
+    zoo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.graph.node[0].output[0] = model.graph.output[0].name = "file"
+    path.write_bytes(model.SerializeToString())
+    zoo("register", path, "--name", "net")
+    out = tmp_path / "out.npz"
+    assert zoo("run", "net", "--save", out).code == 0
+    with np.load(out) as saved:
+        assert saved.files == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir() if "out.npz" in entry.name] == ["out.npz"]
+
+
 def test_run_takes_inputs_and_saves_outputs(zoo: Run, mine: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((2, 4), 3, np.float32))
     out = tmp_path / "out.npz"

@@ -6,7 +6,7 @@ import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import Proof, Recipe, derive
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.records import Graph
 from tests import models
 
@@ -48,6 +48,18 @@ def test_what_is_judged_unfit_is_not_kept(registry: Registry) -> None:
         derive(registry, registry.resolve("m"), RECIPE, judge=judge)
     assert [v.ref for v in registry.list()] == ["m:fp32@1"]
     assert not registry.gc(dry_run=True).items
+
+
+def test_a_label_that_is_none_is_refused_before_anything_is_made(registry: Registry) -> None:
+    with pytest.raises(UsageError, match="Bad Label!"):
+        derive(registry, registry.resolve("m"), RECIPE, label="Bad Label!")
+    assert [v.ref for v in registry.list()] == ["m:fp32@1"]
+
+
+def test_what_is_left_as_it_was_is_not_kept(registry: Registry) -> None:
+    derive(registry, registry.resolve("m"), RECIPE)
+    with pytest.raises(Refused, match="as it was"):
+        derive(registry, registry.resolve("m:fp32-opset18"), RECIPE)
 
 
 def test_what_cannot_be_made_is_one_clear_error(registry: Registry) -> None:

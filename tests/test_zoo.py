@@ -163,6 +163,24 @@ def test_what_no_index_has_is_not_found(
     assert message in caught.value.message
 
 
+def test_external_data_that_changed_is_not_called_held(net: Settings, tmp_path: Path) -> None:
+    path = models.external(tmp_path / "m.onnx", value=1)
+    with Zoo(Registry(settings=net)) as zoo:
+        assert zoo.pull(str(path), name="mine").variant.ref == "mine:fp32@1"
+        assert not zoo.pull(str(path), name="mine").new
+        models.external(tmp_path / "m.onnx", value=2)
+        added = zoo.pull(str(path), name="mine")
+    assert (added.new, added.variant.ref) == (True, "mine:fp32@2")
+
+
+def test_what_is_held_needs_no_index_to_be_missed(net: Settings, tmp_path: Path) -> None:
+    dead = replace(net, indexes=("https://127.0.0.1:1/index.jsonl",))
+    with Zoo(Registry(settings=dead)) as zoo:
+        zoo.registry.register(models.linear(tmp_path / "m.onnx"), "mine")
+        with pytest.raises(NotFound, match="no version `9`"):
+            zoo.resolve("mine@9")
+
+
 def test_wrong_bytes_are_never_kept(hub: Hub, net: Settings) -> None:
     hub.fault("wrong")
     with Zoo(Registry(settings=net)) as zoo:
