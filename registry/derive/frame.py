@@ -20,6 +20,7 @@ from onnxzoo.registry.drift import SAMPLES, Drift
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.manifest import File
+from onnxzoo.registry.names import check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
 from onnxzoo.registry.sessions import CPU
 from onnxzoo.registry.store import Stage, size_of
@@ -103,6 +104,8 @@ def derive(
         Refused, InvalidModel, UsageError: if it cannot be made, or was judged unfit; nothing is
             kept then.
     """
+    if label is not None:
+        check_word(label, "variant")
     with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
         judge(made.proof, made.graph)
         return keep(registry, parent, made, label=label)
