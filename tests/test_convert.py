@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.environments import environment_of, interpreter
 from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.convert.prove import labels
 from onnxzoo.registry.errors import NotFound, Refused, RemoteError, UsageError, ZooError
 from onnxzoo.registry.settings import Settings, child_environment
 
@@ -231,3 +233,9 @@ def test_a_wrong_option_is_a_mistake(options: list[str], message: str) -> None:
     done = CliRunner().invoke(app, ["convert", str(model("well")), *options])
     assert isinstance(done.exception, UsageError)
     assert message in done.exception.message
+
+
+def test_labels_that_are_truths_are_0_and_1_to_an_exporter() -> None:
+    truths = np.array([True, False, True])
+    for same in (np.array([1, 0, 1]), truths):
+        np.testing.assert_array_equal(labels(same), labels(truths))

@@ -139,7 +139,9 @@ def matrix(value: Any) -> "Array":
 
 def labels(values: "Array") -> "Array | None":
     """Return which class is the likeliest, where an output can be read so."""
+    if values.dtype.kind == "b":  # exporters give 0 and 1
+        values = values.astype("int8")
     if values.dtype.kind != "f":
-        return values.astype(str) if values.dtype.kind in "iub" else values
+        return values.astype(str) if values.dtype.kind in "iu" else values
     long = [axis for axis, size in enumerate(values.shape) if axis > 0 and size > 1]
     return values.argmax(long[-1]) if long else None
