@@ -255,8 +255,8 @@ class Registry:
         """
         asked = get_ident(), ref, repr(providers), open, repr(wish)
         stamp = self.stamp() if session_options is None else None
-        if stamp is not None and asked in self._loaded:
-            then, known = self._loaded[asked]
+        if stamp is not None and (loaded := self._loaded.get(asked)) is not None:
+            then, known = loaded
             session = known() if then == stamp else None
             if session is not None:  # and nothing was committed since: nothing is looked up
                 return session

@@ -123,6 +123,10 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     except ZooError as error:
         failed = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
         told = {"limit": "memory"} if wants_memory(str(error)) else {"error": failed}
+    except OSError as error:  # a full disk, mostly
+        where = error.filename or request["folder"]
+        said = f"`{where}`: {(error.strerror or str(error)).lower()}"
+        told = {"error": {"type": "StorageError", "message": said, "hint": "free some space"}}
     try:
         (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
     except OSError:

@@ -1,11 +1,14 @@
 """What every test gets: an empty environment and a home of its own."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from onnxzoo.cli.app import main
 from onnxzoo.registry.settings import Settings
+from tests.commands import Ran, Run
 
 _OURS = ("ZOO_", "HF_", "HUGGING_FACE_")
 
@@ -27,3 +30,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settings(home: Path) -> Settings:
     """The settings that the environment of this test stands for."""
     return Settings.from_env()
+
+
+@pytest.fixture
+def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the ``zoo`` command in this process."""
+
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ran(ended.value.code, out, err)
+
+    return run

@@ -1,7 +1,6 @@
 """Measuring variants alone, comparing them, and the commands that do it."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
@@ -23,6 +21,7 @@ from onnxzoo.registry.records import Measurement, Tensor
 from onnxzoo.registry.sessions import CPU, runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
+from tests.commands import Run
 
 QUICK = Effort(runs=2, warmup=1, rounds=1)
 METRICS = {
@@ -271,24 +270,6 @@ def test_a_comparison_keeps_what_it_measured_and_takes_it_again(net: Registry) -
     assert [item.fresh for item in three] == [True, True]
     assert three[1].drift == one[1].drift
     assert [item.fresh for item in compare(net, variants, effort=QUICK, threads=1)] == [True, True]
-
-
-Ran = tuple[int, str, str]
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
 
 
 def test_bench_prints_a_line_a_configuration(zoo: Run, net: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onnxzoo.registry.child import Limits, ask
-from onnxzoo.registry.errors import InvalidModel, Refused
+from onnxzoo.registry.errors import InvalidModel, Refused, StorageError
 
 PLENTY = 2 << 30
 
@@ -56,6 +56,12 @@ def test_an_error_of_ours_comes_back_whole(tmp_path: Path) -> None:
 def test_a_crash_is_one_clear_error(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(Refused, match=message):
         child(tmp_path, body)
+
+
+def test_a_full_disk_in_a_child_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no space left on device") as caught:
+        child(tmp_path, "import errno; raise OSError(errno.ENOSPC, 'No space left on device')")
+    assert caught.value.hint == "free some space"
 
 
 def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> None:

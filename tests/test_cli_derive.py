@@ -1,41 +1,15 @@
 """`zoo convert NAME --opset N` and what tells of where a variant came from, as a user meets it."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import onnx
 import pytest
 
 import onnxzoo
-from onnxzoo.cli.app import main
 from tests import models
+from tests.commands import Run
 from tests.test_lineage import child
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ran(ended.value.code, out, err)
-
-    return run
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import models
-from tests.test_cli_derive import Run, zoo
+from tests.commands import Run
 
-__all__ = ["zoo"]  # the fixture
 NETRON = """
 def start(path, address=None, browse=True):
     print(path, address, browse)

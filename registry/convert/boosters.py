@@ -4,10 +4,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onnxzoo.registry.convert.draw import feeds
-from onnxzoo.registry.convert.job import Input, Job
+from onnxzoo.registry.convert.job import Converter, Input, Job, pinned
 
 _OPSET = 15  # beside version 3 of ai.onnx.ml
 ROWS = 64  # in a sample: rows are cheap, and a tree has many thresholds
+
+
+def converter(name: str, module: str) -> Converter:
+    """Return how a booster's converter is known; onnxmltools makes what both give.
+
+    Args:
+        name: the booster's package.
+        module: of its `convert`.
+    """
+    return Converter(
+        name=name,
+        module=module,
+        needs=(name, "onnxmltools", "onnxconverter_common", "skl2onnx"),
+        extra="boosters",
+        requirements=pinned("boosters"),
+        rtol=1e-4,
+        atol=1e-4,
+        outside=0.01,
+    )
 
 
 def matrix_of(job: Job, width: int) -> Input:

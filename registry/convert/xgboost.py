@@ -6,23 +6,15 @@ from typing import Any
 from onnxzoo.registry.convert.boosters import (
     classified,
     complete,
+    converter,
     matrix_of,
     outputs_of,
     rows_of,
 )
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
-from onnxzoo.registry.convert.job import Converter, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.job import Job, Made, Sample
 
-CONVERTER = Converter(
-    name="xgboost",
-    module=__name__,
-    needs=("xgboost", "onnxmltools", "onnxconverter_common", "skl2onnx"),
-    extra="boosters",
-    requirements=pinned("boosters"),
-    rtol=1e-4,
-    atol=1e-4,
-    outside=0.01,
-)
+CONVERTER = converter("xgboost", __name__)
 
 
 def convert(job: Job) -> Made:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.feeds import made_up
@@ -71,7 +72,7 @@ def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 yield {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise UsageError(f"`{file}` is not what numpy.savez writes") from error
 
 
