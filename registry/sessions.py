@@ -149,7 +149,7 @@ def open_prepared(
         return open_session(graph, providers, options, strict=strict)
     finally:
         options.graph_optimization_level = level
-        if not prepack:
+        if not prepack and session_options is not None:  # onnxruntime warns of it
             options.add_session_config_entry("session.disable_prepacking", "0")
 
 

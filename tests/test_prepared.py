@@ -254,6 +254,15 @@ def test_where_nothing_is_prepared_a_model_is_looked_at_all_the_same(
     assert not list(registry.loader.prepared.root.glob("[0-9a-f]*"))
 
 
+def test_opening_fastest_says_nothing(
+    registry: Registry, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    session = registry.load("net", open="fastest")
+    assert str(session._model_path).startswith(str(registry.loader.prepared.root))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_copied_entry_is_hashed_once(registry: Registry, tmp_path: Path) -> None:
     registry.register(models.linear(tmp_path / "m.onnx"), "net")
     found = registry.loader.found(registry.resolve("net"))
