@@ -32,6 +32,7 @@ from onnxzoo.cli.output import (
     tensors,
     top_ops,
     variant_document,
+    weights,
 )
 from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.settings import show_size
@@ -241,7 +242,7 @@ def _show_variant(
             fit,
             ("chosen", variant.why),
             ("size", show_size(variant.bytes)),
-            ("parameters", f"{graph.parameters:,}"),
+            ("parameters", weights(graph)),
             ("prepared", _prepared(prepared)),
             ("test data", show_test_data(data)),
             ("task", variant.task),

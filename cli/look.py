@@ -17,6 +17,7 @@ from onnxzoo.cli.output import (
     talk,
     tensors,
     top_ops,
+    weights,
 )
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.settings import show_size
@@ -108,7 +109,7 @@ def _show(path: Path, graph: "Graph", fit: tuple[str, str]) -> None:
             ("ir version", graph.ir_version),
             fit,
             ("size", show_size(_bytes(path, graph))),
-            ("parameters", f"{graph.parameters:,}"),
+            ("parameters", weights(graph)),
             ("producer", graph.producer),
             ("ops", top_ops(graph.ops)),
             ("functions", ", ".join(graph.functions or ())),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.errors import ZooError
     from onnxzoo.registry.fit import Runtime
-    from onnxzoo.registry.records import Added, Tensor, Variant
+    from onnxzoo.registry.records import Added, Graph, Tensor, Variant
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
@@ -156,7 +156,10 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
         "inputs": [asdict(tensor) for tensor in graph.inputs],
         "outputs": [asdict(tensor) for tensor in graph.outputs],
         "ops": graph.ops,
+        "functions": graph.functions,
         "parameters": graph.parameters,
+        "weights": weights_document(graph),
+        "external": graph.external,
         "metadata": graph.metadata,
         "files": [asdict(file) for file in variant.files],
         "path": variant.path,
@@ -175,6 +178,24 @@ def tensors(title: str, listed: "Sequence[Tensor]") -> None:
 def opsets(by_domain: Mapping[str, int]) -> str:
     """Return opsets by domain for people."""
     return ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in by_domain.items())
+
+
+def weights(graph: "Graph") -> str:
+    """Return how many parameters a graph has, and of which dtypes, for people."""
+    by_dtype = [
+        f"{dtype} {share.parameters:,} ({show_size(share.bytes)})"
+        for dtype, share in (graph.weights or {}).items()
+    ]
+    return ": ".join(filter(None, [f"{graph.parameters:,}", ", ".join(by_dtype)]))
+
+
+def weights_document(graph: "Graph") -> dict[str, Any] | None:
+    """Return parameters and bytes by dtype; None where that was not recorded."""
+    from dataclasses import asdict
+
+    if graph.weights is None:
+        return None
+    return {dtype: asdict(share) for dtype, share in graph.weights.items()}
 
 
 def top_ops(ops: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path, PurePosixPath
 
-from onnxzoo.registry.records import Axis, Graph, Tensor
+from onnxzoo.registry.records import Axis, Graph, Tensor, Weights
 from onnxzoo.registry.wire import Field, Reader
 
 _DEEPEST = 100  # messages within messages; protobuf's own limit
@@ -24,6 +24,13 @@ _DTYPES = (
     "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4",
     "float4_e2m1fn", "float8_e8m0fnu", "uint2", "int2",
 )  # fmt: skip
+_BYTE = 8  # bits
+# Bits of an element where they are not 8; a string's are counted.
+_BITS = {
+    "undefined": 0, "string": 0, "uint2": 2, "int2": 2, "uint4": 4, "int4": 4, "float4_e2m1fn": 4,
+    "float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16, "float32": 32, "int32": 32,
+    "uint32": 32, "float64": 64, "int64": 64, "uint64": 64, "complex64": 64, "complex128": 128,
+}  # fmt: skip
 _EXTERNAL = 1  # TensorProto.DataLocation
 _FLOATS = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
@@ -39,6 +46,7 @@ class _Weights:
 
     ops: Counter[str] = field(default_factory=Counter)
     elements: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
     external: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     bits: set[int] = field(default_factory=set)
@@ -99,6 +107,11 @@ def _model(reader: Reader) -> Graph:
         external=tuple(sorted(weights.external)),
         metadata=metadata,
         functions=tuple(sorted(weights.functions)),
+        weights={
+            dtype: Weights(count, weights.bytes[dtype])
+            for dtype, count in weights.elements.most_common()
+            if count
+        },
     )
 
 
@@ -144,6 +157,8 @@ def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
                 _attribute(reader, found, weights, depth)
                 if op in _IN_BLOCKS:
                     bits |= _bits(reader, found)
+                elif op == "Constant":
+                    _constant(reader, found, weights)
             case 7:
                 domain = _text(reader, found)
     if op in _IN_BLOCKS:
@@ -164,6 +179,18 @@ def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) 
                 _graph(reader, found, weights, depth + 1)
             case 22 | 23:
                 _sparse(reader, found, weights)
+
+
+def _constant(reader: Reader, attribute: Field, weights: _Weights) -> None:
+    """Count what a Constant holds outside a tensor: ``value_float``, ``value_ints``, …."""
+    for found in reader.fields(attribute.start, attribute.end):
+        match found.number:
+            case 2 | 7:
+                _count(weights, "float32", (found.end - found.start) // 4)
+            case 3 | 8:
+                _count(weights, "int64", sum(1 for _ in reader.varints(found)))
+            case 4 | 9:
+                _count(weights, "string", 1, found.end - found.start)
 
 
 def _bits(reader: Reader, attribute: Field) -> set[int]:
@@ -193,13 +220,15 @@ def _function(reader: Reader, function: Field, weights: _Weights) -> None:
 def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:
     """Count a TensorProto's elements; return its name."""
     dims: list[int] = []
-    dtype, location, name, outside = 0, 0, "", ""
+    dtype, location, name, outside, text = 0, 0, "", "", 0
     for found in reader.fields(tensor.start, tensor.end):
         match found.number:
             case 1:
                 dims += reader.varints(found)
             case 2:
                 dtype = _number(reader, found)
+            case 6:
+                text += found.end - found.start
             case 8:
                 name = _text(reader, found)
             case 13:
@@ -211,8 +240,13 @@ def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:
         if not outside:
             raise reader.malformed(f"the tensor `{name}` is external, but names no file")
         weights.external.add(str(PurePosixPath(outside)))  # `./w.bin` is `w.bin`; `..` stays
-    weights.elements[_dtype(dtype)] += prod(dims)
+    _count(weights, _dtype(dtype), prod(dims), text)
     return name
+
+
+def _count(weights: _Weights, dtype: str, elements: int, text: int = 0) -> None:
+    weights.elements[dtype] += elements
+    weights.bytes[dtype] += text + (elements * _BITS.get(dtype, _BYTE) + _BYTE - 1) // _BYTE
 
 
 def _sparse(reader: Reader, tensor: Field, weights: _Weights) -> str:

@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
-from onnxzoo.registry.records import Context, Event, Graph, Lineage, Measurement, Tensor, Variant
+from onnxzoo.registry.records import (
+    Context,
+    Event,
+    Graph,
+    Lineage,
+    Measurement,
+    Tensor,
+    Variant,
+    Weights,
+)
 from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
@@ -220,6 +229,8 @@ def graph_of(row: Row) -> Graph:
     fields["external"] = tuple(fields["external"])
     if fields.get("functions") is not None:
         fields["functions"] = tuple(fields["functions"])
+    if fields.get("weights") is not None:
+        fields["weights"] = {name: Weights(**item) for name, item in fields["weights"].items()}
     return Graph(**fields)
 
 

@@ -33,6 +33,14 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """How many elements of a dtype a graph's weights have, and their bytes as they are stored."""
+
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """What an ONNX file says of itself.
 
@@ -46,6 +54,7 @@ class Graph:
         external: paths of external data files, as the graph names them, sorted.
         functions: the functions that the model defines for itself, named as ops are; None where
             that was not recorded.
+        weights: parameters and bytes by dtype, the most first; None where that was not recorded.
     """
 
     ir_version: int
@@ -60,6 +69,7 @@ class Graph:
     external: tuple[str, ...]
     metadata: Mapping[str, str]
     functions: tuple[str, ...] | None = None
+    weights: Mapping[str, Weights] | None = None
 
 
 @dataclass(frozen=True, slots=True)

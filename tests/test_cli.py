@@ -492,6 +492,14 @@ def test_a_miss_names_what_is_near(zoo: Run, mine: Path) -> None:
     assert "it has `1`, `2`, `production`" in zoo("path", "mine@stable").err
 
 
+def test_a_models_weights_are_shown_by_dtype(zoo: Run, mine: Path) -> None:
+    shown = json.loads(zoo("show", "mine", "--json").out)
+    assert (shown["parameters"], shown["external"], shown["functions"]) == (4, [], [])
+    assert shown["weights"] == {"float32": {"parameters": 4, "bytes": 16}}
+    assert "parameters  4: float32 4 (16 B)" in zoo("show", "mine").out
+    assert "parameters  4: float32 4 (16 B)" in zoo("show", mine).out
+
+
 def test_what_an_index_knows_of_a_graph_is_shown(zoo: Run) -> None:
     shown = json.loads(zoo("show", "light-squeezenet", "--json").out)
     assert (shown["inputs"][0]["name"], shown["ops"]["Conv"]) == ("data_0", 26)

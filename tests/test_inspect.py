@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import IntegrityError, InvalidModel
 from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.records import Tensor, Weights
 from onnxzoo.registry.sniff import check
 from tests import models
 
@@ -75,6 +75,31 @@ def test_subgraphs_and_constants_count(tmp_path: Path) -> None:
     graph = describe(models.branching(tmp_path / "m.onnx"))
     assert graph.ops == {"Constant": 1, "If": 1, "Mul": 1, "Neg": 1}
     assert graph.parameters == 5
+
+
+def test_parameters_and_bytes_are_told_by_dtype(tmp_path: Path) -> None:
+    """As onnx and NumPy count them: packed halves of bytes, text by its own length."""
+    tensors = [
+        numpy_helper.from_array(np.zeros((3, 5), np.float16), "half"),
+        helper.make_tensor("four", TensorProto.INT4, [3], [1, 2, 3]),
+        helper.make_tensor("words", TensorProto.STRING, [2], [b"zoo", b"model"]),
+    ]
+    constants = [
+        helper.make_node("Constant", [], ["a"], value_floats=[1.0, 2.0, 3.0]),
+        helper.make_node("Constant", [], ["b"], value_int=300),
+        helper.make_node("Constant", [], ["c"], value_ints=[1, 300]),
+        helper.make_node("Constant", [], ["d"], value_string="zoo"),
+    ]
+    outputs = [helper.make_tensor_value_info("a", TensorProto.FLOAT, [3])]
+    graph = helper.make_graph(constants, "g", [], outputs, tensors)
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    assert describe(tmp_path / "m.onnx").weights == {
+        "float16": Weights(15, 30),
+        "int4": Weights(3, 2),
+        "string": Weights(3, 11),
+        "float32": Weights(3, 12),
+        "int64": Weights(3, 24),
+    }
 
 
 def test_external_data_is_named_and_need_not_be_there(tmp_path: Path) -> None:
