@@ -320,7 +320,8 @@ def _axis(reader: Reader, axis: Field) -> Axis:
     size: Axis = None
     for found in reader.fields(axis.start, axis.end):
         if found.number == 1:
-            size = _signed(_number(reader, found))
+            number = _signed(_number(reader, found))
+            size = number if number >= 0 else None  # exporters write -1 for what is open
         elif found.number == 2:  # noqa: PLR2004  (Dimension.dim_param)
             size = _text(reader, found) or None
     return size

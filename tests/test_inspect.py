@@ -82,7 +82,7 @@ def test_parameters_and_bytes_are_told_by_dtype(tmp_path: Path) -> None:
     tensors = [
         numpy_helper.from_array(np.zeros((3, 5), np.float16), "half"),
         helper.make_tensor("four", TensorProto.INT4, [3], [1, 2, 3]),
-        helper.make_tensor("words", TensorProto.STRING, [2], [b"zoo", b"model"]),
+        numpy_helper.from_array(np.array(["zoo", "model"], dtype=object), "words"),
     ]
     constants = [
         helper.make_node("Constant", [], ["a"], value_floats=[1.0, 2.0, 3.0]),
@@ -100,6 +100,13 @@ def test_parameters_and_bytes_are_told_by_dtype(tmp_path: Path) -> None:
         "float32": Weights(3, 12),
         "int64": Weights(3, 24),
     }
+
+
+def test_a_negative_axis_is_an_unknown_one(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [-1, 4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", values[:1], values[1:])
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    assert describe(tmp_path / "m.onnx").inputs == (Tensor("x", "float32", (None, 4)),)
 
 
 def test_external_data_is_named_and_need_not_be_there(tmp_path: Path) -> None:
