@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.feeds import batched, random_inputs
+from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.sessions import infer
 
@@ -146,15 +147,15 @@ class _Total:
         """Add one output of the base and the other's."""
         import numpy as np
 
-        for value in (one, two):
-            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-                raise Unlike(f"the output `{name}` does not hold numbers")
+        one, two = matrix(one), matrix(two)
+        if {one.dtype.kind, two.dtype.kind} - set("fiubU"):
+            raise Unlike(f"the output `{name}` holds neither numbers nor text")
         if one.shape != two.shape:
             raise Unlike(
                 f"its output `{name}` is {list(two.shape)}; the base's is {list(one.shape)}"
             )
         self._count_labels(one, two)
-        a, b = one.astype(np.float64).ravel(), two.astype(np.float64).ravel()
+        a, b = _numbers(one, two)
         finite = np.isfinite(a) & np.isfinite(b)
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
             raise Unlike(f"the output `{name}` is not finite in one of them")
@@ -176,19 +177,19 @@ class _Total:
         return Drift(self._max, cosine, labels, relative=self._relative)
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
-        if (one.dtype.kind == "f") != (two.dtype.kind == "f"):
-            return
-        labels, others = _labels(one), _labels(two)
-        if labels is not None and others is not None:
-            self._same += int((labels == others).sum())
-            self._labels += labels.size
+        if (one.dtype.kind == "f") == (two.dtype.kind == "f"):
+            same, labels = agreement(one, two)
+            self._same += same
+            self._labels += labels
 
 
-def _labels(values: "Array") -> "Array | None":
-    if values.dtype.kind != "f":
-        return values
-    long = [axis for axis, size in enumerate(values.shape) if axis > 0 and size > 1]
-    return values.argmax(long[-1]) if long else None
+def _numbers(one: "Array", two: "Array") -> "tuple[Array, Array]":
+    """Return two outputs, flattened; text is 1, and 1 or 0 as it is the same or not."""
+    import numpy as np
+
+    if "U" in {one.dtype.kind, two.dtype.kind}:
+        return np.ones(one.size), (one.astype(str) == two.astype(str)).ravel().astype(np.float64)
+    return one.astype(np.float64).ravel(), two.astype(np.float64).ravel()
 
 
 def _names(names: Mapping[str, object]) -> str:

@@ -23,7 +23,7 @@ LAYERS = (
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.testdata", "registry.migrations.env"},
-    {"registry.prepared", "registry.feeds", "registry.reference"},
+    {"registry.prepared", "registry.feeds", "registry.outputs", "registry.reference"},
     {"registry.looker"},
     {"registry.look", "registry.upkeep"},
     {"registry.loading"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import Proof, opset, skeleton
 from onnxzoo.registry.derive.to_opset import judge, original, to_opset, try_opset
-from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Refused, UsageError
 from tests import models
 
@@ -217,6 +218,46 @@ def test_a_model_with_its_weights_outside_is_kept_so(tmp_path: Path) -> None:
     assert made.files[0].sha256 == parent.files[0].sha256
 
 
+def classifying(path: Path, words: Sequence[str]) -> Path:
+    """A classifier as scikit-learn's converter writes it: a word, and a map of words to scores."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])
+    kinds = [
+        helper.make_tensor_type_proto(TensorProto.STRING, ["batch"]),
+        helper.make_sequence_type_proto(
+            helper.make_map_type_proto(
+                TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+            )
+        ),
+    ]
+    outputs = [
+        helper.make_value_info(name, kind)
+        for name, kind in zip(("label", "maps"), kinds, strict=True)
+    ]
+    names: dict[str, Any] = {"keys_int64s": [0, 1], "values_strings": words}
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        helper.make_node("LabelEncoder", ["best"], ["label"], domain="ai.onnx.ml", **names),
+        helper.make_node(
+            "ZipMap", ["x"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["a", "b"]
+        ),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    graph = helper.make_graph(nodes, "g", [x], outputs)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_words_and_maps_are_compared_too(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "home")
+    parent = registry.register(classifying(tmp_path / "m.onnx", ["a", "b"]), "m").variant
+    made = to_opset(registry, parent, 18)
+    assert made.proof is not None
+    assert (made.proof.drift.max, made.proof.drift.labels) == (0, 1)
+    other = registry.register(classifying(tmp_path / "o.onnx", ["a", "c"]), "o").variant
+    (found,) = drift(registry, parent, [other], batch=8)
+    assert (found.max, found.relative) == (1, 0.5)
+
+
 def test_a_try_keeps_nothing(registry: Registry) -> None:
     assert try_opset(registry, registry.resolve("m"), 18).drift.relative == 0
     assert [v.ref for v in registry.list()] == ["m:fp32@1"]
@@ -234,14 +275,14 @@ def test_an_opset_that_cannot_be_is_refused_at_once(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drift", "why"),
+    ("found", "why"),
     [
         (Drift(2, 1, 1, relative=0.002), "lie up to 2 from those of `m:fp32@1`, 0.002 of"),
         (Drift(why="its outputs are `z`"), "cannot be told: its outputs are `z`"),
     ],
 )
-def test_other_outputs_are_refused(registry: Registry, drift: Drift, why: str) -> None:
+def test_other_outputs_are_refused(registry: Registry, found: Drift, why: str) -> None:
     variant = registry.resolve("m")
     with pytest.raises(Refused, match=why):
-        judge(variant)(Proof(drift, 1, 1, 8), variant.graph)
+        judge(variant)(Proof(found, 1, 1, 8), variant.graph)
     judge(variant)(Proof(Drift(2, 1, 1, relative=0.0009), 1, 1, 8), variant.graph)

@@ -1,6 +1,6 @@
 """What the proving child does: check a converted model and hold it against its framework."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from onnxzoo.registry.child import answer
 from onnxzoo.registry.convert.job import Sample
 from onnxzoo.registry.convert.samples import read
 from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.sessions import infer, open_session
 
 if TYPE_CHECKING:
@@ -106,10 +107,9 @@ class Total:
         self._relative = max(self._relative, float((apart / scale).max(initial=0.0)))
 
     def _count_labels(self, got: "Array", wanted: "Array") -> None:
-        one, two = labels(got), labels(wanted)
-        if one is not None and two is not None:
-            self._same += int((one == two).sum())
-            self._labels += one.size
+        same, labels = agreement(got, wanted)
+        self._same += same
+        self._labels += labels
 
     def drift(self) -> Mapping[str, Any]:
         """Return what it comes to, as JSON values."""
@@ -125,23 +125,3 @@ class Total:
             "worst": self._worst,
             "unlike": list(self._unlike.values()),
         }
-
-
-def matrix(value: Any) -> "Array":
-    """Return an output as an array; a sequence of maps becomes rows in the order of the keys."""
-    import numpy as np
-
-    if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        return np.asarray([[row[key] for key in sorted(row)] for row in value])
-    array = np.asarray(value)
-    return array.astype(str) if array.dtype.kind == "O" else array
-
-
-def labels(values: "Array") -> "Array | None":
-    """Return which class is the likeliest, where an output can be read so."""
-    if values.dtype.kind == "b":  # exporters give 0 and 1
-        values = values.astype("int8")
-    if values.dtype.kind != "f":
-        return values.astype(str) if values.dtype.kind in "iu" else values
-    long = [axis for axis, size in enumerate(values.shape) if axis > 0 and size > 1]
-    return values.argmax(long[-1]) if long else None
