@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.errors import NotFound, Refused, RemoteError, UsageError, ZooError
 from onnxzoo.registry.outputs import agreement
 from onnxzoo.registry.settings import Settings, child_environment
+from tests.converters.case import run_apart
 
 # A converter whose files say how it behaves; it is installed as another package would be.
 ACME = """
-import os, pathlib, time
+import os, pathlib, socket, time
 from onnxzoo.registry.convert.job import Converter, Made, Sample
 
 CONVERTER = Converter(
@@ -35,7 +37,8 @@ def convert(job):
     import numpy as np
     from onnx import TensorProto, helper, save
 
-    how = job.source.read_text().split()[1]
+    _, how, *more = job.source.read_text().split()
+    if how == "call": socket.create_connection(("127.0.0.1", int(more[0])))
     if how == "abort": os.abort()
     if how == "hang": time.sleep(60)
     if how == "huge": bytes(1 << 40)
@@ -120,6 +123,15 @@ def test_whatever_goes_wrong_is_one_clear_error_and_nothing_is_kept(
         convert(model(how), "net")
     with Registry() as registry:
         assert not registry.list()
+
+
+def test_what_loads_a_model_reaches_no_network() -> None:
+    said = run_apart("from onnxzoo.registry import child; assert child.leave_network()", Path.cwd())
+    if said:
+        pytest.skip("this system does not let a process leave the network")
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Refused) as caught:
+        convert(model(f"call {server.getsockname()[1]}"), "net")
+    assert "Network is unreachable" in caught.value.message
 
 
 def test_drift_is_kept_when_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What the converting child does: load a framework, convert one model, compute samples.
 
-It runs in the framework's environment, which may hold none of onnxzoo's own dependencies.
+It runs in the framework's environment, which may hold none of onnxzoo's own dependencies, and
+without a network where the system lets it leave.
 """
 
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from onnxzoo.registry.child import answer, wants_memory
+from onnxzoo.registry.child import answer, leave_network, wants_memory
 from onnxzoo.registry.convert.job import Job
 from onnxzoo.registry.convert.samples import save
 from onnxzoo.registry.errors import Refused, ZooError
@@ -25,6 +26,7 @@ def main() -> None:
 
 
 def _answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    leave_network()
     job = Job.from_json(request["job"])
     if job.path:
         sys.path.append(job.path)  # last: nothing there shadows a framework
