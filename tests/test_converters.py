@@ -70,6 +70,23 @@ def test_a_model_in_code_is_registered_in_the_words_of_its_framework(tmp_path: P
     assert not (said := run_apart(code, tmp_path)), said
 
 
+def test_an_exported_module_in_code_is_registered_and_stays_as_it_was(tmp_path: Path) -> None:
+    """One that torch.export made, as quantization-aware training does, refuses to change modes."""
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    code = NET + (
+        "import onnxzoo\n"
+        "x = torch.ones(2, 3, 8, 8)\n"
+        "shapes = ({0: torch.export.Dim('n', max=64)},)\n"
+        "net = torch.export.export(make().eval(), (x,), dynamic_shapes=shapes).module()\n"
+        "own = net.train\n"
+        "v = onnxzoo.register(net, 'net', example=(x,), dynamic_axes={'image': {0: 'n'}})\n"
+        "assert v.graph.inputs[0].shape == ('n', 3, 8, 8), v.graph.inputs\n"
+        "assert net.train == own\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
     [

@@ -5,7 +5,7 @@ Source: PyTorch's documentation, "torch.onnx", "torch.export" and "Serialization
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,16 +101,35 @@ def _checkpoint(job: Job, source: Path) -> tuple[Any, Sequence[Any] | None]:
 def _evaluating(model: Any) -> Iterator[Any]:
     """Give what can be called, in evaluation mode; afterwards every part is as it was."""
     module = model.module() if _is_program(model) else model
-    if module is not model:
-        module.train = lambda _=True: module  # it knows one mode, and says so by an exception
     modes = [(part, part.training) for part in module.modules()]
-    if module is model:
-        module.eval()
     try:
-        yield module
+        with _one_mode(module) if _is_exported(module) else nullcontext():
+            module.eval()
+            yield module
     finally:
         for part, training in modes:
             part.training = training
+
+
+def _is_exported(module: Any) -> bool:
+    """Tell whether it came from ``torch.export``: its own train and eval raise."""
+    return "train" in vars(module)
+
+
+@contextmanager
+def _one_mode(module: Any) -> Iterator[None]:
+    """Let an exported module be told of its mode, which the exporters do; it keeps the one it has.
+
+    Source: PyTorch, `torch.export`: "Calling train() or eval() is not supported".
+    """
+    own = {name: vars(module)[name] for name in ("train", "eval") if name in vars(module)}
+    module.train, module.eval = lambda _=True: module, lambda: module
+    try:
+        yield
+    finally:
+        for name in ("train", "eval"):
+            delattr(module, name)
+        vars(module).update(own)
 
 
 def _output_names(job: Job, count: int) -> list[str]:
