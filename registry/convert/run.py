@@ -88,6 +88,8 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
+    from onnxzoo.registry.guard import guard
+
     ref, source, labels = Ref.parse(name), source_of(what, order.factory), labels or Labels()
     one, form = _converter(source, order)
     _check_trust(source, form, order)
@@ -96,6 +98,7 @@ def convert(
         told = _converted(job, one, source, order, registry.settings)
         for note in told["notes"]:
             _log.warning("%s", note)
+        guard(job.model, domains=registry.settings.allow_domains)  # before onnx sees it
         drift = _proven(job, one, source, registry.settings)
         _check_drift(drift, one, source, accept=order.accept_drift)
         recipe = _recipe(job, source, told["tools"], drift)
