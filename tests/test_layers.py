@@ -9,12 +9,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up; modules of one layer may import each other, without a cycle.
 LAYERS = (
-    {"registry.errors"},
+    {"registry.errors", "registry.visible"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose",
-     "registry.external", "registry.folding"},
+     "registry.external", "registry.folding", "registry.logs"},
     {"registry.child", "registry.cost", "registry.messages"},
     {"registry.connect"},
     {"registry.schema"},

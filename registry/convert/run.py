@@ -1,6 +1,5 @@
 """One conversion: recognise, convert in a child, prove in another, keep with its lineage."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,13 @@ from onnxzoo.registry.convert.formats import Format, code_in
 from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
 from onnxzoo.registry.convert.source import Source, source_of
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import clear, staging_name
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
 
 
