@@ -88,8 +88,6 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    from onnxzoo.registry.guard import guard
-
     ref, source, labels = Ref.parse(name), source_of(what, order.factory), labels or Labels()
     one, form = _converter(source, order)
     _check_trust(source, form, order)
@@ -98,7 +96,7 @@ def convert(
         told = _converted(job, one, source, order, registry.settings)
         for note in told["notes"]:
             _log.warning("%s", note)
-        guard(job.model, domains=registry.settings.allow_domains)  # before onnx sees it
+        _check_made(job, registry.settings)
         drift = _proven(job, one, source, registry.settings)
         _check_drift(drift, one, source, accept=order.accept_drift)
         recipe = _recipe(job, source, told["tools"], drift)
@@ -196,6 +194,18 @@ def _absent(one: Converter, source: Source, absent: Sequence[str]) -> NotFound:
         f"converting `{source.name}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
         hint="; or ".join(ways) or None,
     )
+
+
+def _check_made(job: Job, settings: Settings) -> None:
+    """Walk what a framework wrote, before onnx and onnxruntime read it."""
+    from onnxzoo.registry.guard import guard
+
+    try:
+        guard(job.model, domains=settings.allow_domains)
+    except Refused as error:
+        raise type(error)(
+            f"what was made is no valid ONNX model: {error.message}", hint=error.hint
+        ) from error
 
 
 def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Mapping[str, Any]:
