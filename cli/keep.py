@@ -52,14 +52,16 @@ def register(
             "output:NAME.",
         ),
     ] = None,
+    allow_domain: options.AllowDomain = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Keep a model of your own under a name."""
     from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.settings import Settings
 
     with (
-        Registry() as registry,
+        Registry(settings=Settings.from_env().allowing(allow_domain or ())) as registry,
         progress(registry.settings, quiet=quiet) as report,
     ):
         added = registry.register(

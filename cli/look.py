@@ -19,7 +19,7 @@ from onnxzoo.cli.output import (
     top_ops,
     weights,
 )
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ def show_file(path: Path, *, for_: str | None, json: bool) -> None:
     from onnxzoo.registry.fit import judge, runtime_for
 
     graph, runtime = described(path), runtime_for(for_)
-    verdict = judge(graph, runtime)
+    verdict, refused = judge(graph, runtime), refusal(path)
+    why = refused.message if refused else None
     if json:
-        document(_document(path, graph) | fit_document(runtime, *verdict))
+        document(_document(path, graph) | fit_document(runtime, *verdict) | {"refused": why})
     else:
-        _show(path, graph, (fit_title(runtime, for_).lower(), fit_words(*verdict)))
+        _show(path, graph, (fit_title(runtime, for_).lower(), fit_words(*verdict)), why)
 
 
 def described(path: Path) -> "Graph":
@@ -62,6 +63,18 @@ def described(path: Path) -> "Graph":
             raise NotFound(f"no file `{path}`")
         check(path)
         return describe(path)
+
+
+def refusal(path: Path) -> Refused | None:
+    """Return why the registry would not take a file, if so; its external data may be elsewhere."""
+    from onnxzoo.registry.guard import guard
+    from onnxzoo.registry.settings import Settings
+
+    try:
+        guard(path.expanduser(), domains=Settings.from_env().allow_domains, beside=False)
+    except Refused as error:
+        return error
+    return None
 
 
 def view(
@@ -93,6 +106,8 @@ def _path_of(ref: str) -> Path:
 
     if is_file(ref):
         described(Path(ref))
+        if refused := refusal(Path(ref)):
+            raise refused
         return Path(ref).expanduser().absolute()
     with Zoo() as zoo:
         variant = zoo.resolve(ref)
@@ -100,7 +115,7 @@ def _path_of(ref: str) -> Path:
         return variant.path
 
 
-def _show(path: Path, graph: "Graph", fit: tuple[str, str]) -> None:
+def _show(path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None) -> None:
     fields(
         [
             ("file", path),
@@ -108,6 +123,7 @@ def _show(path: Path, graph: "Graph", fit: tuple[str, str]) -> None:
             ("opset", opsets(graph.opsets)),
             ("ir version", graph.ir_version),
             fit,
+            ("refused", refused),
             ("size", show_size(_bytes(path, graph))),
             ("parameters", weights(graph)),
             ("producer", graph.producer),

@@ -76,6 +76,14 @@ For = Annotated[
 AsName = Annotated[
     str | None, typer.Option("--name", metavar="NAME[:VARIANT]", help="What to call it here.")
 ]
+AllowDomain = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-domain",
+        metavar="DOMAIN",
+        help="Take a model whose ops of this domain only a custom-op library has; repeatable.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino, coreml, dml, …")]
 Axis = Annotated[
     list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")

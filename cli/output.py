@@ -1,7 +1,6 @@
 """What the commands print: data on stdout, talk on stderr, all of it safe for a terminal."""
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,25 +20,14 @@ if TYPE_CHECKING:
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
-# Control, bidirectional and zero-width characters, line and paragraph separators, and the
-# surrogates that stand for undecodable bytes: what could move, hide or reverse other text.
-# Source: Unicode Standard Annex 9, and chapter 23, "Special Areas and Format Characters".
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
 _NARROW = 16  # characters; a column is not cut to less, but left out
 
 
 def safe(text: object) -> str:
-    r"""Return text with everything that could move, hide or forge output made visible.
-
-    >>> safe("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+    """Return text of others as it may be printed; see `visible`."""
+    return visible(text)
 
 
 def date(when: "datetime") -> str:
@@ -79,7 +68,8 @@ def failure(error: "ZooError") -> None:
 
 def document(value: object) -> None:
     """Print one JSON document, in ASCII: what is unsafe in it stays escaped."""
-    print(json.dumps(value, indent=2, default=_plain))
+    text = json.dumps(value, indent=2, default=_plain)
+    print(text.replace("\x7f", "\\u007f"))  # ASCII too, and no text
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -124,9 +114,9 @@ def _cut(text: str, width: int) -> str:
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print a name and a value a line, values aligned; what has no value is left out."""
     there = [(name, value) for name, value in pairs if value is not None and value != ""]
-    width = max((len(name) for name, _ in there), default=0)
+    width = max((len(safe(name)) for name, _ in there), default=0)
     for name, value in there:
-        print(f"{name:{width}}  {safe(value)}")
+        print(f"{safe(name):{width}}  {safe(value)}")
 
 
 def variant_document(variant: "Variant") -> dict[str, Any]:

@@ -53,11 +53,14 @@ def pull(
     test_data: Annotated[
         bool, typer.Option("--test-data", help="Its reference inputs and outputs too.")
     ] = False,
+    allow_domain: options.AllowDomain = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Fetch models, verify them and keep them."""
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.zoo import Zoo
 
     if len(refs) > 1 and (name or sha256):
@@ -65,7 +68,8 @@ def pull(
     wish: Wish = {"opset": opset, "prefer": prefer, "max_bytes": max_size, "runtime": for_}
     done: list[Added] = []
     failed: list[ZooError] = []
-    with Zoo() as zoo:
+    registry = Registry(settings=Settings.from_env().allowing(allow_domain or ()))
+    with Zoo(registry) as zoo:
         if dry_run:
             _plan(
                 [zoo.preview(ref, name=name, sha256=sha256, **wish) for ref in refs],

@@ -1,6 +1,7 @@
 """Commands that use what is held: run, path."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,7 +116,8 @@ def path(
     if json:
         document({"ref": variant.ref, "path": variant.path, "why": variant.why})
     else:
-        print(variant.path)  # as it is: a shell will use it
+        where = str(variant.path)  # as it is, for a shell; people see it made harmless
+        print(safe(where) if sys.stdout.isatty() else where)
 
 
 def _array(name: str, text: str) -> "Array":

@@ -1,6 +1,6 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -120,7 +120,8 @@ class Registry:
         Raises:
             NotFound: if the file or its external data is not there.
             InvalidModel, IntegrityError: if it is not an ONNX model, or only a part of one.
-            Refused: if the named version holds the label already, for other bytes.
+            Refused: if it is not safe to be opened; if the named version holds the label already,
+                for other bytes.
         """
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
@@ -172,11 +173,13 @@ class Registry:
         must_open: bool,
         data: Stage | None = None,
         data_source: str = "",
+        domains: Iterable[str] = (),
         progress: Progress | None = None,
     ) -> Added:
         """Move a staged bundle into the store and insert its rows, in one transaction.
 
-        Before that a child process looks at the model and prepares a session on it.
+        Before that our own reader walks all of it (see `guard`), whatever brought it here; then a
+        child process looks at the model and prepares a session on it.
 
         Args:
             stage: the files, all of them.
@@ -185,14 +188,19 @@ class Registry:
             must_open: refuse a model that onnxruntime does not open here; else only warn.
             data: reference data in the layout of `testdata.gather`, to be kept with it.
             data_source: where they come from.
+            domains: whose ops it may hold, beside those that the settings allow.
             progress: told of the bytes that are prepared.
 
         Raises:
-            InvalidModel: if it has to open and does not.
-            Refused: if it wants more memory or time to open than it is allowed.
+            InvalidModel: if it is damaged, or has to open and does not.
+            Refused: if it is not safe to be opened, or wants more memory or time to open than it
+                is allowed.
         """
         from onnxzoo.registry import writes
+        from onnxzoo.registry.guard import guard
 
+        allowed = {*self.settings.allow_domains, *domains}
+        guard(stage.folder / draft.entry, domains=allowed)
         self._look(stage, draft, must_open=must_open, progress=progress)
         with self._database.write() as session:
             manifest = self.store.publish(stage)
@@ -527,14 +535,18 @@ def _model(name: str) -> Ref:
 
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
-    source = path.parent / location
-    with reading(source):
-        there = source.is_file()
-    if not there:
+    from onnxzoo.registry.external import check_location, look
+
+    source, who = path.parent / location, f"a tensor of `{path.name}`"
+    check_location(location, who)
+    try:
+        with reading(source):
+            look(path, location, who)
+    except NotFound as error:
         raise NotFound(
             f"`{path}` keeps weights in `{location}`, which is not beside it",
             hint=f"put the file at {source}, or save the model again as one file",
-        )
+        ) from error
     stage.copy(source, location, progress)
 
 

@@ -2,9 +2,14 @@
 
 from typing import ClassVar
 
+from onnxzoo.registry.visible import visible
+
 
 class ZooError(Exception):
     """Anything that went wrong in a way the caller can act on.
+
+    What a message quotes may come from a model, an index or a server: it is made harmless, since it
+    ends in terminals and logs.
 
     Args:
         message: what happened: lower case, no full stop, the offending value in back-ticks.
@@ -14,9 +19,9 @@ class ZooError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = visible(message)
+        self.hint = hint and visible(hint)
+        super().__init__(self.message)
 
 
 class UsageError(ZooError):

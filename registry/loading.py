@@ -160,6 +160,6 @@ class Loader:
 
 def warn(text: str) -> None:
     """Tell in the log what went wrong and was got over."""
-    import logging  # costs 5 ms, which opening a session has not got
+    from onnxzoo.registry.logs import logger  # costs 5 ms, which opening a session has not got
 
-    logging.getLogger("onnxzoo").warning(text)
+    logger().warning("%s", text)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Settings:
         first_look: open what comes in in a child process first.
         max_memory: bytes that a model may take when it is first opened; None: by its size.
         max_seconds: seconds that this may take; None: by its size.
+        allow_domains: whose ops models may hold, beyond those of ONNX and onnxruntime.
     """
 
     home: Path
@@ -50,6 +51,7 @@ class Settings:
     first_look: bool = True
     max_memory: int | None = None
     max_seconds: int | None = None
+    allow_domains: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -64,7 +66,7 @@ class Settings:
             home=home,
             cache=cache,
             database_url=env.get("ZOO_DATABASE_URL") or None,
-            indexes=tuple(part.strip() for part in env.get("ZOO_INDEX", "").split(",") if part),
+            indexes=_words(env, "ZOO_INDEX"),
             offline=_switch(env, "ZOO_OFFLINE") or _switch(env, "HF_HUB_OFFLINE"),
             endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
             ci=env.get("CI", "").lower() not in _FALSE,
@@ -73,7 +75,12 @@ class Settings:
             first_look=_switch(env, "ZOO_FIRST_LOOK", default=True),
             max_memory=_bound(env, "ZOO_MAX_MEMORY", 1 << 62),
             max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
+            allow_domains=_words(env, "ZOO_ALLOW_DOMAINS"),
         )
+
+    def allowing(self, domains: Iterable[str]) -> "Settings":
+        """Return the settings with more domains allowed."""
+        return replace(self, allow_domains=(*self.allow_domains, *domains))
 
     @property
     def downloads(self) -> Path:
@@ -171,6 +178,10 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
     import platformdirs  # costs 20 ms
 
     return platformdirs.user_data_path("onnxzoo"), platformdirs.user_cache_path("onnxzoo")
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part)
 
 
 def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from onnxzoo.registry.errors import IntegrityError, InvalidModel
-from onnxzoo.registry.wire import Reader
+from onnxzoo.registry.wire import CutOff, Reader
 
 _HEAD = 4096  # bytes; every mark below lies within
 _TAR = 257, b"ustar"  # offset and magic
@@ -88,7 +88,7 @@ def _check_whole(path: Path) -> None:
         try:
             for field in reader.fields(0, reader.size):
                 numbers.add(field.number)
-        except InvalidModel as error:
+        except CutOff as error:
             if numbers and numbers <= _MODEL_FIELDS:
                 raise IntegrityError(
                     f"`{path.name}` is cut off: {reader.size} bytes are there, and its last "

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, nullcontext
@@ -35,7 +36,7 @@ class Stage:
         target = self._place(path)
         digest, done = hashlib.sha256(), 0
         with reading(source):
-            reader = source.open("rb", buffering=0)
+            reader = FileIO(source, opener=_open_file)
             total = os.fstat(reader.fileno()).st_size
         with reader, target.open("xb", buffering=0) as writer:
             for chunk in _chunks(reader, source):
@@ -312,6 +313,15 @@ def _chunks(reader: FileIO, source: Path | None = None) -> Iterator[memoryview]:
     with reading(source) if source else nullcontext():
         while count := reader.readinto(buffer):
             yield buffer[:count]
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a plain file; a pipe or a device that took its place is refused, not waited for."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a plain file", path)
+    return descriptor
 
 
 def _write_all(descriptor: int, chunk: memoryview) -> None:

@@ -1,12 +1,12 @@
 """A handle on a model that follows its alias: moving the alias swaps the session between runs."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import ZooError
+from onnxzoo.registry.logs import logger
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.records import Variant
 
 _EVERY = 0.25  # seconds between two looks; one costs some ten microseconds while nothing changed
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 
 
 class Watched:

@@ -16,6 +16,10 @@ _MOST = 10  # bytes in a varint of 64 bits
 _CONTINUES = 0x80
 
 
+class CutOff(InvalidModel):
+    """The bytes end where a message goes on."""
+
+
 class Field(NamedTuple):
     """One field of a message.
 
@@ -24,12 +28,14 @@ class Field(NamedTuple):
         value: a varint's value; None for the other types.
         start: where its payload starts in the file.
         end: where it ends.
+        kind: its wire type.
     """
 
     number: int
     value: int | None
     start: int
     end: int
+    kind: int = BYTES
 
 
 class Reader:
@@ -71,8 +77,8 @@ class Reader:
             else:
                 raise self.malformed(f"wire type {kind} does not exist (at byte {at})")
             if at > end:
-                raise self.malformed(f"a field goes on to byte {at}, its message ends at {end}")
-            yield Field(number, value, first, at)
+                raise CutOff(self._said(f"a field goes on to byte {at}, its message ends at {end}"))
+            yield Field(number, value, first, at, kind)
 
     def varints(self, field: Field) -> Iterator[int]:
         """Yield the numbers of a repeated field, packed or not."""
@@ -94,7 +100,10 @@ class Reader:
 
     def malformed(self, reason: str) -> InvalidModel:
         """Return the error for a file that is not what it should be."""
-        return InvalidModel(f"`{self._name}` is not an ONNX model: {reason}")
+        return InvalidModel(self._said(reason))
+
+    def _said(self, reason: str) -> str:
+        return f"`{self._name}` is not an ONNX model: {reason}"
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         offset = at - self._block_start
@@ -107,7 +116,7 @@ class Reader:
             shift += 7
             if byte < _CONTINUES:
                 return value & 0xFFFFFFFFFFFFFFFF, at + shift // 7
-        raise self.malformed(f"a number breaks off at byte {at}")
+        raise CutOff(self._said(f"a number breaks off at byte {at}"))
 
     def _read(self, start: int, end: int) -> bytes:
         offset = start - self._block_start

@@ -81,6 +81,13 @@ def test_a_model_that_was_cut_off_is_named(tmp_path: Path, kept: int) -> None:
         check(path)
 
 
+def test_a_byte_too_much_is_not_taken_for_a_cut(tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(InvalidModel, match="no field has number 0"):
+        check(path)
+
+
 def test_every_model_of_the_wheel_passes() -> None:
     for path in WHEEL.rglob("*.onnx"):
         check(path)

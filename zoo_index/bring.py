@@ -1,7 +1,6 @@
 """Bring what a plan names into the registry: fetched, verified, looked at, published."""
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
 from onnxzoo.registry.settings import Settings
@@ -16,7 +16,7 @@ from onnxzoo.registry.store import Stage, reporting_storage
 from onnxzoo.zoo_index.plan import Plan
 from onnxzoo.zoo_index.sources import Listed, Source, open_source
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 _DERIVED = "zoo:"  # begins the source of a variant that was made from another
 _PATIENCE = 900  # seconds to wait for another process that pulls the same; then pull beside it
 

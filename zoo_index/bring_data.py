@@ -4,12 +4,12 @@ They come when they are asked for, never with every pull: an archive of the zoo 
 second time, and half a gigabyte is a high price for what most users never look at.
 """
 
-import logging
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import NotFound, ZooError
 from onnxzoo.registry.fetch import Fetched
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.records import Checked, Progress, Variant
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.testdata import gather, gather_light
@@ -21,7 +21,7 @@ from onnxzoo.zoo_index.sources import open_source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 
 
 def bring_data(

@@ -1,10 +1,9 @@
 """What is held already of what a pull would fetch, as far as that can be told without asking."""
 
-import logging
-
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.choose import Wish
 from onnxzoo.registry.errors import NotFound, ZooError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
@@ -12,7 +11,7 @@ from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import Plan, split_source
 from onnxzoo.zoo_index.sources import open_source
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 
 
 def held_of_plan(registry: Registry, plan: Plan) -> Variant | None:

@@ -1,7 +1,6 @@
 """What every kind of source speaks of: a file that it lists, and its part file here."""
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.errors import RemoteError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import without_query
 
 if TYPE_CHECKING:
     import requests
 
-_retries = logging.getLogger("onnxzoo.retry")  # of its own, so that it can be kept quiet
+_retries = logger("onnxzoo.retry")  # of its own, so that it can be kept quiet
 _MAY_PASS = {408, 425, 429, *range(500, 600)}  # what a download asks again after
 
 

@@ -1,12 +1,14 @@
 """Sources on this machine: a file, a folder, and what an installed package ships."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import url2pathname
 
 from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.external import look
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
@@ -50,8 +52,8 @@ class FolderSource:
 
     def beside(self, path: str) -> Listed:
         """Return a file with its size and hash, where it is there."""
-        found = self.root / check_path(path)
         with reporting_storage(self.root):
+            found = self._found(path)
             if not found.is_file():
                 return Listed(path, None, None)
             return Listed(path, found.stat().st_size, _sha256(found))
@@ -65,7 +67,7 @@ class FolderSource:
         progress: Progress | None = None,  # noqa: ARG002  (nothing travels)
     ) -> Fetched:
         """Return a file where it lies, verified; see `Source.fetch`."""
-        found = self.root / check_path(path)
+        found = self._found(path)
         if not found.is_file():
             raise NotFound(f"no file `{path}` in `{self.root}`")
         with reporting_storage(self.root):
@@ -75,6 +77,17 @@ class FolderSource:
         if sha256 not in {None, fetched.sha256}:
             raise IntegrityError(f"`{found}` has SHA-256 {fetched.sha256}; expected {sha256}")
         return fetched
+
+    def _found(self, path: str) -> Path:
+        """Return where a file lies; one that nobody named but a model must be no link.
+
+        What a package manager installed is taken as it is: some install by links.
+        """
+        found = self.root / check_path(path)
+        if path != self.name and not self.url.startswith("pkg://"):
+            with suppress(NotFound):
+                look(self.root / (self.name or "model"), path, f"a file of `{self.root}`")
+        return found
 
 
 def open_local(text: str) -> FolderSource:

@@ -1,6 +1,5 @@
 """The main job: pull a model by its name, keep it, and hand back a session."""
 
-import logging
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, Unpack
@@ -9,6 +8,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.choose import Wish, wanted
 from onnxzoo.registry.errors import Misfit, NotFound, UsageError, ZooError
 from onnxzoo.registry.fit import installed, refusal
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Progress, Variant
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.sessions import Provider
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 

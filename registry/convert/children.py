@@ -1,6 +1,5 @@
 """The children of a conversion: one loads the framework, one proves what was made."""
 
-import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from onnxzoo.registry.child import Budget, Limits, ask
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings, child_environment
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 _PACKAGE = Path(__file__).parents[2]
 # Finds onnxzoo alone: what else lies beside it must not shadow the framework's own packages.
 _FIND = """

@@ -1,6 +1,5 @@
 """One conversion: recognise, convert in a child, prove in another, keep with its lineage."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,13 @@ from onnxzoo.registry.convert.formats import Format, code_in
 from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
 from onnxzoo.registry.convert.source import Source, source_of
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import clear, staging_name
 
-_log = logging.getLogger("onnxzoo")
+_log = logger()
 _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
 
 
@@ -96,6 +96,7 @@ def convert(
         told = _converted(job, one, source, order, registry.settings)
         for note in told["notes"]:
             _log.warning("%s", note)
+        _check_made(job, registry.settings)
         drift = _proven(job, one, source, registry.settings)
         _check_drift(drift, one, source, accept=order.accept_drift)
         recipe = _recipe(job, source, told["tools"], drift)
@@ -193,6 +194,18 @@ def _absent(one: Converter, source: Source, absent: Sequence[str]) -> NotFound:
         f"converting `{source.name}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
         hint="; or ".join(ways) or None,
     )
+
+
+def _check_made(job: Job, settings: Settings) -> None:
+    """Walk what a framework wrote, before onnx and onnxruntime read it."""
+    from onnxzoo.registry.guard import guard
+
+    try:
+        guard(job.model, domains=settings.allow_domains)
+    except Refused as error:
+        raise type(error)(
+            f"what was made is no valid ONNX model: {error.message}", hint=error.hint
+        ) from error
 
 
 def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Mapping[str, Any]:
