@@ -38,6 +38,7 @@ from onnxzoo.registry.records import (
 )
 from onnxzoo.registry.reference import Reference, find, keep
 from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.sidecars import check as check_rows
 from onnxzoo.registry.sidecars import following
 from onnxzoo.registry.store import Stage, Store, reading
 
@@ -520,6 +521,8 @@ class Registry:
             DatabaseError, StorageError, Busy: if it cannot be used for another reason.
         """
         self._database.check()
+        with self._database.read() as rows:
+            check_rows(rows, self.store)
 
     def rebuild(self, *, force: bool = False) -> "Rebuilt":
         """Make a damaged or lost database again from what lies beside the bundles in the store.

@@ -12,9 +12,10 @@ from onnxzoo.registry.errors import IntegrityError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
 from onnxzoo.registry.records import Lineage
-from onnxzoo.registry.sidecars import FORMAT, LARGEST
 from onnxzoo.registry.store import Store
 
+FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
+LARGEST = 16 << 20  # bytes; far more than any has
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST = (1 << 31) - 1  # in a column of integers
 
@@ -84,7 +85,7 @@ def read(store: Store, digest: str) -> Claims:
     """
     path = store.sidecar(digest)
     try:
-        return _claims(_content(path), digest)
+        return parse(_content(path), digest)
     except OSError as error:
         raise _no_sidecar(path, (error.strerror or str(error)).lower()) from error
     except KeyError as error:
@@ -107,7 +108,8 @@ def _content(path: Path) -> Mapping[str, Any]:
     return _object(json.loads(text))
 
 
-def _claims(content: Mapping[str, Any], digest: str) -> Claims:
+def parse(content: Mapping[str, Any], digest: str) -> Claims:
+    """Return what the content of a sidecar claims of a bundle; errors are of many kinds."""
     if content["format"] != FORMAT:
         raise ValueError(f"it has format {content['format']!r}; this onnxzoo reads {FORMAT}")
     files = [File(_text(f, "path"), _text(f, "sha256"), _number(f, "bytes", 1 << 62))

@@ -181,6 +181,9 @@ class Database:
 
     def _engine(self) -> "Engine":
         with _MAKING:  # a thread that finds the engine finds the schema too
+            if self._engine_made is not None and self._path and not _is_there(self._path):
+                self.close()  # else SQLite makes an empty file
+                self._engine_made = None
             if self._engine_made is None:
                 if self._path is not None:
                     if not _is_there(self._path):

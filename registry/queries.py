@@ -2,7 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -116,13 +117,8 @@ def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
     Raises:
         Damaged: if a row holds what no registry writes.
     """
-    try:
+    with reading_rows():
         return _records(rows, store, found)
-    except (KeyError, TypeError, ValueError, UsageError, Refused) as error:
-        raise Damaged(
-            f"the registry's database is damaged: a row does not read: {str(error).lower()}",
-            hint=REBUILD,
-        ) from error
 
 
 def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
@@ -161,6 +157,18 @@ def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
     ]
 
 
+@contextmanager
+def reading_rows() -> Iterator[None]:
+    """Turn what a row makes a reader raise, that no registry wrote, into Damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, UsageError, Refused) as error:
+        raise Damaged(
+            f"the registry's database is damaged: a row does not read: {str(error).lower()}",
+            hint=REBUILD,
+        ) from error
+
+
 def derived(rows: Rows, store: Store, digest: str) -> list[Variant]:
     """Return the held variants that were made from a bundle."""
     found = rows(f"{_VARIANTS} WHERE l.parent = :digest ORDER BY m.name, r.label", digest=digest)
@@ -190,10 +198,11 @@ def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
     held = rows("SELECT name FROM model WHERE key = :key", key=fold(name or ""))
     named = held[0]["name"] if held else name or ""
     found = rows(_EVENTS, name=named, like=named.translate(_ESCAPED), limit=limit)
-    return [
-        Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
-        for row in found
-    ]
+    with reading_rows():
+        return [
+            Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
+            for row in found
+        ]
 
 
 def measurements(rows: Rows, digest: str) -> list[Measurement]:

@@ -12,10 +12,11 @@ from onnxzoo.registry.errors import Damaged, DatabaseError, IntegrityError, Refu
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
-from onnxzoo.registry.queries import graph_text, listed, records
+from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.schema import making
 from onnxzoo.registry.settings import without_password
+from onnxzoo.registry.sidecars import check
 from onnxzoo.registry.store import Store, sync
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
     try:
         database.check()
         with database.read() as rows:
-            records(rows, store, listed(rows))
+            check(rows, store)
     except Damaged:
         return
     except DatabaseError:  # another program's, or a newer onnxzoo's

@@ -1,9 +1,9 @@
 """The sidecar of a bundle: a JSON file beside it that says what the database knows of it.
 
-It is written in the transaction that changes the rows, before the commit. So a kill leaves a sidecar
-that is ahead of the database at most, never behind: what is made again from it is what the user had
-asked for, whether or not they were told that it was done. The newest sidecar counts where two
-disagree, and `write_missing` brings all in step with the database again.
+It is written in the transaction that changes the rows, before the commit. So a kill leaves a
+sidecar that is ahead of the database at most, never behind: what is made again from it is what the
+user had asked for, told of it or not. Of two that disagree the newest counts; `write_missing`
+brings all in step with the database again.
 """
 
 import json
@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.names import fold
+from onnxzoo.registry.queries import events, listed, reading_rows, records
 from onnxzoo.registry.store import Store, reporting_storage, sync
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
-LARGEST = 16 << 20  # bytes; far more than any writes
+_ALL = (1 << 31) - 1  # a limit that is none
 _BATCH = 200  # sidecars written in one transaction: others wait for it, and give up after 30 s
 
 _USED = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
@@ -67,6 +68,22 @@ def behind(database: Database, store: Store) -> list[str]:
         ]
 
 
+def check(rows: Rows, store: Store) -> None:
+    """Read everything that the database says.
+
+    Raises:
+        Damaged: if something does not read, or is none of what a registry writes.
+    """
+    records(rows, store, listed(rows))
+    events(rows, None, _ALL)
+    for digest in _digests(rows(_USED)):
+        _content(rows, digest)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
 def write_missing(database: Database, store: Store, digests: Sequence[str]) -> None:
     """Write these bundles' sidecars as the database has them now."""
     for start in range(0, len(digests), _BATCH):
@@ -93,12 +110,12 @@ def _keep(rows: Rows, store: Store, digests: Iterable[str]) -> None:
         if new is None:
             discard(store, digest)
         elif old != new:
-            written = {"written_at": datetime.now(UTC).isoformat(), **new}
+            written = {"written_at": _now(), **new}
             store.put(json.dumps(written, indent=1).encode(), store.sidecar(digest))
 
 
 def _loses(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
-    return old is not None and (new is None or len(json.dumps(new)) < len(json.dumps(old)))
+    return old is not None and (new is None or len(str(new)) < len(str(old)))
 
 
 def _of_model(rows: Rows, name: str) -> set[str]:
@@ -126,14 +143,17 @@ def _content(rows: Rows, digest: str) -> dict[str, Any] | None:
     variants, data = rows(_VARIANTS, digest=digest), rows(_DATA, digest=digest)
     if not variants and not data:
         return None
-    files = rows("SELECT path, sha256, bytes FROM file WHERE digest = :d ORDER BY path", d=digest)
-    return {
-        "format": FORMAT,
-        "digest": digest,
-        "files": sorted(map(dict, files), key=lambda file: str(file["path"])),
-        "variants": [_version(rows, row) | _variant(row) for row in variants],
-        "reference_data": [_version(rows, row) | {"source": row["source"]} for row in data],
-    }
+    files = rows("SELECT path, sha256, bytes FROM file WHERE digest = :d", d=digest)
+    with reading_rows():  # a damaged row must not spoil what it can be made again from
+        content = {
+            "format": FORMAT,
+            "digest": digest,
+            "files": sorted(map(dict, files), key=lambda file: str(file["path"])),
+            "variants": [_version(rows, row) | _variant(row) for row in variants],
+            "reference_data": [_version(rows, row) | {"source": row["source"]} for row in data],
+        }
+        parse({"written_at": _now(), **content}, digest)
+    return content
 
 
 def _version(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class Store:
                 yield f"sha256:{folder.name}"
 
     def sidecars(self) -> Iterator[str]:
-        """Yield the digest of every bundle that has a sidecar, whether it is in its place or not."""
+        """Yield the digest of every bundle that has a sidecar, whether or not it is there."""
         for path in sorted(self.root.glob(f"[0-9a-f][0-9a-f]/*{SIDECAR}")):
             yield f"sha256:{path.stem}"
 
