@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -276,7 +276,7 @@ LATER = {
 
 
 @pytest.fixture(params=OLDER)
-def old(request: pytest.FixtureRequest, home: Path) -> Iterator[Path]:
+def old(request: pytest.FixtureRequest, home: Path) -> Path:
     """The database of each older release, with rows in every table that it has."""
     to_revision(home / "registry.db", request.param)
     more = "".join(LATER[revision] for revision in LATER if revision <= request.param)
