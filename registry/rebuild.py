@@ -53,6 +53,7 @@ class _Told:
     )
     data: dict[tuple[str, int], tuple[DataClaim, Manifest]] = field(default_factory=dict)
     lost: list[tuple[str, str]] = field(default_factory=list)
+    gone: list[tuple[str, str]] = field(default_factory=list)  # references and digests
 
 
 def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
@@ -163,6 +164,7 @@ def _told(store: Store) -> _Told:
     for claims in sorted(read_well, key=lambda claims: claims.written_at):
         problems = store.changes(claims.manifest)
         if problems:
+            told.gone += [(claim.ref, claims.manifest.digest) for claim in claims.variants]
             sources = [(claim.ref, claim.source) for claim in claims.variants]
             sources += [(data.ref, data.source) for data in claims.data]
             told.lost += [(ref, f"{problems[0]}; it came from `{it}`") for ref, it in sources]
@@ -200,11 +202,15 @@ def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
 
 
 def _insert(session: "Session", told: _Told) -> None:
+    from onnxzoo.registry import writes
+
     models = {key: _insert_model(session, key, claim) for key, claim in told.models.items()}
     versions = {
         place: _insert_version(session, models[place[0]], claim)
         for place, claim in told.versions.items()
     }
+    for ref, digest in told.gone:
+        writes.log(session, "remove", ref, digest)  # so that its number is not given again
     for (key, number, _), (variant, manifest, graph) in told.variants.items():
         _insert_variant(session, versions[key, number], variant, manifest, graph)
     for place, (data, manifest) in told.data.items():

@@ -322,6 +322,15 @@ def test_a_flipped_byte_is_not_restored(full: Registry) -> None:
     assert (ref, "has SHA-256" in why) == ("net_2:mine@1", True)
 
 
+def test_a_version_that_is_lost_keeps_its_number(full: Registry, tmp_path: Path) -> None:
+    for label in ("fp32", "int8"):
+        flip(full.resolve(f"acme/net:{label}@2").path)
+    spoil(full)
+    assert len(full.rebuild().lost) == 2
+    new = full.register(models.linear(tmp_path / "n.onnx", value=9), "acme/net", new_version=True)
+    assert new.variant.version == 3
+
+
 def flip(path: Path) -> None:
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
