@@ -2,12 +2,15 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from onnxzoo.registry.connect import REBUILD
 from onnxzoo.registry.db import Rows
+from onnxzoo.registry.errors import Damaged, Refused, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
 from onnxzoo.registry.records import (
@@ -118,7 +121,16 @@ _IN_GRAPH = r"replace(lower(r.graph), '_', '-') LIKE :w{0} ESCAPE '\'"
 
 
 def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
-    """Return what callers receive for these rows: with files, aliases and tags."""
+    """Return what callers receive for these rows: with files, aliases and tags.
+
+    Raises:
+        Damaged: if a row holds what no registry writes.
+    """
+    with reading_rows():
+        return _records(rows, store, found)
+
+
+def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
     files = _grouped(
         rows, "SELECT digest AS owner, path, sha256, bytes FROM file WHERE digest", "path",
         [row["digest"] for row in found],
@@ -154,6 +166,18 @@ def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
     ]
 
 
+@contextmanager
+def reading_rows() -> Iterator[None]:
+    """Turn what a row makes a reader raise, that no registry wrote, into Damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, UsageError, Refused) as error:
+        raise Damaged(
+            f"the registry's database is damaged: a row does not read: {str(error).lower()}",
+            hint=REBUILD,
+        ) from error
+
+
 def derived(rows: Rows, store: Store, digest: str) -> list[Variant]:
     """Return the held variants that were made from a bundle."""
     found = rows(f"{_VARIANTS} WHERE l.parent = :digest ORDER BY m.name, r.label", digest=digest)
@@ -183,10 +207,11 @@ def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
     held = rows("SELECT name FROM model WHERE key = :key", key=fold(name or ""))
     named = held[0]["name"] if held else name or ""
     found = rows(_EVENTS, name=named, like=named.translate(_ESCAPED), limit=limit)
-    return [
-        Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
-        for row in found
-    ]
+    with reading_rows():
+        return [
+            Event(datetime.fromisoformat(row["at"]), row["action"], row["reference"], row["detail"])
+            for row in found
+        ]
 
 
 def measurements(rows: Rows, digest: str) -> list[Measurement]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.claims import read
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
@@ -53,12 +54,15 @@ def kill(words: list[str], environment: dict[str, str], after: float) -> bool:
 
 
 def assert_sound(settings: Settings) -> None:
-    """Assert that every row has its bytes and every bundle hashes to its name."""
+    """Assert that every row has its bytes and its sidecar, and every bundle hashes to its name."""
     if not (settings.home / "registry.db").exists():
         return
     with Registry(settings=settings) as registry:
         assert all(registry.is_whole(variant) for variant in registry.list())
         assert [found.problems for found in registry.verify() if found.problems] == []
+        claims = {digest: read(registry.store, digest) for digest in registry.store.sidecars()}
+        for variant in registry.list():  # a sidecar may be ahead of the database, never behind
+            assert variant.ref in {claim.ref for claim in claims[variant.digest].variants}
         for digest in registry.store.digests():
             folder = registry.store.path(digest)
             with registry.store.stage() as stage:

@@ -13,7 +13,7 @@ import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.db import Database
-from onnxzoo.registry.errors import Busy, DatabaseError, NotFound
+from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, NotFound, Refused
 from onnxzoo.registry.schema import APPLICATION_ID
 from onnxzoo.registry.settings import Settings
 from tests import models
@@ -120,3 +120,19 @@ def test_a_newer_schema_is_refused_by_name(url: str, tmp_path: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(DatabaseError, match="`9999`"), Database(tmp_path, url).read():
         pass
+
+
+def test_a_registry_moves_to_an_empty_server(
+    registry: Registry, settings: Settings, tmp_path: Path
+) -> None:
+    with Registry(settings=settings) as before:
+        before.register(models.linear(tmp_path / "m.onnx"), "net", tags=["edge"])
+        before.alias("net@1", "production")
+    with pytest.raises(Damaged, match="is gone, but models are in the store") as caught:
+        registry.list()
+    assert "--rebuild" in (caught.value.hint or "")
+    assert registry.rebuild().refs == ("net:fp32@1",)
+    assert registry.resolve("net@production").tags == ("edge",)
+    for force in (False, True):
+        with pytest.raises(Refused, match="expected an empty database"):
+            registry.rebuild(force=force)

@@ -1,0 +1,79 @@
+"""What gc finds in the cache."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.settings import Settings
+from tests import models
+from tests.commands import Run
+
+
+@pytest.fixture
+def registry(home: Path) -> Iterator[Registry]:
+    with Registry(home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def dead() -> str:
+    """The name of a folder of a process that ended."""
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    return f"{os.uname().nodename}-{ended.stdout.strip()}-00000000"
+
+
+def alive() -> str:
+    return f"{os.uname().nodename}-{os.getpid()}-00000000"
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "file").write_bytes(b"x" * 1000)
+    return path
+
+
+def test_conversions_of_dead_processes_are_collected(
+    settings: Settings, zoo: Run, dead: str
+) -> None:
+    gone, living = folder(settings.conversions / dead), folder(settings.conversions / alive())
+    ran = zoo("gc", "--dry-run")
+    assert (ran.out, gone.exists()) == (f"   1.0 kB  {gone}\n", True)
+    zoo("gc")
+    assert (gone.exists(), living.exists()) == (False, True)
+
+
+def test_copies_for_the_hub_go_with_their_models(
+    registry: Registry, tmp_path: Path, dead: str
+) -> None:
+    held = registry.register(models.linear(tmp_path / "m.onnx"), "net").variant.digest[7:19]
+    copies = registry.settings.copies
+    kept = [folder(copies / f"net-{'0' * 12}-{held}"),
+            folder(copies / f"net-{'0' * 12}-{held}-{alive()}"),
+            folder(copies / "what the user put there")]  # fmt: skip
+    gone = [folder(copies / f"net-{'0' * 12}-{'1' * 12}"),
+            folder(copies / f"net-{'0' * 12}-{held}-{dead}")]  # fmt: skip
+    assert {Path(what) for what, _ in registry.gc().items} == set(gone)
+    assert [path.exists() for path in kept] == [True] * 3
+    assert [path.exists() for path in gone] == [False] * 2
+
+
+def test_environments_are_collected_only_if_asked_for(
+    settings: Settings, zoo: Run, dead: str
+) -> None:
+    whole = folder(settings.environments / "torch-0123456789ab")
+    half, making = (folder(settings.environments / f".{name}") for name in (dead, alive()))
+    assert zoo("gc", "-q").out == f"{half}\n"
+    assert (whole.exists(), half.exists(), making.exists()) == (True, False, True)
+    working = folder(settings.conversions / alive())
+    assert zoo("gc", "--environments", "-q").out == ""  # one may be in use
+    (working / "file").unlink()
+    working.rmdir()
+    assert zoo("gc", "--environments", "--dry-run").out == f"   1.0 kB  {whole}\n"
+    zoo("gc", "--environments")
+    assert (whole.exists(), making.exists()) == (False, True)
