@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import (
+    bundles,
     convert,
     derive,
     doctor,
@@ -62,6 +63,8 @@ app.command()(use.path)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)
+app.command()(bundles.export)
+app.command("import")(bundles.import_)
 app.add_typer(indexes.app, name="index")
 app.command()(doctor.doctor)
 

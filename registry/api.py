@@ -6,12 +6,13 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, get_ident
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
 from weakref import ref as weakref
 
 from onnxzoo.registry.choose import Wish, choose
 from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
+    Busy,
     IntegrityError,
     InvalidModel,
     Misfit,
@@ -43,6 +44,8 @@ from onnxzoo.registry.store import Stage, Store, reading
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
+    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.merge import Imported
     from onnxzoo.registry.sessions import Provider
 
 
@@ -492,6 +495,67 @@ class Registry:
         from onnxzoo.registry import upkeep
 
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
+
+    def export(
+        self, refs: Sequence[str], output: Path | BinaryIO, *, progress: Progress | None = None
+    ) -> "Contents":
+        """Write models with all that is known of them into one `.zoo` file.
+
+        Args:
+            refs: models (every version), versions, or variants (of the latest version).
+            output: a file, which is there when it is whole, or a stream of bytes.
+            progress: told of the bytes of all files.
+
+        Raises:
+            NotFound: if one of them is not held.
+            IntegrityError: if a file is damaged or missing.
+        """
+        from onnxzoo.registry.exporting import gathered, places_of
+        from onnxzoo.registry.packed import pack, writing
+
+        with self._database.read() as rows:
+            contents = gathered(rows, [*map(Ref.parse, refs)])
+        places = places_of(contents, self.store)
+        if isinstance(output, Path):
+            with writing(output) as file:
+                pack(contents, places, file, output.name, progress)
+        else:
+            pack(contents, places, output, "export", progress)
+        return contents
+
+    def import_file(
+        self, path: str | Path, *, move_aliases: bool = False, progress: Progress | None = None
+    ) -> "Imported":
+        """Keep everything that a `.zoo` file holds, or nothing of it.
+
+        Args:
+            path: what `export` wrote.
+            move_aliases: move aliases that point elsewhere here; else they stay.
+            progress: told of the bytes of all files, and of those that are prepared.
+
+        Raises:
+            NotFound: if there is no such file.
+            IntegrityError: if a byte of it is not what it should be.
+            Refused: if it is no such file, or holds what is unsafe, invalid or unfit.
+        """
+        from onnxzoo.registry.importing import staged
+        from onnxzoo.registry.merge import merge
+        from onnxzoo.registry.packed import opened
+
+        self.expect_write()
+        with (
+            opened(Path(path).expanduser()) as packed,
+            staged(packed, self.store, progress) as found,
+        ):
+            for digest, draft in found.new.items():
+                self._look(found.stages[digest], draft, must_open=False, progress=progress)
+            with self._database.write() as session:
+                for digest, manifest in packed.contents.bundles.items():
+                    if digest in found.stages:
+                        self.store.publish(found.stages[digest])
+                    elif not self.store.holds(manifest):
+                        raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
+                return merge(session, packed.contents, found.graphs, move_aliases=move_aliases)
 
     def _digest(self, ref: str) -> str:
         return ref if ref.startswith("sha256:") else self.resolve(ref).digest
