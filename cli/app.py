@@ -15,6 +15,7 @@ from onnxzoo.cli import (
     find,
     indexes,
     keep,
+    licenses,
     look,
     measure,
     opsets,
@@ -60,6 +61,7 @@ app.command("test")(replay.replay_data)
 app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
+app.command()(licenses.licenses)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)

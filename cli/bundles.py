@@ -104,6 +104,7 @@ def import_(
     move_aliases: Annotated[
         bool, typer.Option("--move-aliases", help="Also those that point elsewhere here.")
     ] = False,
+    allow_license: options.AllowLicense = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -116,12 +117,18 @@ def import_(
 
     done: list[dict[str, object]] = []
     failed: list[ZooError] = []
-    with Zoo() as zoo:
+    with Zoo(allow_licenses=options.licenses(allow_license)) as zoo:
+        allowed = zoo.settings.allow_licenses
         files = [file for source in sources for file in carried(source, zoo.settings)]
         for file in files:
             try:
                 with progress(zoo.settings, quiet=quiet or json) as report, file.here(report) as at:
-                    found = zoo.registry.import_file(at, move_aliases=move_aliases, progress=report)
+                    found = zoo.registry.import_file(
+                        at,
+                        move_aliases=move_aliases,
+                        allow_licenses=allowed,
+                        progress=report,
+                    )
             except ZooError as error:
                 if len(files) == 1:
                     raise

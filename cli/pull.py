@@ -53,6 +53,7 @@ def pull(
     test_data: Annotated[
         bool, typer.Option("--test-data", help="Its reference inputs and outputs too.")
     ] = False,
+    allow_license: options.AllowLicense = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -65,7 +66,7 @@ def pull(
     wish: Wish = {"opset": opset, "prefer": prefer, "max_bytes": max_size, "runtime": for_}
     done: list[Added] = []
     failed: list[ZooError] = []
-    with Zoo() as zoo:
+    with Zoo(allow_licenses=options.licenses(allow_license)) as zoo:
         if dry_run:
             _plan(
                 [zoo.preview(ref, name=name, sha256=sha256, **wish) for ref in refs],

@@ -1,9 +1,10 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
@@ -21,8 +22,9 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
+from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.loading import EXACT, Loader, warn
-from onnxzoo.registry.lookup import chosen, digest_of, narrowed, version_of
+from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
 from onnxzoo.registry.queries import derived, events, holding, listed, measurements, records
@@ -322,6 +324,25 @@ class Registry:
                 listed(rows, words, ops=ops, name=name, source=source, limit=limit),
             )
 
+    def selected(self, refs: Sequence[str]) -> Sequence[Variant]:
+        """Return every held variant that references mean, by name, version and label.
+
+        Args:
+            refs: models (every version), versions, or variants (of the latest version); none of
+                them means everything.
+
+        Raises:
+            NotFound: if one of them is not held.
+        """
+        with self._database.read() as rows:
+            found = (
+                {row["id"]: row for ref in refs for row in all_of(rows, Ref.parse(ref))}.values()
+                if refs
+                else listed(rows)
+            )
+            key = itemgetter("name", "number", "label")
+            return records(rows, self.store, sorted(found, key=key))
+
     def derived(self, digest: str) -> Sequence[Variant]:
         """Return the held variants that were made from a bundle."""
         with self._database.read() as rows:
@@ -524,13 +545,19 @@ class Registry:
         return contents
 
     def import_file(
-        self, path: str | Path, *, move_aliases: bool = False, progress: Progress | None = None
+        self,
+        path: str | Path,
+        *,
+        move_aliases: bool = False,
+        allow_licenses: Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> "Imported":
         """Keep everything that a `.zoo` file holds, or nothing of it.
 
         Args:
             path: what `export` wrote.
             move_aliases: move aliases that point elsewhere here; else they stay.
+            allow_licenses: refuse others; None for what the environment says.
             progress: told of the bytes of all files, and of those that are prepared.
 
         Raises:
@@ -542,11 +569,12 @@ class Registry:
         from onnxzoo.registry.merge import merge
         from onnxzoo.registry.packed import opened
 
+        allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()
-        with (
-            opened(Path(path).expanduser()) as packed,
-            staged(packed, self.store, progress) as found,
-        ):
+        with opened(Path(path).expanduser()) as packed, ExitStack() as stack:
+            for model, version in packed.contents.versions():
+                check_license(f"{model.name}@{version.number}", version.license, allowed)
+            found = stack.enter_context(staged(packed, self.store, progress))
             for digest, draft in found.new.items():
                 self._look(found.stages[digest], draft, must_open=False, progress=progress)
             with self._database.write() as session:

@@ -36,6 +36,8 @@ class Settings:
         first_look: open what comes in in a child process first.
         max_memory: bytes that a model may take when it is first opened; None: by its size.
         max_seconds: seconds that this may take; None: by its size.
+        allow_licenses: what may be pulled or imported, see `licenses.permits`; empty: anything.
+        epoch: the time to write into documents instead of now, in seconds since 1970, or None.
     """
 
     home: Path
@@ -50,6 +52,8 @@ class Settings:
     first_look: bool = True
     max_memory: int | None = None
     max_seconds: int | None = None
+    allow_licenses: tuple[str, ...] = ()
+    epoch: int | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -64,7 +68,7 @@ class Settings:
             home=home,
             cache=cache,
             database_url=env.get("ZOO_DATABASE_URL") or None,
-            indexes=tuple(part.strip() for part in env.get("ZOO_INDEX", "").split(",") if part),
+            indexes=_words(env.get("ZOO_INDEX", "")),
             offline=_switch(env, "ZOO_OFFLINE") or _switch(env, "HF_HUB_OFFLINE"),
             endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
             ci=env.get("CI", "").lower() not in _FALSE,
@@ -73,6 +77,8 @@ class Settings:
             first_look=_switch(env, "ZOO_FIRST_LOOK", default=True),
             max_memory=_bound(env, "ZOO_MAX_MEMORY", 1 << 62),
             max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
+            allow_licenses=_words(env.get("ZOO_ALLOW_LICENSES", "")),
+            epoch=_epoch(env),
         )
 
     @property
@@ -162,6 +168,20 @@ def without_password(url: str) -> str:
     'postgresql://me:***@host/zoo'
     """
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _epoch(env: Mapping[str, str]) -> int | None:
+    """Return ``SOURCE_DATE_EPOCH``: what reproducible-builds.org specifies for such documents."""
+    text = env.get("SOURCE_DATE_EPOCH", "").strip()
+    if text and not re.fullmatch(r"[0-9]{1,11}", text):
+        raise UsageError(
+            f"`SOURCE_DATE_EPOCH={text}` is not a number of seconds", hint="unset SOURCE_DATE_EPOCH"
+        )
+    return int(text) if text else None
 
 
 def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:

@@ -25,7 +25,7 @@ from tests.hub import Hub, sha256
 from tests.test_kill import assert_sound, kill
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-CONTEXT = {"runtime": "1.32", "threads": 2, "batch": None}
+CONTEXT: dict[str, str | int | float | None] = {"runtime": "1.32", "threads": 2, "batch": None}
 
 
 @pytest.fixture

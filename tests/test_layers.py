@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"registry.errors"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
-      "registry.releases"},
+      "registry.releases", "registry.licenses"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose",
      "registry.exported"},
@@ -41,7 +41,7 @@ LAYERS = (
     {"registry.convert.keras"},
     {"registry.convert.converters"},
     {"registry.api"},
-    {"registry.lineage", "registry.pool", "registry.watch"},
+    {"registry.lineage", "registry.notice", "registry.bom", "registry.pool", "registry.watch"},
     {"registry.bench", "registry.bench_worker", "registry.drift", "registry.replay"},
     {"registry.convert.run"},
     {"registry.convert.offer"},
@@ -65,8 +65,8 @@ LAYERS = (
     {"cli.look", "cli.progress", "cli.figures"},
     {"cli.plot"},
     {"cli.bundles", "cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep",
-     "cli.measure", "cli.opsets", "cli.pull", "cli.quantize", "cli.replay", "cli.upkeep",
-     "cli.use"},
+     "cli.licenses", "cli.measure", "cli.opsets", "cli.pull", "cli.quantize", "cli.replay",
+     "cli.upkeep", "cli.use"},
     {"cli.convert"},
     {"cli.app"},
 )  # fmt: skip
@@ -77,9 +77,9 @@ FRAMEWORKS = {
     "sklearn", "torch", "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
-    "alembic", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",
-    "onnxruntime", "PIL", "packaging", "platformdirs", "pooch", "requests", "rich", "sqlalchemy",
-    "sqlmodel", "urllib3",
+    "alembic", "cyclonedx", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",
+    "onnxruntime", "PIL", "packageurl", "packaging", "platformdirs", "pooch", "requests", "rich",
+    "sqlalchemy", "sqlmodel", "urllib3",
 }  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

@@ -28,6 +28,10 @@ class Source(Protocol):
     def revision(self) -> str | None:
         """The commit, once it is known; None where a source has no such thing."""
 
+    @property
+    def license(self) -> str | None:
+        """The licence that the source states, once it was asked; None where it states none."""
+
     def means(self, path: str, revision: str | None) -> bool:
         """Tell, without asking, whether the source surely means this file at this revision."""
 

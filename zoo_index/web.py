@@ -53,6 +53,10 @@ class WebSource:
     def revision(self) -> None:
         """None: a web server has no commits."""
 
+    @property
+    def license(self) -> None:
+        """None: a web server states no licence."""
+
     def means(self, path: str, revision: str | None) -> bool:  # noqa: ARG002  (a Source's)
         """Tell whether the file is the one that the URL names."""
         return path == self._name
