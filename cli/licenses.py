@@ -3,7 +3,7 @@
 import sys
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,7 +102,7 @@ def _list(held: "Sequence[Variant]", *, quiet: bool, json: bool) -> None:
         )
 
 
-def _row(own: "Sequence[Variant]") -> dict[str, object]:
+def _row(own: "Sequence[Variant]") -> dict[str, Any]:
     first = next((variant for variant in own if variant.lineage is None), own[0])
     return {
         "ref": f"{first.name}@{first.version}",

@@ -23,6 +23,7 @@ from onnxzoo.registry.store import CHUNK, reading, reporting_storage, staging_na
 MANIFEST = "zoo.json"
 _LARGEST = 64 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
 _BLOCK = tarfile.BLOCKSIZE
+HEADER = _BLOCK  # bytes before each member
 _END = bytes(2 * _BLOCK)
 _SUFFIX = ".exporting"  # of what a killed export leaves
 _KINDS = {
@@ -147,23 +148,37 @@ def read_head(file: BinaryIO, name: str) -> tuple[Contents, int]:
         Refused: if it is no such archive.
         IntegrityError: if it is cut off or damaged.
     """
-    block = file.read(_BLOCK)
+    block = file.read(HEADER)
+    end, size = head_size(block, name), _info(block, name).size
+    text, filling = file.read(size), file.read(-size % _BLOCK)
+    if HEADER + len(text) + len(filling) != end:
+        raise IntegrityError(f"`{name}` is cut off within its manifest")
+    if filling.strip(b"\0"):
+        raise IntegrityError(f"`{name}` has bytes between its members")
+    return parse(text, name), end
+
+
+def head_size(block: bytes, name: str) -> int:
+    """Return how many bytes an archive's first member takes, by its first `HEADER` bytes.
+
+    Raises:
+        Refused: if it is no such archive.
+    """
+    size = _info(block, name).size
+    if not 0 <= size <= _LARGEST:
+        raise Refused(f"`{name}` has a manifest of {size} bytes; expected {_LARGEST} at most")
+    _check_header(block, MANIFEST, size, name)
+    return HEADER + size + -size % _BLOCK
+
+
+def _info(block: bytes, name: str) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError as error:
         raise _no_archive(name) from error
     if info.name != MANIFEST:
         raise _no_archive(name)
-    if not 0 <= info.size <= _LARGEST:
-        raise Refused(f"`{name}` has a manifest of {info.size} bytes; expected {_LARGEST} at most")
-    _check_header(block, MANIFEST, info.size, name)
-    text = file.read(info.size)
-    filling = file.read(-info.size % _BLOCK)
-    if len(text) + len(filling) != info.size + -info.size % _BLOCK:
-        raise IntegrityError(f"`{name}` is cut off within its manifest")
-    if filling.strip(b"\0"):
-        raise IntegrityError(f"`{name}` has bytes between its members")
-    return parse(text, name), _BLOCK + info.size + len(filling)
+    return info
 
 
 def offsets_of(contents: Contents, start: int) -> tuple[dict[str, int], int]:

@@ -10,11 +10,11 @@ from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reading
+from onnxzoo.zoo_index.archives import SUFFIX
 from onnxzoo.zoo_index.listed import Listed
 from onnxzoo.zoo_index.local import FolderSource, open_local
 from onnxzoo.zoo_index.web import WebSource
 
-SUFFIX = ".zoo"
 _PIN = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 

@@ -7,6 +7,7 @@ from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.archives import ArchiveSource, names_archive
 from onnxzoo.zoo_index.hub import HubSource
 from onnxzoo.zoo_index.listed import Listed
 from onnxzoo.zoo_index.local import open_local, open_package
@@ -78,7 +79,8 @@ def open_source(text: str, settings: Settings) -> Source:
 
     Args:
         text: ``hf://owner/repo[@revision][/file]``, ``https://…/model.onnx``,
-            ``pkg://package/path``, ``file://…`` or a local path; a file or a folder.
+            ``pkg://package/path``, ``file://…`` or a local path; a file or a folder; or a bundle
+            in a `.zoo` file, ``https://…/models.zoo#sha256:…``.
         settings: the Hub's endpoint, the folder of downloads, offline or not.
 
     Raises:
@@ -86,6 +88,8 @@ def open_source(text: str, settings: Settings) -> Source:
         Refused: for ``http://`` to another machine, or a path that climbs out.
         NotFound: if a local file or a package is not there.
     """
+    if names_archive(text):
+        return ArchiveSource(text, settings)
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else "file"
     if scheme == "hf":

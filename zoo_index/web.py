@@ -113,6 +113,34 @@ class WebSource:
             )
         return Fetched(Path(kept), arrived[0].sha256, arrived[0].bytes)
 
+    def span(
+        self,
+        start: int,
+        size: int,
+        *,
+        sha256: str | None = None,
+        label: str | None = None,
+        progress: Progress | None = None,
+    ) -> Fetched:
+        """Return some bytes of the file that the URL names, without the rest.
+
+        Raises:
+            RemoteError: if the server gives no parts of files.
+        """
+        need_network(self._settings, without_query(self._full))
+        with telling_session() as session:
+            return download(
+                self._full,
+                part_of(self._settings, self._full, f"{start}+{size}", sha256),
+                sha256=sha256,
+                size=size,
+                headers=self._headers,
+                label=label,
+                progress=progress,
+                session=session,
+                start=start,
+            )
+
 
 def authorization(user: str | None, password: str | None) -> dict[str, str]:
     """Return the header that a URL's user and password stand for (RFC 7617)."""
