@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import (
+    bundles,
     convert,
     derive,
     doctor,
     find,
     indexes,
     keep,
+    licenses,
     look,
     measure,
     opsets,
@@ -59,9 +61,12 @@ app.command("test")(replay.replay_data)
 app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
+app.command()(licenses.licenses)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)
+app.command()(bundles.export)
+app.command("import")(bundles.import_)
 app.add_typer(indexes.app, name="index")
 app.command()(doctor.doctor)
 

@@ -88,6 +88,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino, 
 Axis = Annotated[
     list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
 ]
+AllowLicense = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SPDX[,SPDX]",
+        help="Refuse others before anything is fetched; `unknown` allows what states none.",
+    ),
+]
 Repair = Annotated[
     bool, typer.Option("--repair", help="Fetch what is damaged again from where it came from.")
 ]
@@ -104,6 +111,20 @@ def pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:
         if not sign or not value:
             raise UsageError(f"`{text}` is not `NAME=VALUE`", hint=f"for example: {example}")
         yield name, value
+
+
+def licenses(texts: Sequence[str] | None) -> list[str] | None:
+    """Return the licences that are allowed, None where nothing was said.
+
+    >>> licenses(["apache-2.0,mit", "bsd-3-clause"]), licenses(None)
+    (['apache-2.0', 'mit', 'bsd-3-clause'], None)
+    """
+    if texts is None:
+        return None
+    words = [word.strip() for text in texts for word in text.split(",")]
+    if not all(words):
+        raise UsageError("a licence is empty", hint="for example: --allow-license apache-2.0,mit")
+    return words
 
 
 def axes(texts: Sequence[str] | None) -> dict[str, int]:

@@ -54,6 +54,7 @@ def pull(
         bool, typer.Option("--test-data", help="Its reference inputs and outputs too.")
     ] = False,
     allow_domain: options.AllowDomain = None,
+    allow_license: options.AllowLicense = None,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -69,7 +70,7 @@ def pull(
     done: list[Added] = []
     failed: list[ZooError] = []
     registry = Registry(settings=Settings.from_env().allowing(allow_domain or ()))
-    with Zoo(registry) as zoo:
+    with Zoo(registry, allow_licenses=options.licenses(allow_license)) as zoo:
         if dry_run:
             _plan(
                 [zoo.preview(ref, name=name, sha256=sha256, **wish) for ref in refs],

@@ -1,17 +1,19 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from threading import Thread, get_ident
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
 from weakref import ref as weakref
 
 from onnxzoo.registry.choose import Wish, choose
 from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
+    Busy,
     IntegrityError,
     InvalidModel,
     Misfit,
@@ -20,8 +22,9 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
+from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.loading import EXACT, Loader, warn
-from onnxzoo.registry.lookup import chosen, digest_of, narrowed, version_of
+from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
 from onnxzoo.registry.queries import derived, events, holding, listed, measurements, records
@@ -45,6 +48,8 @@ from onnxzoo.registry.store import Stage, Store, reading
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
+    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.merge import Imported
     from onnxzoo.registry.rebuild import Rebuilt
     from onnxzoo.registry.sessions import Provider
 
@@ -337,6 +342,25 @@ class Registry:
                 listed(rows, words, ops=ops, name=name, source=source, limit=limit),
             )
 
+    def selected(self, refs: Sequence[str]) -> Sequence[Variant]:
+        """Return every held variant that references mean, by name, version and label.
+
+        Args:
+            refs: models (every version), versions, or variants (of the latest version); none of
+                them means everything.
+
+        Raises:
+            NotFound: if one of them is not held.
+        """
+        with self._database.read() as rows:
+            found = (
+                {row["id"]: row for ref in refs for row in all_of(rows, Ref.parse(ref))}.values()
+                if refs
+                else listed(rows)
+            )
+            key = itemgetter("name", "number", "label")
+            return records(rows, self.store, sorted(found, key=key))
+
     def derived(self, digest: str) -> Sequence[Variant]:
         """Return the held variants that were made from a bundle."""
         with self._database.read() as rows:
@@ -562,6 +586,80 @@ class Registry:
         digests = behind(self._database, self.store)
         write_missing(self._database, self.store, digests)
         return len(digests)
+
+    def export(
+        self, refs: Sequence[str], output: Path | BinaryIO, *, progress: Progress | None = None
+    ) -> "Contents":
+        """Write models with all that is known of them into one `.zoo` file.
+
+        Args:
+            refs: models (every version), versions, or variants (of the latest version).
+            output: a file, which is there when it is whole, or a stream of bytes.
+            progress: told of the bytes of all files.
+
+        Raises:
+            NotFound: if one of them is not held.
+            IntegrityError: if a file is damaged or missing.
+        """
+        from onnxzoo.registry.exporting import gathered, places_of
+        from onnxzoo.registry.packed import pack, writing
+
+        with self._database.read() as rows:
+            contents = gathered(rows, [*map(Ref.parse, refs)])
+        places = places_of(contents, self.store)
+        if isinstance(output, Path):
+            with writing(output) as file:
+                pack(contents, places, file, output.name, progress)
+        else:
+            pack(contents, places, output, "export", progress)
+        return contents
+
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        move_aliases: bool = False,
+        allow_licenses: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> "Imported":
+        """Keep everything that a `.zoo` file holds, or nothing of it.
+
+        Args:
+            path: what `export` wrote.
+            move_aliases: move aliases that point elsewhere here; else they stay.
+            allow_licenses: refuse others; None for what the environment says.
+            progress: told of the bytes of all files, and of those that are prepared.
+
+        Raises:
+            NotFound: if there is no such file.
+            IntegrityError: if a byte of it is not what it should be.
+            Refused: if it is no such file, or holds what is unsafe, invalid or unfit.
+        """
+        from onnxzoo.registry.guard import guard
+        from onnxzoo.registry.importing import staged
+        from onnxzoo.registry.merge import merge
+        from onnxzoo.registry.packed import opened
+
+        allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
+        self.expect_write()
+        with opened(Path(path).expanduser()) as packed, ExitStack() as stack:
+            for model, version in packed.contents.versions():
+                check_license(f"{model.name}@{version.number}", version.license, allowed)
+            found = stack.enter_context(staged(packed, self.store, progress))
+            for digest, draft in found.new.items():
+                guard(
+                    found.stages[digest].folder / draft.entry, domains=self.settings.allow_domains
+                )
+                self._look(found.stages[digest], draft, must_open=False, progress=progress)
+            with self._database.write() as session, ExitStack() as records:
+                for model in packed.contents.models:
+                    records.enter_context(following(session, self.store, model.name))
+                for digest, manifest in packed.contents.bundles.items():
+                    if digest in found.stages:
+                        self.store.publish(found.stages[digest])
+                    elif not self.store.holds(manifest):
+                        raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
+                return merge(session, packed.contents, found.graphs, move_aliases=move_aliases)
 
     def _digest(self, ref: str) -> str:
         return ref if ref.startswith("sha256:") else self.resolve(ref).digest

@@ -59,6 +59,7 @@ class _Job:
     label: str
     progress: Progress | None
     limits: Limits
+    start: int | None = None
 
     @property
     def shown(self) -> str:
@@ -76,6 +77,7 @@ def download(
     progress: Progress | None = None,
     limits: Limits = _NO_LIMITS,
     session: "requests.Session | None" = None,
+    start: int | None = None,
 ) -> Fetched:
     """Fetch a file, resuming what an earlier call left, and verify it before anyone sees it.
 
@@ -95,6 +97,7 @@ def download(
         progress: told of bytes done, those of an earlier call included.
         limits: time, attempts, redirects and size.
         session: carries proxies, certificates and connections; None for a fresh one.
+        start: fetch `size` bytes from here on, of a larger file; None for all of it.
 
     Raises:
         IntegrityError: if hash or size differ; the bytes are thrown away.
@@ -103,7 +106,7 @@ def download(
         StorageError: if the disk refuses.
     """
     label = label or without_query(url).rpartition("/")[2]
-    job = _Job(url, sha256, size, headers or {}, label, progress, limits)
+    job = _Job(url, sha256, size, headers or {}, label, progress, limits, start)
     with reporting_storage(part.parent):
         part.parent.mkdir(parents=True, exist_ok=True)
     with _session(session) as http, _claimed(part, limits) as own:
@@ -238,7 +241,7 @@ def _attempt(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
         return _headers(http, job, part)
     if part.done and not (part.validator or job.sha256):
         part.restart()  # nothing would tell other bytes from these
-    with asking(http, job.url, _asked(part), job.private, job.limits) as answer:
+    with asking(http, job.url, _asked(job, part), job.private, job.limits) as answer:
         total = _begin(answer, job, part)
         _receive(answer, job, part, total)
         return answer.first
@@ -249,7 +252,7 @@ def _headers(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
 
     The last byte is asked for and not read; a server that cannot say costs nothing but that.
     """
-    asked = {**_HEADERS, "Range": f"bytes={part.done - 1}-"}
+    asked = {**_HEADERS, "Range": f"bytes={(job.start or 0) + part.done - 1}-"}
     with (
         suppress(Interrupted, ZooError),
         asking(http, job.url, asked, job.private, job.limits) as a,
@@ -259,12 +262,14 @@ def _headers(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
     return {}
 
 
-def _asked(part: Part) -> dict[str, str]:
+def _asked(job: _Job, part: Part) -> dict[str, str]:
     headers = dict(_HEADERS)
-    if part.done:
+    if job.start is not None and job.size is not None:
+        headers["Range"] = f"bytes={job.start + part.done}-{job.start + job.size - 1}"
+    elif part.done:
         headers["Range"] = f"bytes={part.done}-"
-        if part.validator:
-            headers["If-Range"] = part.validator
+    if part.done and part.validator:
+        headers["If-Range"] = part.validator
     return headers
 
 
@@ -277,7 +282,12 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
     _refuse_disguised(answer)
     total = answer.length
     if answer.status == 206:  # noqa: PLR2004
-        total = _resumed(answer, part)
+        total = _resumed(answer, job, part)
+    elif job.start is not None:
+        raise RemoteError(
+            f"`{answer.url}` gives no part of a file, or is another file now",
+            hint="zoo import takes the whole file",
+        )
     else:
         part.restart(answer.validator)
     if job.size is not None and total not in {None, job.size}:
@@ -297,13 +307,21 @@ def _refuse_disguised(answer: Answer) -> None:
         )
 
 
-def _resumed(answer: Answer, part: Part) -> int:
-    start, total = answer.range or (-1, 0)
-    changed = part.validator and answer.validator not in {None, part.validator}
-    if start != part.done or changed:
+def _resumed(answer: Answer, job: _Job, part: Part) -> int:
+    first, total = answer.range or (-1, 0)
+    changed = part.done and part.validator and answer.validator not in {None, part.validator}
+    if first != (job.start or 0) + part.done or changed:
         part.restart()
         raise Interrupted("sent another range than it was asked for", 0)
-    return total
+    if job.start is None or job.size is None:
+        return total
+    if total < job.start + job.size:
+        raise IntegrityError(
+            f"`{answer.url}` has {total} bytes; expected {job.start + job.size} at least"
+        )
+    if not part.done:
+        part.restart(answer.validator)
+    return job.size
 
 
 def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:

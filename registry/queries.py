@@ -160,7 +160,7 @@ def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
             files=tuple(File(f["path"], f["sha256"], f["bytes"]) for f in files[row["digest"]]),
             path=store.path(row["digest"]) / row["entry"],
             graph=graph_of(row),
-            lineage=_lineage(row),
+            lineage=lineage_of(row),
         )
         for row in found
     ]
@@ -259,7 +259,8 @@ def graph_of(row: Row) -> Graph:
     return Graph(**fields)
 
 
-def _lineage(row: Row) -> Lineage | None:
+def lineage_of(row: Row) -> Lineage | None:
+    """Return what a variant's row says that it was made from, None for nothing."""
     if row["called"] is None:
         return None
     return Lineage(row["parent"], row["called"], json.loads(row["recipe"]))

@@ -37,6 +37,8 @@ class Settings:
         max_memory: bytes that a model may take when it is first opened; None: by its size.
         max_seconds: seconds that this may take; None: by its size.
         allow_domains: whose ops models may hold, beyond those of ONNX and onnxruntime.
+        allow_licenses: what may be pulled or imported, see `licenses.permits`; empty: anything.
+        epoch: the time to write into documents instead of now, in seconds since 1970, or None.
     """
 
     home: Path
@@ -52,6 +54,8 @@ class Settings:
     max_memory: int | None = None
     max_seconds: int | None = None
     allow_domains: tuple[str, ...] = ()
+    allow_licenses: tuple[str, ...] = ()
+    epoch: int | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -76,6 +80,8 @@ class Settings:
             max_memory=_bound(env, "ZOO_MAX_MEMORY", 1 << 62),
             max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
             allow_domains=_words(env, "ZOO_ALLOW_DOMAINS"),
+            allow_licenses=_words(env, "ZOO_ALLOW_LICENSES"),
+            epoch=_epoch(env),
         )
 
     def allowing(self, domains: Iterable[str]) -> "Settings":
@@ -176,6 +182,16 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
+def _epoch(env: Mapping[str, str]) -> int | None:
+    """Return ``SOURCE_DATE_EPOCH``: what reproducible-builds.org specifies for such documents."""
+    text = env.get("SOURCE_DATE_EPOCH", "").strip()
+    if text and not re.fullmatch(r"[0-9]{1,11}", text):
+        raise UsageError(
+            f"`SOURCE_DATE_EPOCH={text}` is not a number of seconds", hint="unset SOURCE_DATE_EPOCH"
+        )
+    return int(text) if text else None
+
+
 def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
     if env.get("ZOO_HOME"):
         home = Path(env["ZOO_HOME"]).expanduser().absolute()
@@ -186,7 +202,7 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in env.get(name, "").split(",") if part)
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:

@@ -37,7 +37,7 @@ FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id 
 WHERE m.key = :key ORDER BY v.number
 """
 _REMOVED = """
-SELECT reference FROM event WHERE action = 'remove' AND reference LIKE :name || ':%@%'
+SELECT reference, detail FROM event WHERE action = 'remove' AND reference LIKE :name || ':%@%'
 AND id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND reference = :name)
 """
 
@@ -53,13 +53,24 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     held = rows_of(session)(_HELD, key=fold(draft.name))
     same = None if draft.new_version else _same_bytes(held, draft, digest)
     if same is not None:
-        _complete(session, draft, same)
+        complete(session, draft, same)
         return f"{draft.name}:{same['label']}@{same['number']}", False
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
     keep_bundle(session, manifest)
+    insert(session, (id_of(version.id), label), digest, draft, created_at=now())
+    ref = f"{model.name}:{label}@{version.number}"
+    log(session, action, ref, draft.source)
+    return ref, True
+
+
+def insert(
+    session: "Session", place: tuple[int, str], digest: str, draft: Draft, *, created_at: str
+) -> None:
+    """Insert the row of a variant at its place, a version's row and a label there."""
+    version, label = place
     row = VariantRow(
-        version_id=id_of(version.id),
+        version_id=version,
         label=label,
         precision=draft.graph.precision,
         opset=draft.graph.opset,
@@ -68,14 +79,11 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
         source=draft.source,
         revision=draft.revision,
         graph=graph_text(draft.graph),
-        created_at=now(),
+        created_at=created_at,
     )
     session.add(row)
     session.flush()
     keep_lineage(session, id_of(row.id), draft.lineage)
-    ref = f"{model.name}:{label}@{version.number}"
-    log(session, action, ref, draft.source)
-    return ref, True
 
 
 def point(session: "Session", alias: str, version: Row) -> int | None:
@@ -99,12 +107,13 @@ def unpoint(session: "Session", alias: str, model: Row) -> bool:
     return row is not None
 
 
-def label(session: "Session", model: Row, tags: Sequence[str]) -> None:
-    """Add tags to a model."""
-    for name in tags:
-        if session.get(Tag, (model["model_id"], name)) is None:
-            session.add(Tag(model_id=model["model_id"], name=name))
-            log(session, "tag", model["name"], name)
+def label(session: "Session", model: Row, tags: Sequence[str]) -> list[str]:
+    """Add tags to a model; return those that it had not."""
+    new = [name for name in tags if session.get(Tag, (model["model_id"], name)) is None]
+    for name in new:
+        session.add(Tag(model_id=model["model_id"], name=name))
+        log(session, "tag", model["name"], name)
+    return new
 
 
 def unlabel(session: "Session", model: Row, tag: str) -> bool:
@@ -191,20 +200,27 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _complete(session: "Session", draft: Draft, same: Row) -> None:
-    """Record what a draft says of bytes that are held, where nothing was recorded yet."""
+def complete(session: "Session", draft: Draft, same: Row) -> bool:
+    """Record what a draft says of bytes that are held, where nothing was recorded yet.
+
+    Returns:
+        Whether there was anything to record.
+    """
     version = _get(session, Version, same["version_id"])
     model = _get(session, Model, version.model_id)
-    name = model.name
+    name, learnt = model.name, False
     if draft.license and not version.license:
-        version.license = draft.license
+        version.license, learnt = draft.license, True
         log(session, "license", f"{name}@{version.number}", draft.license)
     if draft.task and not model.task:
-        model.task = draft.task
+        model.task, learnt = draft.task, True
         log(session, "task", name, draft.task)
-    label(session, {"model_id": id_of(model.id), "name": name}, draft.tags)
-    if session.get(LineageRow, same["id"]) is None:
+    if label(session, {"model_id": id_of(model.id), "name": name}, draft.tags):
+        learnt = True
+    if draft.lineage is not None and session.get(LineageRow, same["id"]) is None:
         keep_lineage(session, same["id"], draft.lineage)
+        learnt = True
+    return learnt
 
 
 def keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
@@ -272,16 +288,23 @@ def _place(
 
 
 def _next_number(session: "Session", model: Model, held: Sequence[Row]) -> int:
-    """Return a number that no version of this model ever had: scripts are pinned to them.
-
-    What was removed is known from the event log, back to where the whole model last went.
-    """
+    """Return a number that no version of this model ever had: scripts are pinned to them."""
     if not held:
         return 1
-    removed = rows_of(session)(_REMOVED, name=model.name)
-    gone = (row["reference"].rpartition("@") for row in removed)
-    numbers = [int(number) for head, _, number in gone if head.partition(":")[0] == model.name]
-    return 1 + max([*numbers, *(int(row["number"]) for row in held)])
+    return 1 + max([*removed(session, model.name), *(int(row["number"]) for row in held)])
+
+
+def removed(session: "Session", name: str) -> dict[int, set[str]]:
+    """Return the digests that were removed of a model's versions, by their numbers.
+
+    Known from the event log, back to where the whole model last went.
+    """
+    found: dict[int, set[str]] = {}
+    for row in rows_of(session)(_REMOVED, name=name):
+        head, _, number = row["reference"].rpartition("@")
+        if head.partition(":")[0] == name:
+            found.setdefault(int(number), set()).add(row["detail"])
+    return found
 
 
 def _target(held: Sequence[Row], draft: Draft) -> Row | None:

@@ -82,6 +82,7 @@ class Repo:
     id: str
     private: bool = False
     gated: bool = False
+    license: str | None = None
     commits: dict[str, dict[str, Content]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
 
@@ -130,10 +131,11 @@ class Hub:
         ref: str = "main",
         private: bool = False,
         gated: bool = False,
+        license: str | None = None,  # noqa: A002  (the field's word)
     ) -> str:
         """Commit files to a branch or tag of a repository and return the commit."""
         held = self.repos.setdefault(repo, Repo(repo))
-        held.private, held.gated = private, gated
+        held.private, held.gated, held.license = private, gated, license
         stamp = f"{repo} {len(held.commits)}".encode()
         commit = hashlib.sha1(stamp, usedforsecurity=False).hexdigest()
         held.commits[commit] = dict(files)
@@ -513,7 +515,7 @@ def _info(repo: Repo, commit: str, *, blobs: bool) -> dict[str, object]:
         "disabled": False,
         "downloads": 0,
         "likes": 0,
-        "tags": ["onnx"],
+        "tags": ["onnx", *([f"license:{repo.license}"] if repo.license else [])],
         "lastModified": "2025-07-01T00:00:00.000Z",
         "createdAt": "2025-07-01T00:00:00.000Z",
         "siblings": [

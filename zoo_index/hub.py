@@ -22,6 +22,7 @@ _TEXT = re.compile(
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 PUBLIC = "https://huggingface.co"
+_LICENSE = "license:"  # begins the tag that the Hub makes of a model card's licence
 _TIMEOUT = 30.0  # seconds for an answer of the API
 
 
@@ -41,6 +42,7 @@ class HubSource:
         self._settings = settings
         self._endpoint = settings.endpoint or PUBLIC
         self._commit: str | None = None
+        self._license: str | None = None
         self._all: tuple[Listed, ...] | None = None  # of the commit, once it was asked
 
     @classmethod
@@ -66,6 +68,11 @@ class HubSource:
     def revision(self) -> str | None:
         """The commit, once it is known."""
         return self._commit
+
+    @property
+    def license(self) -> str | None:
+        """The licence of the repository's model card, once it was asked."""
+        return self._license
 
     def means(self, path: str, revision: str | None) -> bool:
         """Tell whether this is the named file, if any, at the named commit, if any."""
@@ -147,6 +154,10 @@ class HubSource:
         except (HTTPError, OSError) as error:
             raise unreachable(self._endpoint) from error
         self._commit = info.sha
+        self._license = next(
+            (tag.removeprefix(_LICENSE) for tag in info.tags or () if tag.startswith(_LICENSE)),
+            None,
+        )
         return info
 
     def _explained(self, error: ZooError, path: str) -> ZooError:

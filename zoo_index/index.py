@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import Limits, without_query
-from onnxzoo.zoo_index.entries import Entry, entry_of, parse
+from onnxzoo.zoo_index.archives import SUFFIX, entries_at, entries_below
+from onnxzoo.zoo_index.entries import Entry, dump, entry_of, parse
 from onnxzoo.zoo_index.listed import part_of, telling_session
 from onnxzoo.zoo_index.web import authorization, is_loopback
 
@@ -59,6 +61,7 @@ class Index:
             every line.
         url: where it came from, None for a file of the user's own.
         fetch: gets the file where it is not there yet.
+        read: gives the entries, where the path is no file of lines.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Index:
         trusted: bool,
         url: str | None = None,
         fetch: Callable[[], None] | None = None,
+        read: Callable[[], list[Entry]] | None = None,
     ) -> None:
         self.path = path
         self.name = name
         self.url = url
         self._trusted = trusted
         self._fetch = fetch
+        self._read = read
 
     def find(self, key: str) -> list[Entry]:
         """Return a model's entries by its folded name; by another name, the entries it names."""
@@ -93,6 +98,8 @@ class Index:
         Raises:
             Refused: if a line is malformed, or two lines are the same variant.
         """
+        if self._read is not None:
+            return self._read()
         entries: list[Entry] = []
         seen: set[tuple[str, str]] = set()
         for number, line in enumerate(self._text.splitlines(), start=1):
@@ -277,7 +284,9 @@ def _rank(entry: Entry, keys: Sequence[str]) -> tuple[bool, bool, str, int]:
 def _private(where: str, settings: Settings) -> Index:
     if "://" not in where:
         path = Path(where).expanduser()
-        return Index(path, slug(path.stem), trusted=False)
+        if path.suffix != SUFFIX and not path.is_dir():
+            return Index(path, slug(path.stem), trusted=False)
+        return Index(path, slug(path.stem), trusted=False, read=partial(entries_below, path))
     name = slug(Path(urlsplit(where).path).stem)
     fetch = partial(fetch_index, where, settings)
     return Index(cached_path(where, settings), name, trusted=False, url=where, fetch=fetch)
@@ -306,6 +315,9 @@ def fetch_index(url: str, settings: Settings) -> None:
         )
     path = cached_path(url, settings)
     try:
+        if parts.path.endswith(SUFFIX):
+            _write_lines(entries_at(url, settings), path)
+            return
         with telling_session() as session:
             fetched = download(
                 parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(),
@@ -329,3 +341,12 @@ def fetch_index(url: str, settings: Settings) -> None:
             fetched.path.replace(path)
         finally:
             fetched.path.unlink(missing_ok=True)
+
+
+def _write_lines(entries: Iterable[Entry], path: Path) -> None:
+    """Keep entries as an index, in one step."""
+    with reporting_storage(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{token_hex(4)}")
+        part.write_text("".join(f"{dump(entry)}\n" for entry in entries), encoding="utf-8")
+        part.replace(path)

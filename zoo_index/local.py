@@ -34,6 +34,10 @@ class FolderSource:
     def revision(self) -> None:
         """None: a folder has no commits."""
 
+    @property
+    def license(self) -> None:
+        """None: a folder states no licence."""
+
     def means(self, path: str, revision: str | None) -> bool:  # noqa: ARG002  (a Source's)
         """Return False: a file may have changed since, and looking costs nothing."""
         return False

@@ -186,6 +186,7 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
         files=(pinned,),
         revision=source.revision,
         origin=f"{source.url}@{source.revision}" if source.revision else None,
+        license=source.license,
         opened=source,
     )
 

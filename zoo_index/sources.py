@@ -7,6 +7,7 @@ from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.archives import ArchiveSource, names_archive
 from onnxzoo.zoo_index.hub import HubSource
 from onnxzoo.zoo_index.listed import Listed
 from onnxzoo.zoo_index.local import open_local, open_package
@@ -27,6 +28,10 @@ class Source(Protocol):
     @property
     def revision(self) -> str | None:
         """The commit, once it is known; None where a source has no such thing."""
+
+    @property
+    def license(self) -> str | None:
+        """The licence that the source states, once it was asked; None where it states none."""
 
     def means(self, path: str, revision: str | None) -> bool:
         """Tell, without asking, whether the source surely means this file at this revision."""
@@ -74,7 +79,8 @@ def open_source(text: str, settings: Settings) -> Source:
 
     Args:
         text: ``hf://owner/repo[@revision][/file]``, ``https://…/model.onnx``,
-            ``pkg://package/path``, ``file://…`` or a local path; a file or a folder.
+            ``pkg://package/path``, ``file://…`` or a local path; a file or a folder; or a bundle
+            in a `.zoo` file, ``https://…/models.zoo#sha256:…``.
         settings: the Hub's endpoint, the folder of downloads, offline or not.
 
     Raises:
@@ -82,6 +88,8 @@ def open_source(text: str, settings: Settings) -> Source:
         Refused: for ``http://`` to another machine, or a path that climbs out.
         NotFound: if a local file or a package is not there.
     """
+    if names_archive(text):
+        return ArchiveSource(text, settings)
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else "file"
     if scheme == "hf":

@@ -112,6 +112,7 @@ def pull(
     runtime: str | None = None,
     force: bool = False,
     test_data: bool = False,
+    allow_licenses: Sequence[str] | None = None,
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Variant:
@@ -130,17 +131,20 @@ def pull(
         force: keep a model of an index although it does not run there.
         test_data: fetch the reference inputs and outputs too, where an index knows of some; that
             they are not there is only a warning.
+        allow_licenses: refuse others: SPDX identifiers, case ignored, and ``"unknown"``; None for
+            what the environment says (``ZOO_ALLOW_LICENSES``).
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
 
     Raises:
         NotFound, NotAuthorised, RemoteError: if it cannot be had.
         Misfit: if it does not run; nothing was fetched.
+        Refused: if its licence is not allowed; nothing was fetched.
         IntegrityError, InvalidModel: if what arrived is not what it should be.
     """
     from onnxzoo.zoo_index.zoo import Zoo
 
-    with Zoo(offline=offline) as zoo:
+    with Zoo(offline=offline, allow_licenses=allow_licenses) as zoo:
         found = zoo.pull(
             ref,
             opset=opset,

@@ -53,6 +53,10 @@ class WebSource:
     def revision(self) -> None:
         """None: a web server has no commits."""
 
+    @property
+    def license(self) -> None:
+        """None: a web server states no licence."""
+
     def means(self, path: str, revision: str | None) -> bool:  # noqa: ARG002  (a Source's)
         """Tell whether the file is the one that the URL names."""
         return path == self._name
@@ -108,6 +112,34 @@ class WebSource:
                 downloader=move,
             )
         return Fetched(Path(kept), arrived[0].sha256, arrived[0].bytes)
+
+    def span(
+        self,
+        start: int,
+        size: int,
+        *,
+        sha256: str | None = None,
+        label: str | None = None,
+        progress: Progress | None = None,
+    ) -> Fetched:
+        """Return some bytes of the file that the URL names, without the rest.
+
+        Raises:
+            RemoteError: if the server gives no parts of files.
+        """
+        need_network(self._settings, without_query(self._full))
+        with telling_session() as session:
+            return download(
+                self._full,
+                part_of(self._settings, self._full, f"{start}+{size}", sha256),
+                sha256=sha256,
+                size=size,
+                headers=self._headers,
+                label=label,
+                progress=progress,
+                session=session,
+                start=start,
+            )
 
 
 def authorization(user: str | None, password: str | None) -> dict[str, str]:

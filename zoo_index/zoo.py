@@ -8,6 +8,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.choose import Wish, wanted
 from onnxzoo.registry.errors import Misfit, NotFound, UsageError, ZooError
 from onnxzoo.registry.fit import installed, refusal
+from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.names import Ref, fold
@@ -45,13 +46,23 @@ class Zoo:
     Args:
         registry: where models are kept; None for the one that the environment names.
         offline: never touch the network; None for what the environment says.
+        allow_licenses: pull nothing under others, see `licenses.permits`; None for what the
+            environment says.
     """
 
-    def __init__(self, registry: Registry | None = None, *, offline: bool | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        *,
+        offline: bool | None = None,
+        allow_licenses: "Sequence[str] | None" = None,
+    ) -> None:
         self.registry = registry or Registry()
         self.settings = self.registry.settings
         if offline is not None:
             self.settings = replace(self.settings, offline=offline)
+        if allow_licenses is not None:
+            self.settings = replace(self.settings, allow_licenses=tuple(allow_licenses))
         self.indexes = Indexes.from_settings(self.settings)
 
     def __enter__(self) -> Self:
@@ -71,14 +82,20 @@ class Zoo:
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
             wish: what else is asked of a name's variant; see `Wish`.
+
+        Raises:
+            Refused: if its licence is not allowed.
         """
         sha256 = _checked(ref, sha256, wish)
         called = _called(name)
         if is_source(ref):
             text, variant = split_source(ref)
-            return from_source(open_source(text, self.settings), variant, called, sha256)
+            plan = from_source(open_source(text, self.settings), variant, called, sha256)
+            self._check_license(plan.name, plan.license)
+            return plan
         asked = narrowed(ref, wish.get("variant"))
         plan = from_index(self.indexes, asked, wish, self.registry.names)
+        self._check_license(f"{plan.name}:{plan.variant}", plan.license)
         if called is None:
             return plan
         return replace(plan, name=called.name, variant=called.variant or plan.variant)
@@ -117,6 +134,7 @@ class Zoo:
 
         Raises:
             Misfit: if what an index has does not run; nothing was fetched.
+            Refused: if its licence is not allowed; nothing was fetched.
         """
         sha256 = _checked(ref, sha256, wish)
         held = None if upgrade else self._held(ref, name, sha256, wish)
@@ -227,8 +245,15 @@ class Zoo:
     def _held(self, ref: str, name: str | None, sha256: str | None, wish: Wish) -> Variant | None:
         """Return what is held of a reference, where that can be told without asking anyone."""
         if is_source(ref):
-            return held_of_source(self.registry, self.settings, ref, _called(name), sha256)
-        return held_of_name(self.registry, self.indexes, ref, _called(name), wish)
+            held = held_of_source(self.registry, self.settings, ref, _called(name), sha256)
+        else:
+            held = held_of_name(self.registry, self.indexes, ref, _called(name), wish)
+        if held is not None:
+            self._check_license(held.ref, held.license)
+        return held
+
+    def _check_license(self, what: str, license: str | None) -> None:  # noqa: A002
+        check_license(what, license, self.settings.allow_licenses)
 
     def _renamed(self, ref: Ref) -> Ref | None:
         """Return a reference under the name that an index's other name stands for."""

@@ -1,0 +1,187 @@
+"""Commands that carry models from registry to registry in files: export, import."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.output import document, failure, line, talk
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.settings import show_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.merge import Imported
+
+_STDOUT = "-"
+
+
+def export(
+    refs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VARIANT][@VERSION]...",
+            autocompletion=options.held_names,
+            help="NAME is every version, NAME@2 a version, NAME:int8 a variant of the latest.",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="Such as models.zoo; - for stdout."),
+    ],
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Write models with all that is known of them into one file.
+
+    It is a plain tar: versions, aliases, licences, lineage, measurements and test data go along,
+    and zoo import keeps them elsewhere, with no network.
+    """
+    from onnxzoo.registry.api import Registry
+
+    if output == _STDOUT:
+        _to_stdout(refs, json=json)
+        return
+    path = Path(output).expanduser().absolute()
+    if path.is_dir():
+        raise UsageError(f"`{output}` is a folder; expected a file", hint=f"-o {path}/models.zoo")
+    with (
+        Registry() as registry,
+        progress(registry.settings, quiet=quiet or json) as report,
+    ):
+        contents = registry.export(refs, path, progress=report)
+    if json:
+        document(_export_document(contents, path))
+    elif quiet:
+        for ref in _refs(contents):
+            line(ref)
+    else:
+        count = len(_refs(contents))
+        what = "1 variant" if count == 1 else f"{count} variants"
+        line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
+
+
+def _to_stdout(refs: list[str], *, json: bool) -> None:
+    from onnxzoo.registry.api import Registry
+
+    if json:
+        raise UsageError("`-o -` and `--json` both write to stdout")
+    if sys.stdout.isatty():
+        raise UsageError("stdout is a terminal; expected a file or a pipe", hint="-o models.zoo")
+    with Registry() as registry:
+        registry.export(refs, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _refs(contents: "Contents") -> list[str]:
+    return [f"{m.name}:{v.label}@{version.number}" for m, version, v in contents.variants()]
+
+
+def _export_document(contents: "Contents", path: Path) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "path": path,
+        "bytes": path.stat().st_size,
+        "variants": _refs(contents),
+        "members": [asdict(member) for member in contents.members],
+    }
+
+
+def import_(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A .zoo file, a folder of such, or an https URL of one; #sha256=HEX pins it.",
+        ),
+    ],
+    move_aliases: Annotated[
+        bool, typer.Option("--move-aliases", help="Also those that point elsewhere here.")
+    ] = False,
+    allow_license: options.AllowLicense = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Keep all that a file of zoo export holds, or nothing of it.
+
+    Every byte is checked first. A version keeps its number where that is free here.
+    """
+    from onnxzoo.zoo_index.carried import carried
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    done: list[dict[str, object]] = []
+    failed: list[ZooError] = []
+    with Zoo(allow_licenses=options.licenses(allow_license)) as zoo:
+        allowed = zoo.settings.allow_licenses
+        files = [file for source in sources for file in carried(source, zoo.settings)]
+        for file in files:
+            try:
+                with progress(zoo.settings, quiet=quiet or json) as report, file.here(report) as at:
+                    found = zoo.registry.import_file(
+                        at,
+                        move_aliases=move_aliases,
+                        allow_licenses=allowed,
+                        progress=report,
+                    )
+            except ZooError as error:
+                if len(files) == 1:
+                    raise
+                failure(error)
+                failed.append(error)
+                continue
+            done.append({"source": file.shown, **_import_document(found)})
+            if not json:
+                _say_imported(file.shown, found, quiet=quiet)
+    if json:
+        document(done)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+def _say_imported(source: str, found: "Imported", *, quiet: bool) -> None:
+    for said in [arrival.ref for arrival in found.variants] if quiet else _news(found):
+        line(said)
+    if quiet:
+        return
+    for alias, here, there in found.kept:
+        talk(f"kept {alias}: it is version {here} here; --move-aliases makes it {there}")
+    for ref in found.other_data:
+        talk(f"left the test data of {ref}: it has others")
+    if not found.changed:
+        line(f"nothing to do: all of {source} is held already")
+
+
+def _news(found: "Imported") -> "Iterator[str]":
+    for arrival in found.variants:
+        if arrival.exported != arrival.ref:
+            yield f"{arrival.exported} → {arrival.ref}{'' if arrival.new else ', held already'}"
+        elif arrival.new:
+            yield f"imported {arrival.ref}"
+    yield from (f"set the alias {alias}" for alias in found.set)
+    yield from (f"kept the test data of {ref}" for ref in found.data)
+    if found.measurements:
+        yield f"kept {found.measurements} measurement{'s' if found.measurements > 1 else ''}"
+
+
+def _import_document(found: "Imported") -> dict[str, object]:
+    return {
+        "changed": found.changed,
+        "variants": [
+            {"exported": arrival.exported, "ref": arrival.ref, "new": arrival.new}
+            for arrival in found.variants
+        ],
+        "aliases": list(found.set),
+        "aliases_kept": [
+            {"alias": alias, "version": here, "offered": there} for alias, here, there in found.kept
+        ],
+        "test_data": list(found.data),
+        "test_data_kept": list(found.other_data),
+        "measurements": found.measurements,
+        "completed": list(found.facts),
+    }

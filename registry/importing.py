@@ -1,0 +1,130 @@
+"""The bundles of a `.zoo` file, staged: every byte held against its manifest, every model seen."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.exported import Contents, VersionOut, draft_of
+from onnxzoo.registry.manifest import Manifest
+from onnxzoo.registry.packed import Packed
+from onnxzoo.registry.records import Draft, Graph, Progress
+from onnxzoo.registry.store import Stage, Store
+
+_DATA_FILE = re.compile(r"[a-z0-9._-]+/test_data_set_\d+/(input|output)_\d+\.pb")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An archive's bundles: those that the store has not got, and every model's graph.
+
+    Attributes:
+        stages: by digest.
+        graphs: by digest.
+        new: a draft of each model that is staged.
+    """
+
+    stages: Mapping[str, Stage]
+    graphs: Mapping[str, Graph]
+    new: Mapping[str, Draft]
+
+
+@contextmanager
+def staged(packed: Packed, store: Store, progress: Progress | None = None) -> Iterator[Staged]:
+    """Read a whole archive; give its bundles in staging folders, all of them proven.
+
+    Raises:
+        IntegrityError: if a byte is not what it should be.
+        Refused, InvalidModel: if something in it is no plain file, no model, or unfit.
+    """
+    contents = packed.contents
+    with ExitStack() as stack:
+        stages = {
+            digest: stack.enter_context(store.stage())
+            for digest, manifest in sorted(contents.bundles.items())
+            if not store.holds(manifest)
+        }
+        _unpack(packed, stages, progress)
+        folders = {
+            digest: stages[digest].folder if digest in stages else store.path(digest)
+            for digest in contents.bundles
+        }
+        graphs = _graphs(contents, folders)
+        for model, version in contents.versions():
+            if version.test_data:
+                ref = f"{model.name}@{version.number}"
+                _check_data(ref, version, contents.bundles, folders[version.test_data], graphs)
+        drafts = {
+            variant.digest: draft_of(model, version, variant, graphs[variant.digest])
+            for model, version, variant in contents.variants()
+            if variant.digest in stages
+        }
+        yield Staged(stages, graphs, drafts)
+
+
+def _unpack(packed: Packed, stages: Mapping[str, Stage], progress: Progress | None) -> None:
+    contents, done = packed.contents, 0
+    wanted: dict[str, list[tuple[Stage, str]]] = {}
+    for digest, stage in stages.items():
+        for file in contents.bundles[digest].files:
+            wanted.setdefault(file.sha256, []).append((stage, file.path))
+    for member in contents.members:
+        chunks = _counted(packed.chunks(member), packed, done, progress)
+        targets = wanted.get(member.sha256, [])
+        for stage, path in targets[:1]:
+            stage.write(chunks, path)
+        for stage, path in targets[1:]:
+            first, there = targets[0]
+            stage.copy(first.folder / there, path)
+        for _ in chunks:  # a bundle that is held is read all the same
+            pass
+        done += member.bytes
+
+
+def _counted(
+    chunks: Iterator[bytes], packed: Packed, done: int, progress: Progress | None
+) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        if progress:
+            progress(packed.path.name, done, packed.contents.bytes)
+
+
+def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[str, Graph]:
+    """Return what each model says of itself; the same checks as for one that is pulled."""
+    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.sniff import check
+
+    graphs: dict[str, Graph] = {}
+    for model, version, variant in contents.variants():
+        path = folders[variant.digest] / variant.entry
+        if variant.digest not in graphs:
+            check(path)
+            graphs[variant.digest] = describe(path)
+        there = {file.path for file in contents.bundles[variant.digest].files}
+        for location in graphs[variant.digest].external:
+            if str(PurePosixPath(variant.entry).parent / location) not in there:
+                ref = f"{model.name}:{variant.label}@{version.number}"
+                raise IntegrityError(f"`{ref}` keeps weights in `{location}`, which is not with it")
+    return graphs
+
+
+def _check_data(
+    ref: str,
+    version: VersionOut,
+    bundles: Mapping[str, Manifest],
+    folder: Path,
+    graphs: Mapping[str, Graph],
+) -> None:
+    """Raise unless reference data lie as they are kept, and are for the version's models."""
+    from onnxzoo.registry.testdata import read, sets
+
+    for file in bundles[str(version.test_data)].files:
+        if not _DATA_FILE.fullmatch(file.path):
+            raise Refused(f"the test data of `{ref}` hold `{file.path}`, which is none")
+    for variant in version.variants:
+        for found in sets(folder / variant.label):
+            read(found, graphs[variant.digest])

@@ -1,0 +1,262 @@
+"""What an archive brings, put beside what is held: which version is which, and what stays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry import writes
+from onnxzoo.registry.db import Rows, rows_of
+from onnxzoo.registry.exported import Contents, ModelOut, VersionOut, draft_of
+from onnxzoo.registry.names import fold
+from onnxzoo.registry.queries import Row, context_text, measurements
+from onnxzoo.registry.records import Graph, Measurement
+from onnxzoo.registry.tables import Model, Version
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+_MODEL = "SELECT id, name FROM model WHERE key = :key"
+_VERSIONS = """
+SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest
+FROM version v JOIN variant r ON r.version_id = v.id WHERE v.model_id = :model ORDER BY v.number
+"""
+_ALIASES = """
+SELECT a.name, v.number FROM alias a JOIN version v ON v.id = a.version_id
+WHERE a.model_id = :model
+"""
+_VARIANT = "SELECT id, version_id FROM variant WHERE version_id = :version AND label = :label"
+_DATA = "SELECT digest FROM reference_data WHERE version_id = :version"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A variant of an archive: its reference there and here, and whether it is new here."""
+
+    exported: str
+    ref: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        variants: all of the archive's.
+        set: aliases that are new or were moved, ``NAME@ALIAS``.
+        kept: aliases that point elsewhere here and were left: ``(NAME@ALIAS, here, offered)``.
+        data: versions that have reference data now.
+        other_data: versions that have other reference data, which were left.
+        measurements: how many are new here.
+        facts: models and versions of which something was said that was not known here.
+    """
+
+    variants: tuple[Arrival, ...]
+    set: tuple[str, ...] = ()
+    kept: tuple[tuple[str, int, int], ...] = ()
+    data: tuple[str, ...] = ()
+    other_data: tuple[str, ...] = ()
+    measurements: int = 0
+    facts: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is other than before."""
+        new = any(arrival.new for arrival in self.variants)
+        return bool(new or self.set or self.data or self.measurements or self.facts)
+
+
+@dataclass(slots=True)
+class _Merge:
+    """One transaction's work, and what it did so far."""
+
+    session: "Session"
+    contents: Contents
+    graphs: Mapping[str, Graph]
+    variants: list[Arrival] = field(default_factory=list)
+    set: list[str] = field(default_factory=list)
+    kept: list[tuple[str, int, int]] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    other_data: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    measurements: int = 0
+
+    @property
+    def rows(self) -> Rows:
+        return rows_of(self.session)
+
+
+def merge(
+    session: "Session", contents: Contents, graphs: Mapping[str, Graph], *, move_aliases: bool
+) -> Imported:
+    """Insert what an archive holds and the registry does not; runs inside a transaction.
+
+    A version is the held one that has a variant of its label and its bytes, or that is of the
+    same origin, unless a label stands for other bytes there. Otherwise it keeps its number where
+    that was never given to anything else here, and the order of the versions stays; else it
+    gets the next one.
+
+    Args:
+        session: where the bundles' rows go too; their bytes are in the store.
+        contents: what the archive holds.
+        graphs: by the digests of the variants' bundles.
+        move_aliases: move aliases that point elsewhere here.
+    """
+    work = _Merge(session, contents, graphs)
+    for manifest in contents.bundles.values():
+        writes.keep_bundle(session, manifest)
+    for model in contents.models:
+        _merge_model(work, model, move_aliases=move_aliases)
+    for digest, found in contents.measurements.items():
+        _merge_measurements(work, digest, found)
+    return Imported(
+        tuple(work.variants),
+        tuple(work.set),
+        tuple(work.kept),
+        tuple(work.data),
+        tuple(work.other_data),
+        work.measurements,
+        tuple(work.facts),
+    )
+
+
+def _merge_model(work: _Merge, model: ModelOut, *, move_aliases: bool) -> None:
+    row = _row_of(work, model)
+    numbers: dict[int, int] = {}
+    last = 0
+    for version in model.versions:
+        held = work.rows(_VERSIONS, model=row["id"])
+        target = _target([r for r in held if r["number"] not in numbers.values()], version)
+        if target is None:
+            last = _free_number(work, row, version, last)
+            target = _new_version(work, row, version, last)
+        numbers[version.number] = target["number"]
+        _merge_version(work, row, target, model, version)
+    _merge_aliases(work, row, model, numbers, move=move_aliases)
+
+
+def _row_of(work: _Merge, model: ModelOut) -> Row:
+    """Return the row of a model, made if it is new."""
+    if not work.rows(_MODEL, key=fold(model.name)):
+        work.session.add(
+            Model(
+                name=model.name,
+                key=fold(model.name),
+                task=model.task,
+                created_at=model.created_at.isoformat(),
+            )
+        )
+        work.session.flush()
+    return work.rows(_MODEL, key=fold(model.name))[0]
+
+
+def _target(held: Sequence[Row], version: VersionOut) -> Row | None:
+    """Return a row of the held version that an archive's version is, None if there is none."""
+    found: list[tuple[tuple[int, int, bool, int], Row]] = []
+    for number in sorted({row["number"] for row in held}):
+        there = [row for row in held if row["number"] == number]
+        alike = _alike(there, version)
+        if alike is not None:
+            rank = alike, -len(there), number == version.number, -number
+            found.append((rank, there[0]))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _alike(there: Sequence[Row], version: VersionOut) -> int | None:
+    """Return how many variants a held version shares; None if it is another version."""
+    wanted = {variant.label: variant.digest for variant in version.variants}
+    if any(wanted.get(row["label"], row["digest"]) != row["digest"] for row in there):
+        return None
+    shared = sum(row["label"] in wanted for row in there)
+    same_origin = version.origin is not None and there[0]["origin"] == version.origin
+    return shared if shared or same_origin else None
+
+
+def _free_number(work: _Merge, model: Row, version: VersionOut, last: int) -> int:
+    """Return a version's own number, or the next one where it means, or meant, something else."""
+    own = {variant.digest for variant in version.variants}
+    removed = writes.removed(work.session, model["name"])
+    held = {int(row["number"]) for row in work.rows(_VERSIONS, model=model["id"])}
+    free = version.number not in held and removed.get(version.number, own) <= own
+    if free and version.number > last:
+        return version.number
+    return 1 + max([*removed, *held, last])
+
+
+def _new_version(work: _Merge, model: Row, version: VersionOut, number: int) -> Row:
+    row = Version(
+        model_id=model["id"],
+        number=number,
+        origin=version.origin,
+        license=version.license,
+        created_at=version.created_at.isoformat(),
+    )
+    work.session.add(row)
+    work.session.flush()
+    return {"version_id": row.id, "number": number}
+
+
+def _merge_version(
+    work: _Merge, model: Row, target: Row, exported: ModelOut, version: VersionOut
+) -> None:
+    name, number = model["name"], target["number"]
+    for variant in version.variants:
+        draft = draft_of(exported, version, variant, work.graphs[variant.digest])
+        ref, version_id = f"{name}:{variant.label}@{number}", target["version_id"]
+        new = not work.rows(_VARIANT, version=version_id, label=variant.label)
+        if new:
+            at = variant.created_at.isoformat()
+            place = version_id, variant.label
+            writes.insert(work.session, place, variant.digest, draft, created_at=at)
+            writes.log(work.session, "import", ref, variant.source)
+        row = work.rows(_VARIANT, version=version_id, label=variant.label)[0]
+        if writes.complete(work.session, draft, row):
+            work.facts.append(ref)
+        there = f"{exported.name}:{variant.label}@{version.number}"
+        work.variants.append(Arrival(there, ref, new))
+    _merge_data(work, name, target, version)
+
+
+def _merge_data(work: _Merge, name: str, target: Row, version: VersionOut) -> None:
+    if version.test_data is None:
+        return
+    ref = f"{name}@{target['number']}"
+    held = work.rows(_DATA, version=target["version_id"])
+    if not held:
+        label = version.variants[0].label
+        row = {**target, "name": name, "label": label}
+        manifest = work.contents.bundles[version.test_data]
+        writes.refer(work.session, row, manifest, version.test_data_source or "")
+        work.data.append(ref)
+    elif held[0]["digest"] != version.test_data:
+        work.other_data.append(ref)
+
+
+def _merge_aliases(
+    work: _Merge, model: Row, exported: ModelOut, numbers: Mapping[int, int], *, move: bool
+) -> None:
+    held = {row["name"]: row["number"] for row in work.rows(_ALIASES, model=model["id"])}
+    versions = {row["number"]: row for row in work.rows(_VERSIONS, model=model["id"])}
+    for alias, there in sorted(exported.aliases.items()):
+        number, now = numbers[there], held.get(alias)
+        ref = f"{model['name']}@{alias}"
+        if now is None or (move and now != number):
+            row = {**versions[number], "model_id": model["id"], "name": model["name"]}
+            writes.point(work.session, alias, row)
+            work.set.append(ref)
+        elif now != number:
+            work.kept.append((ref, now, number))
+
+
+def _merge_measurements(work: _Merge, digest: str, found: Sequence[Measurement]) -> None:
+    """Keep what is newer than what is held in the same context."""
+    held = {
+        (one.metric, context_text(one.context)): one.at for one in measurements(work.rows, digest)
+    }
+    new = [
+        one
+        for one in found
+        if (at := held.get((one.metric, context_text(one.context)))) is None or one.at > at
+    ]
+    writes.measure(work.session, digest, new)
+    work.measurements += len(new)
