@@ -14,6 +14,7 @@ from onnxzoo.cli import (
     find,
     indexes,
     keep,
+    lock,
     look,
     measure,
     opsets,
@@ -59,6 +60,8 @@ app.command("test")(replay.replay_data)
 app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
+app.command()(lock.lock)
+app.command()(lock.sync)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,6 +80,10 @@ AsName = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino, coreml, dml, …")]
 Axis = Annotated[
     list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
+]
+Lock = Annotated[
+    Path | None,
+    typer.Option("--lock", metavar="FILE", help="Take the bytes that this lock has, no others."),
 ]
 Repair = Annotated[
     bool, typer.Option("--repair", help="Fetch what is damaged again from where it came from.")
