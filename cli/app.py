@@ -21,6 +21,7 @@ from onnxzoo.cli import (
     pull,
     quantize,
     replay,
+    sync,
     upkeep,
     use,
 )
@@ -61,7 +62,7 @@ app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
 app.command()(lock.lock)
-app.command()(lock.sync)
+app.command()(sync.sync)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)

@@ -113,7 +113,9 @@ class Lock:
     @property
     def option(self) -> str:
         """What a command takes to mean this lock; empty for ``zoo.lock``."""
-        return "" if self.path == Path(LOCK) else f" --lock {self.path}"
+        from shlex import quote
+
+        return "" if self.path == Path(LOCK) else f" --lock {quote(str(self.path))}"
 
     def find(self, ref: str, wish: Wish | None = None) -> Locked:
         """Return the entry of a reference that was asked for when it was locked.

@@ -63,7 +63,7 @@ LAYERS = (
     {"cli.plot"},
     {"cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.lock",
      "cli.measure",
-     "cli.opsets", "cli.pull", "cli.quantize", "cli.replay", "cli.upkeep", "cli.use"},
+     "cli.opsets", "cli.pull", "cli.quantize", "cli.replay", "cli.sync", "cli.upkeep", "cli.use"},
     {"cli.convert"},
     {"cli.app"},
 )  # fmt: skip
