@@ -10,7 +10,7 @@ from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from onnxzoo.registry.locked import Lock, Locked
     from onnxzoo.zoo_index.locks import Change
@@ -77,26 +77,23 @@ def _show_changes(found: "Sequence[Change]") -> None:
     if found:
         table(
             ("CHANGE", "REFERENCE", "MEANS", "DIGEST", "SIZE", "LICENSE"),
-            (_change_row(change) for change in found),
+            (row for change in found for row in _rows(change)),
         )
 
 
-def _change_row(change: "Change") -> tuple[object, ...]:
-    old, new = change.old, change.new
-    there = [one for one in (old, new) if one is not None]
-    last = there[-1]
-    return (
-        change.kind,
-        change.asked,
-        _arrow([f"{one.name}:{one.variant}@{one.version}" for one in there]),
-        _arrow([short(one.digest) for one in there]),
-        _arrow([show_size(one.bytes) for one in there]),
-        last.license or "unknown",
-    )
-
-
-def _arrow(words: "Sequence[str]") -> str:
-    return " → ".join(dict.fromkeys(words))
+def _rows(change: "Change") -> "Iterator[tuple[object, ...]]":
+    """Yield what was and what is, one below the other, as far as they are there."""
+    first: tuple[object, ...] = (change.kind, change.asked)
+    for one in (change.old, change.new):
+        if one is not None:
+            yield (
+                *first,
+                f"{one.name}:{one.variant}@{one.version}",
+                short(one.digest),
+                show_size(one.bytes),
+                one.license or "unknown",
+            )
+            first = ("→", "")
 
 
 def short(digest: str) -> str:

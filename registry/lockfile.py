@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,6 +64,7 @@ def read(path: str | Path) -> Lock:
     return parse(text, path)
 
 
+@lru_cache(maxsize=8)  # a process that loads by a lock reads it each time, and it seldom changed
 def parse(text: str, path: Path) -> Lock:
     """Return the lock that a text stands for; see `read`."""
     _check_merged(text, path)

@@ -494,13 +494,14 @@ def test_locking_again_says_what_changed(zoo: Run) -> None:
     hold("a", 1)
     hold("b", 2)
     zoo("lock", "a", "b", "a@1")
-    hold("a", 3)
+    hold("a", 3, license="MIT")
     ran = zoo("lock", "--dry-run")
     assert ran.err == "dry run: nothing was written\n"
     old, new = (onnxzoo.resolve(ref).digest[7:19] for ref in ("a@1", "a@2"))
-    (row,) = ran.out.splitlines()[1:]
-    assert row.split()[:2] == ["changed", "a"]
-    assert f"a:fp32@1 → a:fp32@2  {old} → {new}" in row
+    assert [row.split() for row in ran.out.splitlines()[1:]] == [
+        ["changed", "a", "a:fp32@1", old, "118", "B", "unknown"],
+        ["→", "a:fp32@2", new, "118", "B", "MIT"],
+    ]
     found = json.loads(zoo("lock", "--json").out)
     assert (found["written"], [one["asked"] for one in found["models"]]) == (
         True,

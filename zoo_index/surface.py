@@ -88,12 +88,11 @@ def load(
         "max_drift": max_drift,
         "device": device,
     }
+    meant = ref if lock is None else _locked(lock, ref, wish)
     how = partial(registry.load, providers=providers, session_options=session_options, open=open)
     try:
         try:
-            return (
-                how(ref, **wish) if lock is None else how(_locked(lock, ref, wish), device=device)
-            )
+            return how(meant, **(wish if lock is None else {"device": device}))
         except NotFound:
             from onnxzoo.zoo_index.zoo import Zoo
 
