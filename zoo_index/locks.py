@@ -107,7 +107,7 @@ def _entry(zoo: Zoo, variant: Variant) -> str:
 def _portable(source: str, path: Path) -> str:
     """Return a source as another checkout of the lock's folder has it: a file in it by its place.
 
-    >>> _portable("/work/app/models/m.onnx", Path("/work/app/zoo.lock"))
+    >>> _portable("/srv/app/models/m.onnx", Path("/srv/app/zoo.lock"))
     './models/m.onnx'
     """
     folder = path.absolute().parent
