@@ -16,12 +16,14 @@ from onnxzoo.cli import (
     indexes,
     keep,
     licenses,
+    lock,
     look,
     measure,
     opsets,
     pull,
     quantize,
     replay,
+    sync,
     upkeep,
     use,
 )
@@ -61,12 +63,14 @@ app.command("test")(replay.replay_data)
 app.command()(measure.bench)
 app.command()(measure.compare)
 app.command()(use.path)
-app.command()(licenses.licenses)
+app.command()(lock.lock)
+app.command()(sync.sync)
 app.command()(upkeep.verify)
 app.command("rm")(upkeep.remove)
 app.command()(upkeep.gc)
 app.command()(bundles.export)
 app.command("import")(bundles.import_)
+app.command()(licenses.licenses)
 app.add_typer(indexes.app, name="index")
 app.command()(doctor.doctor)
 

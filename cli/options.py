@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,6 +95,10 @@ AllowLicense = Annotated[
         metavar="SPDX[,SPDX]",
         help="Refuse others before anything is fetched; `unknown` allows what states none.",
     ),
+]
+Lock = Annotated[
+    Path | None,
+    typer.Option("--lock", metavar="FILE", help="Take the bytes that this lock has, no others."),
 ]
 Repair = Annotated[
     bool, typer.Option("--repair", help="Fetch what is damaged again from where it came from.")

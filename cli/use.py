@@ -17,7 +17,9 @@ from onnxzoo.registry.errors import NotFound, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from onnxzoo.registry.records import Tensor
+    from onnxzoo.registry.choose import Wish
+    from onnxzoo.registry.records import Progress, Tensor, Variant
+    from onnxzoo.zoo_index.zoo import Zoo
 
     Array = np.ndarray[Any, Any]
 
@@ -37,6 +39,7 @@ def run(
     max_size: options.MaxSize = None,
     max_drift: options.MaxDrift = None,
     device: options.Device = "auto",
+    lock: options.Lock = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Keep the outputs, by name.")
     ] = None,
@@ -49,19 +52,18 @@ def run(
     from onnxzoo.registry.sessions import available_providers, infer
     from onnxzoo.zoo_index.zoo import Zoo
 
+    wish: Wish = {
+        "opset": opset,
+        "prefer": prefer,
+        "max_bytes": max_size,
+        "max_drift": max_drift,
+        "device": device,
+    }
     given = {n: _array(n, path) for n, path in options.pairs(input_ or (), "--input x=x.npy")}
     axes = options.axes(axis)
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
-            variant = zoo.obtain(
-                ref,
-                opset=opset,
-                prefer=prefer,
-                max_bytes=max_size,
-                max_drift=max_drift,
-                device=device,
-                progress=report,
-            )
+            variant = _obtained(zoo, ref, wish, lock, report)
         _check_known(given, variant.graph.inputs)
         _check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
@@ -103,21 +105,38 @@ def path(
     prefer: options.Prefer = None,
     max_size: options.MaxSize = None,
     max_drift: options.MaxDrift = None,
+    lock: options.Lock = None,
     json: options.Json = False,
 ) -> None:
     """Print the absolute path of a held model's .onnx file."""
+    from onnxzoo.zoo_index.sync import held_by_lock
     from onnxzoo.zoo_index.zoo import Zoo
 
+    wish: Wish = {
+        "opset": opset,
+        "prefer": prefer,
+        "max_bytes": max_size,
+        "max_drift": max_drift,
+    }
     with Zoo() as zoo:
-        variant = zoo.resolve(
-            ref, opset=opset, prefer=prefer, max_bytes=max_size, max_drift=max_drift
-        )
+        variant = held_by_lock(zoo, lock, ref, **wish) if lock else zoo.resolve(ref, **wish)
         zoo.registry.check_there(variant)
     if json:
         document({"ref": variant.ref, "path": variant.path, "why": variant.why})
     else:
         where = str(variant.path)  # as it is, for a shell; people see it made harmless
         print(safe(where) if sys.stdout.isatty() else where)
+
+
+def _obtained(
+    zoo: "Zoo", ref: str, wish: "Wish", lock: Path | None, report: "Progress | None"
+) -> "Variant":
+    """Return what a reference means, here or by a lock, pulled first if it is not held."""
+    if lock is None:
+        return zoo.obtain(ref, progress=report, **wish)
+    from onnxzoo.zoo_index.sync import from_lock
+
+    return from_lock(zoo, lock, ref, report, **wish)
 
 
 def _array(name: str, text: str) -> "Array":

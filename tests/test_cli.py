@@ -35,7 +35,7 @@ def mine(zoo: Run, tmp_path: Path) -> Path:
 def test_help_names_every_command(zoo: Run) -> None:
     commands = (
         "search pull list show view versions opsets register convert rederive alias tag quantize "
-        "run test bench compare path verify rm gc doctor index"
+        "run test bench compare path lock sync verify rm gc export import licenses doctor index"
     )
     ran = zoo("--help")
     listed = [

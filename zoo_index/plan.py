@@ -58,6 +58,7 @@ class Plan:
         files: what is known of the files; a size or a hash is None where nobody pinned it.
         revision: the commit that the source stands at, where it has such a thing.
         origin: whose weights these are; see `Draft.origin`.
+        version: to which it belongs; None follows the rule of `Registry.publish`.
         inputs, outputs, ops, parameters: of the graph, where an index recorded them.
         indexed: an index pins it, so that no file without a hash is taken.
         opened: the source that was asked already; it may hold a secret that `source` has not.
@@ -72,6 +73,7 @@ class Plan:
     files: tuple[Listed, ...]
     revision: str | None = None
     origin: str | None = None
+    version: int | None = None
     precision: str | None = None
     opset: int | None = None
     license: str | None = None
@@ -144,7 +146,7 @@ def from_index(
     if choice is None:
         raise _no_variant(ref, wish, entries)
     entry = choice.found
-    plan = _of_entry(entry, indexes.origin(entry))
+    plan = of_entry(entry, indexes.origin(entry))
     return replace(plan, fit=fit_of(entry, there, entries), why=choice.why)
 
 
@@ -220,7 +222,8 @@ def of_held(variant: Variant, runtime: str | None = None) -> Plan:
     )
 
 
-def _of_entry(entry: Entry, origin: str) -> Plan:
+def of_entry(entry: Entry, origin: str) -> Plan:
+    """Return the plan of an entry's pull, whether or not it runs."""
     model = next(file.path for file in entry.files if file.path.endswith(".onnx"))
     return Plan(
         name=entry.name,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.derive.precision import Data
     from onnxzoo.registry.sessions import Provider
+    from onnxzoo.zoo_index.zoo import Zoo
 
 
 _OPEN: dict[tuple[str | None, str | None], Registry] = {}
@@ -42,6 +43,7 @@ def load(
     session_options: "SessionOptions | None" = None,
     offline: bool | None = None,
     open: str = EXACT,  # noqa: A002  (what is asked: how to open)
+    lock: str | Path | None = None,
 ) -> "InferenceSession":
     """Return an onnxruntime session on a model, pulling it first where an index pins its bytes.
 
@@ -67,9 +69,12 @@ def load(
             to the bit; ``"fastest"`` leaves matrices as they are in the file: it opens in
             milliseconds whatever the size, runs up to a quarter slower where matrix products
             dominate, and outputs may differ in the last bits.
+        lock: a lock file, such as ``"zoo.lock"``: load the bytes that it has for the reference, as
+            it was locked, and nothing else. They are fetched from where they came from if they
+            are not held.
 
     Raises:
-        NotFound: if neither the registry nor an index has it.
+        NotFound: if neither the registry nor an index has it, or the lock does not.
         IntegrityError: if the bytes are not, or no longer, what they should be.
         Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
         Refused: if a provider that was asked for is not there, or the model does not open.
@@ -83,15 +88,16 @@ def load(
         "max_drift": max_drift,
         "device": device,
     }
+    meant = ref if lock is None else _locked(lock, ref, wish)
     how = partial(registry.load, providers=providers, session_options=session_options, open=open)
     try:
         try:
-            return how(ref, **wish)
+            return how(meant, **(wish if lock is None else {"device": device}))
         except NotFound:
             from onnxzoo.zoo_index.zoo import Zoo
 
             with Zoo(offline=offline) as zoo:
-                found = zoo.obtain(ref, **wish)
+                found = _obtained(zoo, ref, wish, lock)
         return how(found.ref, device=device)
     except Misfit as error:
         from onnxzoo.zoo_index.zoo import Zoo
@@ -315,6 +321,7 @@ def resolve(
     max_drift: float | None = None,
     device: str = "auto",
     runtime: str | None = None,
+    lock: str | Path | None = None,
 ) -> Variant:
     """Return the held variant that a reference means: its path, digest, graph, source.
 
@@ -327,17 +334,35 @@ def resolve(
     """
     from onnxzoo.zoo_index.zoo import Zoo
 
+    wish: Wish = {
+        "variant": variant,
+        "opset": opset,
+        "max_bytes": max_bytes,
+        "prefer": prefer,
+        "max_drift": max_drift,
+        "device": device,
+        "runtime": runtime,
+    }
     with Zoo() as zoo:
-        return zoo.resolve(
-            ref,
-            variant=variant,
-            opset=opset,
-            max_bytes=max_bytes,
-            prefer=prefer,
-            max_drift=max_drift,
-            device=device,
-            runtime=runtime,
-        )
+        if lock is None:
+            return zoo.resolve(ref, **wish)
+        from onnxzoo.zoo_index.sync import held_by_lock
+
+        return held_by_lock(zoo, lock, ref, **wish)
+
+
+def _locked(lock: str | Path, ref: str, wish: "Wish") -> str:
+    from onnxzoo.registry.lockfile import read
+
+    return read(lock).find(ref, wish).ref
+
+
+def _obtained(zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None) -> Variant:
+    if lock is None:
+        return zoo.obtain(ref, **wish)
+    from onnxzoo.zoo_index.sync import from_lock
+
+    return from_lock(zoo, lock, ref, **wish)
 
 
 def _of_process(key: tuple[str | None, str | None]) -> Registry:

@@ -1,0 +1,184 @@
+"""The command that makes a registry hold what a lock says: sync."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onnxzoo.cli import options
+from onnxzoo.cli.lock import LOCK, count, locked_document, short
+from onnxzoo.cli.output import document, failure, line, say_added, table, talk
+from onnxzoo.cli.progress import progress
+from onnxzoo.registry.errors import IntegrityError, NotFound, ZooError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnxzoo.registry.locked import Lock, Locked
+    from onnxzoo.zoo_index.sync import State
+    from onnxzoo.zoo_index.zoo import Zoo
+
+
+def sync(
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REFERENCE]...", help="Only these of the lock's references."),
+    ] = None,
+    file: Annotated[
+        Path, typer.Option("--lock", metavar="FILE", help="Another lock than zoo.lock.")
+    ] = LOCK,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="Fail if a reference means something else here by now."),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing; say what is missing or different."),
+    ] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Fetch what a lock has and the registry has not, verified by the lock's SHA-256.
+
+    With --check it ends with 3 if something is missing, with 4 if something is different.
+    """
+    from onnxzoo.registry.lockfile import read
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    found = read(file)
+    chosen = [found.find(ref) for ref in refs] if refs else list(found.models)
+    with Zoo() as zoo:
+        if check:
+            _check(zoo, found, chosen, quiet=quiet, json=json)
+        else:
+            _sync(zoo, found, chosen, frozen=frozen, quiet=quiet, json=json)
+
+
+def _sync(
+    zoo: "Zoo",
+    found: "Lock",
+    chosen: "Sequence[Locked]",
+    *,
+    frozen: bool,
+    quiet: bool,
+    json: bool,
+) -> None:
+    from onnxzoo.zoo_index.sync import check_in_step, state
+
+    if frozen:
+        check_in_step(found, [state(zoo, one, hashed=False) for one in chosen])
+    done: list[dict[str, Any]] = []
+    failed: list[ZooError] = []
+    for one in chosen:
+        try:
+            done.append(_bring(zoo, found, one, quiet=quiet, json=json))
+        except ZooError as error:
+            failure(error)
+            failed.append(error)
+            done.append(locked_document(one) | {"state": "failed", "error": error.message})
+    states = [state(zoo, one, hashed=False) for one in chosen]
+    if json:
+        document({"lock": found.path, "models": done})
+    elif not quiet:
+        _say_sync(found, [entry["state"] for entry in done])
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+    if frozen:
+        check_in_step(found, states)
+    _warn(found, states)
+
+
+def _bring(zoo: "Zoo", found: "Lock", one: "Locked", *, quiet: bool, json: bool) -> dict[str, Any]:
+    from onnxzoo.zoo_index.sync import obtain
+
+    with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
+        added = obtain(zoo, found, one, report)
+    if not json and (added.new or quiet):
+        say_added(added, "synced", quiet=quiet)
+    state = {"state": "fetched" if added.new else "held", "held": added.variant.ref}
+    return locked_document(one) | state | {"path": added.variant.path}
+
+
+def _check(
+    zoo: "Zoo", lock: "Lock", chosen: "Sequence[Locked]", *, quiet: bool, json: bool
+) -> None:
+    from onnxzoo.zoo_index.sync import state
+
+    with progress(zoo.settings, quiet=quiet or json) as report:
+        states = [state(zoo, one, report, hashed=True) for one in chosen]
+    unlike = [found for found in states if found.kind != "held"]
+    if json:
+        document({"lock": lock.path, "models": [_state_document(found) for found in states]})
+    elif quiet:
+        for one in unlike:
+            line(str(one.locked.asked))
+    else:
+        _show_unlike(unlike)
+        _say_check(lock, states)
+    if any(found.kind != "missing" for found in unlike):
+        raise typer.Exit(IntegrityError.exit_code)
+    if unlike:
+        raise typer.Exit(NotFound.exit_code)
+
+
+def _say_sync(found: "Lock", states: "Sequence[str]") -> None:
+    words = {"fetched": "fetched", "held": "held already", "failed": "failed"}
+    counts = [f"{states.count(state)} {word}" for state, word in words.items() if state in states]
+    talk(f"{found.path}: {', '.join([count(len(states), 'reference'), *counts])}")
+
+
+def _warn(found: "Lock", states: "Sequence[State]") -> None:
+    from onnxzoo.zoo_index.sync import in_words
+
+    moved = [state for state in states if state.other]
+    for state in moved:
+        talk(f"warning: {in_words(state)}")
+    if moved:
+        talk(f"hint: zoo lock{found.option} locks what they mean now")
+
+
+def _show_unlike(unlike: "Sequence[State]") -> None:
+    if unlike:
+        table(
+            ("STATE", "REFERENCE", "LOCKED", "DIGEST", "HERE"),
+            (
+                (
+                    state.kind,
+                    state.locked.asked,
+                    f"{state.locked.name}:{state.locked.variant}@{state.locked.version}",
+                    short(state.locked.digest),
+                    _here(state),
+                )
+                for state in unlike
+            ),
+        )
+
+
+def _here(state: "State") -> str:
+    if state.problems:
+        return "; ".join(state.problems)
+    return f"{state.other.ref} {short(state.other.digest)}" if state.other else ""
+
+
+def _say_check(found: "Lock", states: "Sequence[State]") -> None:
+    kinds = [state.kind for state in states]
+    there = count(len(states), "reference")
+    if set(kinds) <= {"held"}:
+        talk(f"{found.path}: {there}, held to the byte")
+        return
+    talk(f"{found.path}: {kinds.count('held')} of {there} held as locked")
+    if "missing" in kinds:
+        talk(f"hint: zoo sync{found.option}")
+    if "damaged" in kinds:
+        talk("hint: zoo verify --repair")
+    if "other" in kinds:
+        talk(f"hint: zoo lock{found.option} locks what they mean now")
+
+
+def _state_document(state: "State") -> dict[str, Any]:
+    return locked_document(state.locked) | {
+        "state": state.kind,
+        "held": state.held.ref if state.held else None,
+        "problems": state.problems,
+        "other": state.other.ref if state.other else None,
+    }
