@@ -232,6 +232,18 @@ def test_a_source_with_other_bytes_by_now_is_refused(zoo: Run, go: Go) -> None:
     assert held() == {}
 
 
+def test_what_has_no_allowed_licence_is_not_fetched(
+    zoo: Run, go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go("one")
+    hold("m", 1)
+    zoo("lock", "m")
+    go("two")
+    monkeypatch.setenv("ZOO_ALLOW_LICENSES", "mit")
+    ran = zoo("sync")
+    assert (ran.code, "has no licence that is known; allowed: `mit`" in ran.err) == (5, True)
+
+
 def test_offline_takes_what_is_held_and_nothing_else(
     zoo: Run, hub: Hub, go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -315,7 +327,7 @@ def test_a_derived_variant_that_is_nowhere_says_what_it_was_made_from(
     assert ran.err.splitlines()[:2] == [
         "error: `mine:fp32-opset18` is not held and has no source to fetch it from: "
         "`mine:fp32-opset18@1` was made from `mine:fp32@1` (opset 17 → 18)",
-        "hint: where it is held: zoo export mine:fp32-opset18@1; then here: zoo import FILE",
+        "hint: where it is held: zoo export mine:fp32-opset18@1 -o m.zoo; here: zoo import m.zoo",
     ]
 
 
