@@ -88,7 +88,7 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    ref, source, labels = Ref.parse(name), source_of(what, order.factory), labels or Labels()
+    ref, source, labels = Ref.parse(name), source_of(what, order.factory, order.options), labels or Labels()
     one, form = _converter(source, order)
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
@@ -98,7 +98,7 @@ def convert(
             _log.warning("%s", note)
         drift = _proven(job, one, source, registry.settings)
         _check_drift(drift, one, source, accept=order.accept_drift)
-        recipe = _recipe(job, source, told["tools"], drift)
+        recipe = _recipe(job, source, told, drift)
         lineage = Lineage(parent=None, called=source.name, recipe=recipe)
         draft = _draft(ref, source, lineage, labels, registry)
         return _keep(registry, job, draft, progress)
@@ -169,6 +169,8 @@ def _job(source: Source, one: Converter, form: Format, order: Order, folder: Pat
 def _converted(
     job: Job, one: Converter, source: Source, order: Order, settings: Settings
 ) -> Mapping[str, Any]:
+    if one.check is not None:
+        one.check(job)
     if job.value is not None:  # the caller's own process holds it, with its framework
         from onnxzoo.registry.convert.worker import perform
 
@@ -227,7 +229,7 @@ def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, ac
 
 
 def _recipe(
-    job: Job, source: Source, tools: Mapping[str, str], drift: Mapping[str, Any]
+    job: Job, source: Source, told: Mapping[str, Any], drift: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     from importlib.metadata import version
 
@@ -247,9 +249,10 @@ def _recipe(
         "opset": job.opset,
         "options": {name: value for name, value in asked.items() if value},
         "source": {"name": source.name, "sha256": source.sha256},
-        "tools": {**ours, **tools},
+        "tools": {**ours, **told["tools"]},
         "seed": job.seed,
         "drift": {name: value for name, value in drift.items() if name != "worst"},
+        **({"reference": told["reference"]} if told["reference"] else {}),
     }
 
 
