@@ -210,9 +210,7 @@ def _inputs(found: Iterator[Input], job: Job) -> list[Input]:
     return inputs
 
 
-def _export(
-    graph: Path, job: Job, inputs: Sequence[Input], samples: Sequence[Sample]
-) -> None:
+def _export(graph: Path, job: Job, inputs: Sequence[Input], samples: Sequence[Sample]) -> None:
     import onnx
     import paddle2onnx
 

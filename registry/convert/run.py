@@ -88,7 +88,11 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    ref, source, labels = Ref.parse(name), source_of(what, order.factory, order.options), labels or Labels()
+    ref, source, labels = (
+        Ref.parse(name),
+        source_of(what, order.factory, order.options),
+        labels or Labels(),
+    )
     one, form = _converter(source, order)
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
