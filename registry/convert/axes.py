@@ -24,12 +24,13 @@ def name_axes(model: Any, inputs: Sequence[Input], samples: Sequence[Sample]) ->
             if isinstance(axis, str) and not dim.dim_value > 0:
                 words[dim.dim_param or axis] = axis
                 dim.dim_param = axis
+    known = {axis: axis for axis in words.values()}
     for value in model.graph.output:
-        _rename_axes(value, words)
+        _rename_axes(value, words | known)
     del model.graph.value_info[:]  # under the old names
     model.CopyFrom(onnx.shape_inference.infer_shapes(model))
     for value in model.graph.output:
-        _rename_axes(value, {axis: axis for axis in words.values()})
+        _rename_axes(value, known)
     _shape_outputs(model, set(words.values()), samples)
 
 
@@ -45,7 +46,10 @@ def _shape_outputs(model: Any, words: Set[str], samples: Sequence[Sample]) -> No
     if len(samples) == 1 and words:
         return  # nothing tells what varies
     for place, value in enumerate(model.graph.output):
-        seen = zip(*(sample.outputs[place].shape for sample in samples), strict=True)
+        arrays = [sample.outputs[place] for sample in samples if sample.outputs[place:]]
+        if not arrays or any(array is None for array in arrays):
+            continue
+        seen = zip(*(array.shape for array in arrays), strict=True)
         for dim, sizes in zip(value.type.tensor_type.shape.dim, seen, strict=False):
             if dim.dim_param or dim.dim_value > 0:
                 continue

@@ -79,8 +79,9 @@ def _onnxmltools() -> Any:
     data_types.find_type_conversion = _conversion
     made = data_types.TensorType.__init__
 
-    def init(self: Any, shape: Any = None, *said: Any, **named: Any) -> None:
-        made(self, shape, *(() if "doc_string" in named else said), **named)
+    def init(self: Any, shape: Any = None, color_space: Any = None, **named: Any) -> None:
+        made(self, shape, **named)
+        self.color_space = color_space
 
     data_types.TensorType.__init__ = init
     from importlib import import_module

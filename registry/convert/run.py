@@ -101,7 +101,8 @@ def convert(
         for note in told["notes"]:
             _log.warning("%s", note)
         drift = _proven(job, one, source, registry.settings)
-        _check_drift(drift, one, source, accept=order.accept_drift)
+        called = told["reference"] or "its framework"
+        _check_drift(drift, one, source, called, accept=order.accept_drift)
         recipe = _recipe(job, source, told, drift)
         lineage = Lineage(parent=None, called=source.name, recipe=recipe)
         draft = _draft(ref, source, lineage, labels, registry)
@@ -212,7 +213,9 @@ def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Map
     return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
 
 
-def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, accept: bool) -> None:
+def _check_drift(
+    drift: Mapping[str, Any], one: Converter, source: Source, called: str, *, accept: bool
+) -> None:
     problems = list(drift["unlike"])
     if drift["outside"] > one.outside:
         problems.append(
@@ -221,13 +224,15 @@ def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, ac
         )
     if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
         problems.append(f"only {drift['labels']:.1%} of its labels agree")
-    if not drift["outputs"]:
-        problems.append("none of its outputs could be held against the framework's")
+    said = f"what became of `{source.name}` does not agree with {called}: "
+    if not (drift["outputs"] or problems):
+        said = f"nothing tells whether what became of `{source.name}` is right: "
+        problems.append("none of its outputs could be held against any")
     if problems and accept:
-        _log.warning("`%s` does not agree with its framework: %s", source.name, problems[0])
+        _log.warning("%s%s", said, problems[0])
     elif problems:
         raise Refused(
-            f"what became of `{source.name}` does not agree with its framework: {problems[0]}",
+            said + problems[0],
             hint="keep it all the same: --accept-drift (in code: accept_drift=True)",
         )
 
