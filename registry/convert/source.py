@@ -10,7 +10,7 @@ from onnxzoo.registry.convert.weights import weights_of
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 
-_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "sklearn")
+_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "paddle", "sklearn")
 
 
 class Source(NamedTuple):
