@@ -7,7 +7,6 @@ from onnxzoo.registry.convert.axes import name_axes, opened, without_weights_as_
 from onnxzoo.registry.convert.job import Input, Sample
 from onnxzoo.registry.convert.maps import without_maps
 
-
 DOMAINS = ("", "acme")
 
 

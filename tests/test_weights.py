@@ -46,7 +46,7 @@ def test_weights_are_found_beside_their_graph(
 def test_weights_that_are_named_are_taken_and_missed(tmp_path: Path) -> None:
     graph = files(tmp_path, "m-symbol.json", "m-0010.params", "m-best.params")
     assert weights_of(graph, {"params": "m-best.params"}) == tmp_path / "m-best.params"
-    with pytest.raises(NotFound, match="no file `nix` beside `m-symbol.json`"):
+    with pytest.raises(NotFound, match=r"no file `nix` beside `m-symbol\.json`"):
         weights_of(graph, {"params": "nix"})
 
 
@@ -118,5 +118,5 @@ def test_shapes_that_no_file_holds_have_to_be_given(one: Converter) -> None:
     assert one.check is not None
     for inputs in ((), (Input("x"),)):
         job = Job(one.name, one.module, "factory", None, Path(), factory="m:f", inputs=inputs)
-        with pytest.raises(UsageError, match="shapes of (their|its) inputs"):
+        with pytest.raises(UsageError, match=r"shapes of (their|its) inputs"):
             one.check(job)
