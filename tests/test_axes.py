@@ -1,5 +1,7 @@
 """Names of open axes, and outputs' shapes, in what exporters make."""
 
+from typing import Any
+
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -10,7 +12,7 @@ from onnxzoo.registry.convert.maps import without_maps
 DOMAINS = ("", "acme")
 
 
-def model(op: str, dim: str | None, **attributes: object) -> ModelProto:
+def model(op: str, dim: str | None, **attributes: Any) -> ModelProto:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [dim, 4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])
     node = helper.make_node(op, ["x"], ["y"], **attributes)

@@ -73,7 +73,7 @@ def _onnxmltools() -> Any:
     from onnxconverter_common import utils as kept
     from onnxmltools.convert.common import data_types, utils
 
-    onnx.onnx_proto = onnx
+    vars(onnx)["onnx_proto"] = onnx
     utils.check_input_and_output_numbers = kept.check_input_and_output_numbers
     utils.check_input_and_output_types = kept.check_input_and_output_types
     data_types.find_type_conversion = _conversion
