@@ -1,7 +1,7 @@
 """The command that makes ONNX of another framework's model, and keeps it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from onnxzoo.cli.output import document, line, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.settings import show_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def convert(
@@ -131,7 +134,7 @@ def convert(
         size = show_size(variant.bytes)
         line(f"converted {variant.ref}  {variant.precision}, opset {variant.opset}, {size}")
         if variant.lineage:
-            line(_agreement(variant.lineage.recipe["drift"]))
+            line(_agreement(variant.lineage.recipe))
 
 
 def _axes(texts: list[str] | None) -> dict[str, int]:
@@ -143,8 +146,13 @@ def _axes(texts: list[str] | None) -> dict[str, int]:
     return found
 
 
-def _agreement(drift: "dict[str, float | None]") -> str:
-    said = f"agrees with its framework: {drift['max']:.2g} apart at most"
+def _agreement(recipe: "Mapping[str, Any]") -> str:
+    drift = recipe["drift"]
+    if not drift["outputs"]:
+        return "held against nothing: what its framework gives is not known"
+    said = (
+        f"agrees with {recipe.get('reference', 'its framework')}: {drift['max']:.2g} apart at most"
+    )
     if drift["labels"] is not None:
         said += f", {drift['labels']:.1%} of labels the same"
     return f"{said}, on {drift['samples']} seeded inputs"

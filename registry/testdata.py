@@ -199,7 +199,7 @@ def _bounded(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 def _value(path: Path, tensor: Tensor) -> tuple[str, Any]:
     """Return a file's name for its value, and the value: of the kind that the graph declares."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
     where = f"{path.parent.name}/{path.name}"

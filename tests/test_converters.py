@@ -21,6 +21,9 @@ FRAMEWORKS = {
     "xgboost",
     "lightgbm",
     "catboost",
+    "coremltools",
+    "mxnet",
+    "paddle",
     "skl2onnx",
     "onnxmltools",
 }

@@ -32,12 +32,16 @@ LAYERS = (
     {"registry.look", "registry.upkeep", "registry.rebuild"},
     {"registry.loading"},
     {"registry.convert.job"},
-    {"registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
+    {"registry.convert.axes", "registry.convert.coreml_layers", "registry.convert.maps",
+     "registry.convert.weights"},
+    {"registry.convert.coreml_models",
+     "registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
      "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
      "registry.convert.environments", "registry.convert.source"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
      "registry.convert.worker", "registry.convert.prove"},
-    {"registry.convert.catboost", "registry.convert.lightgbm", "registry.convert.sklearn",
+    {"registry.convert.catboost", "registry.convert.coreml", "registry.convert.lightgbm",
+     "registry.convert.mxnet", "registry.convert.paddle", "registry.convert.sklearn",
      "registry.convert.torch", "registry.convert.xgboost"},
     {"registry.convert.keras"},
     {"registry.convert.converters"},
@@ -76,8 +80,9 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 QUANTIZERS = ("onnxruntime.quantization", "onnxruntime.transformers")
 FRAMEWORKS = {
-    "catboost", "joblib", "keras", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx",
-    "sklearn", "torch", "xgboost",
+    "catboost", "coremltools", "joblib", "keras", "lightgbm", "mxnet", "onnxconverter_common",
+    "onnxmltools", "paddle", "paddle2onnx", "pandas", "safetensors", "skl2onnx", "sklearn", "torch",
+    "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
     "alembic", "cyclonedx", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",

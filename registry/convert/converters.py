@@ -11,7 +11,9 @@ from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 
 GROUP = "onnxzoo.converters"
-_OURS = ("catboost", "keras", "lightgbm", "sklearn", "torch", "xgboost")
+_OURS = (
+    "catboost", "coreml", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "torch", "xgboost",
+)  # fmt: skip
 _TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"
 

@@ -60,14 +60,29 @@ def python_in(folder: Path) -> Path:
 def _make(folder: Path, one: Converter) -> None:
     requirements, name = str(one.requirements), one.name
     uv = shutil.which("uv")
+    base = _python_for(one, uv=uv)
     if uv:
-        _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], name)
+        _run([uv, "venv", "--quiet", "--python", base, str(folder)], name)
         python = str(python_in(folder))
         _run([uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], name)
     else:
-        _run([sys.executable, "-m", "venv", str(folder)], name)
+        _run([base, "-m", "venv", str(folder)], name)
         pip = [str(python_in(folder)), "-m", "pip", "install", "--quiet", "-r", requirements]
         _run(pip, name)
+
+
+def _python_for(one: Converter, *, uv: str | None) -> str:
+    """Return the Python to make an environment of: ours, unless it is newer than the packages."""
+    if one.python is None or sys.version_info[:2] <= one.python:
+        return sys.executable
+    version = ".".join(map(str, one.python))
+    found = shutil.which(f"python{version}") or (uv and version)  # uv finds or brings it
+    if not found:
+        raise UsageError(
+            f"the packages of `{one.name}` are for Python {version} at the newest",
+            hint=f"install Python {version}, or uv, which brings it",
+        )
+    return found
 
 
 def _run(command: list[str], name: str) -> None:

@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile
 
 from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
+from onnxzoo.registry.convert.weights import graph_in
 from onnxzoo.registry.errors import InvalidModel, NotFound
 
 _HEAD = 4096  # bytes; every magic number lies within
@@ -37,7 +38,6 @@ class Format(NamedTuple):
 
 _AGAIN = "convert it with the framework that made it, or look for the ONNX file: zoo search NAME"
 _TF = "pip install tf2onnx; python -m tf2onnx.convert makes the file for zoo register"
-_PADDLE = "pip install paddle2onnx; paddle2onnx makes the file for zoo register"
 _OPTIMUM = "pip install optimum-onnx; optimum-cli export onnx makes the file for zoo register"
 FORMATS: Mapping[str, Format] = {
     form.name: form
@@ -57,12 +57,12 @@ FORMATS: Mapping[str, Format] = {
         Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow", way_out=_TF),
         Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow", way_out=_TF),
         Format("tflite", "a TensorFlow Lite model", "tensorflow", way_out=_TF),
-        Format("paddle", "a Paddle model", "paddle", way_out=_PADDLE),
-        Format("coreml-classic", "a Core ML model", "coreml", way_out=_AGAIN),
+        Format("paddle", "a Paddle model", "paddle"),
+        Format("coreml-classic", "a Core ML model", "coreml"),
         Format(
             "transformers", "a Hugging Face transformers folder", "transformers", way_out=_OPTIMUM
         ),
-        Format("mxnet", "an MXNet symbol", "mxnet", way_out=_AGAIN),
+        Format("mxnet", "an MXNet symbol", "mxnet"),
         Format(
             "coreml-mlprogram",
             "a Core ML mlProgram, from which no converter to ONNX exists",
@@ -191,12 +191,13 @@ def _in_folder(path: Path) -> str | None:
         return "tf-savedmodel"
     if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
         return "coreml-mlprogram"
-    if (path / "__model__").is_file():
-        return "paddle"
     config = path / "config.json"
     if config.is_file() and {"model_type", "architectures"} & set(_json(config)):
         return "transformers"
-    return None
+    graph = graph_in(path)
+    if graph is None:
+        return None
+    return "paddle" if graph.name == "__model__" else _in_file(graph)
 
 
 def _in_file(path: Path) -> str | None:

@@ -31,6 +31,9 @@ class Converter:
             none.
         recognises: tells whether a file or folder is its format, without loading it; None where
             `onnxzoo.registry.convert.formats` knows.
+        check: refuses, in the parent, what the framework would not take; called with the job before
+            an environment is made or a child started.
+        python: the newest Python that the requirements are for; None for any.
         runs_code: whether loading what `recognises` finds can run code from the file.
         rtol: relative tolerance of an output's element.
         atol: absolute tolerance.
@@ -46,6 +49,8 @@ class Converter:
     extra: str | None = None
     requirements: Path | None = None
     recognises: Callable[[Path], bool] | None = None
+    check: "Callable[[Job], None] | None" = None
+    python: tuple[int, int] | None = None
     runs_code: bool = False
     rtol: float = 1e-3
     atol: float = 1e-4
@@ -194,7 +199,9 @@ class Made:
     Attributes:
         samples: what the framework itself computes, before or beside the conversion.
         notes: what the user should hear, a line each.
+        reference: what computed the samples, where the framework could not.
     """
 
     samples: Sequence[Sample]
     notes: tuple[str, ...] = ()
+    reference: str | None = None

@@ -13,12 +13,10 @@ from onnxzoo.registry.wire import Field, Reader
 _ENOUGH = 2000  # fields; a GraphDef has one a node
 _HEAD = 1 << 16
 _ONNX_IR = 40  # higher IR versions are none
-_CORE_ML = {
-    300: "coreml-classic", 301: "coreml-classic", 302: "coreml-classic", 303: "coreml-classic",
-    400: "coreml-classic", 401: "coreml-classic", 402: "coreml-classic", 403: "coreml-classic",
-    404: "coreml-classic", 500: "coreml-classic", 502: "coreml-mlprogram",
-}  # fmt: skip
-_PIPELINES = range(200, 3000)  # Core ML's models: pipelines, classifiers, …
+# Core ML's models that onnxmltools knows: pipelines, regressors, classifiers, networks, features.
+_CLASSIC = {200, 201, 202, *range(300, 304), *range(400, 404), 500, *range(600, 605), 607, 609, 900}
+_CORE_ML = dict.fromkeys(_CLASSIC, "coreml-classic") | {502: "coreml-mlprogram"}
+_CORE_MLS = range(200, 3001)  # all of Core ML's models
 _TENSOR = {1, 2, 4, 5, 7, 8, 9}  # of ONNX's TensorProto, without segments and external data
 
 
@@ -50,7 +48,7 @@ def _kind(reader: Reader) -> str | None:
 
 
 def _core_ml(count: Counter[tuple[int, bool]], numbers: set[int]) -> str | None:
-    types = [number for number in numbers if number in _PIPELINES]
+    types = [number for number in numbers if number in _CORE_MLS]
     if count[1, False] == 1 and count[2, True] == 1 and len(types) == 1:
         return _CORE_ML.get(types[0], "coreml-other")
     return None

@@ -88,7 +88,11 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    ref, source, labels = Ref.parse(name), source_of(what, order.factory), labels or Labels()
+    ref, source, labels = (
+        Ref.parse(name),
+        source_of(what, order.factory, order.options),
+        labels or Labels(),
+    )
     one, form = _converter(source, order)
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
@@ -98,8 +102,9 @@ def convert(
             _log.warning("%s", note)
         _check_made(job, registry.settings)
         drift = _proven(job, one, source, registry.settings)
-        _check_drift(drift, one, source, accept=order.accept_drift)
-        recipe = _recipe(job, source, told["tools"], drift)
+        called = told["reference"] or "its framework"
+        _check_drift(drift, one, source, called, accept=order.accept_drift)
+        recipe = _recipe(job, source, told, drift)
         lineage = Lineage(parent=None, called=source.name, recipe=recipe)
         draft = _draft(ref, source, lineage, labels, registry)
         return _keep(registry, job, draft, progress)
@@ -170,6 +175,8 @@ def _job(source: Source, one: Converter, form: Format, order: Order, folder: Pat
 def _converted(
     job: Job, one: Converter, source: Source, order: Order, settings: Settings
 ) -> Mapping[str, Any]:
+    if one.check is not None:
+        one.check(job)
     if job.value is not None:  # the caller's own process holds it, with its framework
         from onnxzoo.registry.convert.worker import perform
 
@@ -219,7 +226,9 @@ def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Map
     return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
 
 
-def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, accept: bool) -> None:
+def _check_drift(
+    drift: Mapping[str, Any], one: Converter, source: Source, called: str, *, accept: bool
+) -> None:
     problems = list(drift["unlike"])
     if drift["outside"] > one.outside:
         problems.append(
@@ -228,19 +237,21 @@ def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, ac
         )
     if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
         problems.append(f"only {drift['labels']:.1%} of its labels agree")
-    if not drift["outputs"]:
-        problems.append("none of its outputs could be held against the framework's")
+    said = f"what became of `{source.name}` does not agree with {called}: "
+    if not (drift["outputs"] or problems):
+        said = f"nothing tells whether what became of `{source.name}` is right: "
+        problems.append("none of its outputs could be held against any")
     if problems and accept:
-        _log.warning("`%s` does not agree with its framework: %s", source.name, problems[0])
+        _log.warning("%s%s", said, problems[0])
     elif problems:
         raise Refused(
-            f"what became of `{source.name}` does not agree with its framework: {problems[0]}",
+            said + problems[0],
             hint="keep it all the same: --accept-drift (in code: accept_drift=True)",
         )
 
 
 def _recipe(
-    job: Job, source: Source, tools: Mapping[str, str], drift: Mapping[str, Any]
+    job: Job, source: Source, told: Mapping[str, Any], drift: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     from importlib.metadata import version
 
@@ -260,9 +271,10 @@ def _recipe(
         "opset": job.opset,
         "options": {name: value for name, value in asked.items() if value},
         "source": {"name": source.name, "sha256": source.sha256},
-        "tools": {**ours, **tools},
+        "tools": {**ours, **told["tools"]},
         "seed": job.seed,
         "drift": {name: value for name, value in drift.items() if name != "worst"},
+        **({"reference": told["reference"]} if told["reference"] else {}),
     }
 
 

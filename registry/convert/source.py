@@ -1,14 +1,16 @@
 """What is to be converted: a file, a folder, a function that makes it, or a value in code."""
 
 import hashlib
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from onnxzoo.registry.convert.weights import weights_of
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 
-_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "sklearn")
+_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "paddle", "sklearn")
 
 
 class Source(NamedTuple):
@@ -22,7 +24,8 @@ class Source(NamedTuple):
         value: the model itself.
         framework: of a value, by its type; None where that is not known.
         bytes: its size on disk.
-        sha256: of its content: the file's, a folder's manifest's, the factory's module's.
+        sha256: of its content: the file's, the factory's module's, a manifest's where there are
+            several files, as in a folder or with weights that lie beside the graph.
     """
 
     name: str
@@ -35,8 +38,15 @@ class Source(NamedTuple):
     sha256: str | None = None
 
 
-def source_of(what: Any, factory: str | None = None) -> Source:
+def source_of(
+    what: Any, factory: str | None = None, options: Mapping[str, str] | None = None
+) -> Source:
     """Return what a path, ``module:function`` or model stands for.
+
+    Args:
+        what: it.
+        factory: of the module that a file of weights is for.
+        options: of the conversion, which may name a file of weights.
 
     Raises:
         NotFound: if there is no such file, folder or module.
@@ -47,7 +57,7 @@ def source_of(what: Any, factory: str | None = None) -> Source:
         return Source(called, f"code:{called}", value=what, framework=_framework(kind))
     path = Path(what).expanduser()
     if path.exists():
-        digest, size = _digest(path)
+        digest, size = _digest(path, options or {})
         return Source(
             path.name, str(path.absolute()), path.absolute(), factory, None, None, size, digest
         )
@@ -82,14 +92,18 @@ def _framework(kind: type) -> str | None:
     return next((name for name in _FRAMEWORKS if name in roots), None)
 
 
-def _digest(path: Path) -> tuple[str, int]:
-    if path.is_file():
-        return _sha256(path), path.stat().st_size
-    files = [
-        File(file.relative_to(path).as_posix(), _sha256(file), file.stat().st_size)
+def _digest(path: Path, options: Mapping[str, str]) -> tuple[str, int]:
+    found = {
+        file.relative_to(path).as_posix(): file
         for file in sorted(path.rglob("*"))
         if file.is_file()
-    ]
+    }
+    if path.is_file():
+        weights = weights_of(path, options)
+        if weights is None:
+            return _sha256(path), path.stat().st_size
+        found = {path.name: path, weights.name: weights}
+    files = [File(name, _sha256(file), file.stat().st_size) for name, file in found.items()]
     if not files:
         raise NotFound(f"the folder `{path}` is empty")
     return Manifest.of(files).digest.removeprefix("sha256:"), sum(file.bytes for file in files)

@@ -51,7 +51,11 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
     if not job.model.is_file():
         raise Refused(f"{job.converter} said it had converted the model, but wrote no file")
     save(made.samples, job.folder)
-    return {"notes": list(made.notes), "tools": versions(needs)}
+    return {
+        "notes": list(made.notes),
+        "tools": versions(needs),
+        "reference": made.reference,
+    }
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
