@@ -17,6 +17,8 @@ from tests.converters.trees import IRIS
 FRAMEWORKS = {
     "torch",
     "keras",
+    "tensorflow",
+    "tf2onnx",
     "sklearn",
     "xgboost",
     "lightgbm",

@@ -132,7 +132,7 @@ def test_a_dead_format_is_said_to_be_dead_with_the_way_out(name: str, tmp_path: 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["tflite", "paddle", "mxnet", "coreml-classic", "tf-graphdef"])
+@pytest.mark.parametrize("name", ["paddle", "mxnet", "coreml-classic"])
 def test_a_format_without_a_converter_here_names_the_way_out(name: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(FILES[name])

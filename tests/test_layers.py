@@ -30,11 +30,13 @@ LAYERS = (
     {"registry.convert.job"},
     {"registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
      "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
-     "registry.convert.environments", "registry.convert.source"},
+     "registry.convert.environments", "registry.convert.source",
+     "registry.convert.ports", "registry.convert.tensorflow_ops"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
-     "registry.convert.worker", "registry.convert.prove"},
+     "registry.convert.worker", "registry.convert.prove", "registry.convert.tensorflow_graphs",
+     "registry.convert.tflite"},
     {"registry.convert.catboost", "registry.convert.lightgbm", "registry.convert.sklearn",
-     "registry.convert.torch", "registry.convert.xgboost"},
+     "registry.convert.tensorflow", "registry.convert.torch", "registry.convert.xgboost"},
     {"registry.convert.keras"},
     {"registry.convert.converters"},
     {"registry.api"},
@@ -69,7 +71,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 QUANTIZERS = ("onnxruntime.quantization", "onnxruntime.transformers")
 FRAMEWORKS = {
     "catboost", "joblib", "keras", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx",
-    "sklearn", "torch", "xgboost",
+    "sklearn", "tensorflow", "tf2onnx", "torch", "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
     "alembic", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",

@@ -194,7 +194,9 @@ class Made:
     Attributes:
         samples: what the framework itself computes, before or beside the conversion.
         notes: what the user should hear, a line each.
+        within: absolute tolerances of outputs that are rounded to steps, by their places.
     """
 
     samples: Sequence[Sample]
     notes: tuple[str, ...] = ()
+    within: Mapping[int, float] = field(default_factory=dict)

@@ -96,7 +96,7 @@ def convert(
         told = _converted(job, one, source, order, registry.settings)
         for note in told["notes"]:
             _log.warning("%s", note)
-        drift = _proven(job, one, source, registry.settings)
+        drift = _proven(job, one, source, told["within"], registry.settings)
         _check_drift(drift, one, source, accept=order.accept_drift)
         recipe = _recipe(job, source, told["tools"], drift)
         lineage = Lineage(parent=None, called=source.name, recipe=recipe)
@@ -195,14 +195,16 @@ def _absent(one: Converter, source: Source, absent: Sequence[str]) -> NotFound:
     )
 
 
-def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Mapping[str, Any]:
+def _proven(
+    job: Job, one: Converter, source: Source, within: Mapping[str, float], settings: Settings
+) -> Mapping[str, Any]:
     size = sum(file.stat().st_size for file in job.folder.iterdir())
     child = Child(
         module="prove",
         doing=f"proving what became of `{source.name}`",
         limits=limits(_PROOF, size, settings),
     )
-    made = {"model": str(job.model), "samples": str(job.folder)}
+    made = {"model": str(job.model), "samples": str(job.folder), "within": within}
     return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
 
 

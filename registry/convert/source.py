@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 
-_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "sklearn")
+_FRAMEWORKS = ("tensorflow", "keras", "torch", "xgboost", "lightgbm", "catboost", "sklearn")
 
 
 class Source(NamedTuple):

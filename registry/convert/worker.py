@@ -32,7 +32,7 @@ def _answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
-    """Convert, write the samples beside the model, and return notes and versions.
+    """Convert, write the samples beside the model, and return notes, versions and tolerances.
 
     Raises:
         Refused: if the framework or its exporter fails.
@@ -49,7 +49,8 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
     if not job.model.is_file():
         raise Refused(f"{job.converter} said it had converted the model, but wrote no file")
     save(made.samples, job.folder)
-    return {"notes": list(made.notes), "tools": versions(needs)}
+    within = {str(place): float(step) for place, step in made.within.items()}
+    return {"notes": list(made.notes), "tools": versions(needs), "within": within}
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
