@@ -10,10 +10,11 @@ from typing import Any
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Job, Sample
 from onnxzoo.registry.convert.ports import Loaded, Port, chosen, named, port_of, shaped
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.errors import NotFound, Refused, UsageError
 
 SIGNATURE = "serving_default"
 _SHOWN = 8  # names in a message
+_WORDS = 200  # characters of TensorFlow's own message
 _VARIABLES = {"VarHandleOp", "Variable", "VariableV2"}
 _SILENT = {"NoOp", "Assert", "Const"}  # no outputs of a model
 
@@ -24,7 +25,7 @@ def of_saved_model(job: Job) -> Loaded:
 
     tags = _tags(job)
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-        meta = tf.compat.v1.saved_model.load(session, tags, str(job.source))
+        meta = _meta_graph(session, tags, job)
         signature = _signature(meta.signature_def, job)
         inputs = shaped(_ports(graph, signature.inputs), job)
         outputs = chosen(_ports(graph, signature.outputs), job.outputs)
@@ -40,6 +41,18 @@ def of_saved_model(job: Job) -> Loaded:
         )
         frozen = _inlined(_with_shapes(frozen, inputs), inputs, outputs)
         return Loaded(inputs, outputs, samples, frozen, _tables(frozen, session))
+
+
+def _meta_graph(session: Any, tags: Sequence[str], job: Job) -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.compat.v1.saved_model.load(session, tags, str(job.source))
+    except (ValueError, KeyError, OSError, tf.errors.OpError) as error:
+        raise Refused(
+            f"TensorFlow cannot load it: {_first_line(error)}",
+            hint="a SavedModel is a whole folder: `variables` and `assets` lie beside its graph",
+        ) from error
 
 
 def _tags(job: Job) -> list[str]:
@@ -217,9 +230,13 @@ def sampled(inputs: Sequence[Port], run: Any, job: Job) -> Iterator[Sample]:
             axes = ",".join(map(str, open_ones.shape or ()))
             raise UsageError(
                 f"TensorFlow does not take inputs of the made-up shape "
-                f"{list(feed[open_ones.name].shape)}: {str(error).strip().splitlines()[0][:200]}",
+                f"{list(feed[open_ones.name].shape)}: {_first_line(error)}",
                 hint=f"give sizes for open axes: --input {open_ones.name}={axes}; or --example",
             ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:_WORDS] or type(error).__name__
 
 
 def _with_shapes(graph: Any, inputs: Sequence[Port]) -> Any:

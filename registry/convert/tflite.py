@@ -8,9 +8,10 @@ from onnxzoo.registry.convert.job import Input, Job, Sample
 from onnxzoo.registry.convert.ports import Loaded, Port, chosen, shaped
 from onnxzoo.registry.errors import Refused, UsageError
 
-# Steps of an integer output: TFLite and ONNX round their products at other places, and the more
-# so where the model computes in floats instead.
-_STEPS, _STEPS_OF_FLOATS = 2, 4
+# Steps of an integer output: TFLite and ONNX round their products at other places; floats in the
+# place of integers are not rounded in between, and never saturate.
+_STEPS, _STEPS_OF_FLOATS = 2, 16
+_SIGMAS = 8  # of made-up numbers in the range of a quantized input, which spans rare values too
 
 
 class _Tensor(NamedTuple):
@@ -30,7 +31,9 @@ def of_tflite(job: Job) -> Loaded:
     try:
         interpreter = tf.lite.Interpreter(str(job.source))
     except (ValueError, RuntimeError) as error:
-        raise Refused(f"TFLite cannot read it: {str(error).strip().splitlines()[0]}") from error
+        raise Refused(
+            f"TFLite cannot read it: {str(error).strip().partition(chr(10))[0]}"
+        ) from error
     names = _names(interpreter)
     ins = [_tensor(detail, names) for detail in interpreter.get_input_details()]
     outs = [_tensor(detail, names) for detail in interpreter.get_output_details()]
@@ -143,5 +146,5 @@ def _integers(values: Any, one: _Tensor, job: Job) -> Any:
     if job.example is not None:
         steps = values / one.scale + one.zero
     else:
-        steps = values * (kind.max - kind.min) / 6 + (kind.max + kind.min) / 2
+        steps = values * (kind.max - kind.min) / _SIGMAS + (kind.max + kind.min) / 2
     return np.clip(np.round(steps), kind.min, kind.max).astype(one.port.dtype)
