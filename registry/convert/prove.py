@@ -82,6 +82,7 @@ class Total:
         self._worst: str | None = None
         self._compared: dict[str, None] = {}
         self._unlike: dict[str, str] = {}
+        self._steps: dict[str, float] = {}
 
     def add(self, got: Mapping[str, Any], sample: Sample) -> None:
         """Add one run's outputs, and the framework's in the same order."""
@@ -101,6 +102,7 @@ class Total:
             return
         self._compared[name] = None
         if within is not None:  # integers here are no labels; the likeliest may lie a step apart
+            self._steps[name] = within
             self._measure(name, got, wanted, max(within, self._atol))
             return
         self._count_labels(got, wanted)
@@ -140,6 +142,7 @@ class Total:
             "rtol": self._rtol,
             "atol": self._atol,
             "outputs": list(self._compared),
+            "within": self._steps,
             "worst": self._worst,
             "unlike": list(self._unlike.values()),
         }

@@ -211,9 +211,13 @@ def _proven(
 def _check_drift(drift: Mapping[str, Any], one: Converter, source: Source, *, accept: bool) -> None:
     problems = list(drift["unlike"])
     if drift["outside"] > one.outside:
+        steps = ", ".join(
+            f"{within:g} steps of `{name}`" for name, within in drift["within"].items()
+        )
         problems.append(
-            f"{drift['outside']:.2%} of its elements lie beyond rtol {one.rtol:g}, atol "
-            f"{one.atol:g}: by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
+            f"{drift['outside']:.2%} of its elements lie beyond "
+            f"{steps or f'rtol {one.rtol:g}, atol {one.atol:g}'}: "
+            f"by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
         )
     if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
         problems.append(f"only {drift['labels']:.1%} of its labels agree")
@@ -251,7 +255,7 @@ def _recipe(
         "source": {"name": source.name, "sha256": source.sha256},
         "tools": {**ours, **tools},
         "seed": job.seed,
-        "drift": {name: value for name, value in drift.items() if name != "worst"},
+        "drift": {n: value for n, value in drift.items() if n != "worst" and value != {}},
     }
 
 

@@ -10,7 +10,7 @@ from onnxzoo.registry.errors import Refused, UsageError
 
 # Steps of an integer output: TFLite and ONNX round their products at other places; floats in the
 # place of integers are not rounded in between, and never saturate.
-_STEPS, _STEPS_OF_FLOATS = 2, 16
+_STEPS, _STEPS_OF_FLOATS = 2, 8
 _SIGMAS = 8  # of made-up numbers in the range of a quantized input, which spans rare values too
 
 

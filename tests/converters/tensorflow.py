@@ -106,7 +106,7 @@ CASES = {
     ),
     "tensorflow-lite-dequantized": case(
         NET + LITE + INT8 + WRITE, "tflite", "m.tflite", options={"dequantize": "true"}
-    )._replace(labels=False, apart=16),
+    )._replace(labels=False, apart=8),
     "tensorflow-keras": case(
         NET + "net.save('m.keras')", "keras", "m.keras", from_="tensorflow", outputs=["scores"]
     ),
