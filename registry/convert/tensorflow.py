@@ -162,6 +162,7 @@ def _exported(loaded: Loaded, job: Job) -> Any:
             raise Refused("its graph with its weights passes protobuf's 2 GB") from error
         raise
     _check_ops(model)
+    _drop_unused(model)
     return model
 
 
@@ -173,6 +174,14 @@ def _check_ops(model: Any) -> None:
     if unknown:
         listed = ", ".join(f"`{name}`" for name in sorted(unknown)[:_SHOWN])
         raise Refused(f"tf2onnx makes no ONNX of TensorFlow's {listed}")
+
+
+def _drop_unused(model: Any) -> None:
+    """Leave out the opsets of domains of which no op is there; tf2onnx names two always."""
+    used = {node.domain for node in _nodes(model.graph)} | {""}
+    kept = [one for one in model.opset_import if one.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _nodes(graph: Any) -> Any:
