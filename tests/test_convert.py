@@ -54,9 +54,10 @@ def convert(job):
     opset = [helper.make_opsetid("", job.opset or 13)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), job.model)
     rows = np.arange(6, dtype="float32").reshape(2, 3)
-    wanted = {"drift": rows, "shape": -rows[:1]}.get(how, -rows)
+    wanted = {"drift": rows, "shape": -rows[:1], "steps": 1 - rows, "far": rows}.get(how, -rows)
     print("noise", os.environ.get("HF_TOKEN"))
-    return Made([Sample({"x": rows}, [wanted])], ("a note",) if how == "note" else ())
+    within = {0: 2} if how in {"steps", "far"} else {}
+    return Made([Sample({"x": rows}, [wanted])], ("a note",) if how == "note" else (), within)
 """
 
 
@@ -111,6 +112,7 @@ def test_the_same_model_converted_again_is_the_same_variant() -> None:
         ("rubbish", Refused, "what was made is no valid ONNX model"),
         ("invalid", Refused, "what was made is no valid ONNX model: .*Nope"),
         ("drift", Refused, "`model.acme` does not agree .*: 83.33% .* by 10 at most, .* `y`"),
+        ("far", Refused, "66.67% .* lie beyond 2 steps of `y`: by 10 at most, in the output `y`"),
         ("shape", Refused, r"the output `y` is \[2, 3\]; its framework's is \[1, 3\]"),
     ],
 )
@@ -139,6 +141,14 @@ def test_drift_is_kept_when_told(caplog: pytest.LogCaptureFixture) -> None:
     assert variant.lineage is not None
     assert variant.lineage.recipe["drift"]["max"] == 10.0
     assert "does not agree with its framework" in caplog.text
+
+
+def test_an_output_that_is_rounded_to_steps_may_lie_some_apart() -> None:
+    variant = convert(model("steps"), "net")
+    assert variant.lineage is not None
+    drift = variant.lineage.recipe["drift"]
+    assert (drift["max"], drift["outside"], drift["within"]) == (1.0, 0.0, {"y": 2})
+    assert drift["labels"] is None
 
 
 def test_a_converters_note_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:

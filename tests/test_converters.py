@@ -11,12 +11,15 @@ from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.errors import Refused
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart
+from tests.converters.tensorflow import NET as TF_NET
 from tests.converters.torch import NET
 from tests.converters.trees import IRIS
 
 FRAMEWORKS = {
     "torch",
     "keras",
+    "tensorflow",
+    "tf2onnx",
     "sklearn",
     "xgboost",
     "lightgbm",
@@ -86,6 +89,22 @@ def test_an_exported_module_in_code_is_registered_and_stays_as_it_was(tmp_path: 
         "v = onnxzoo.register(net, 'net', example=(x,), dynamic_axes={'image': {0: 'n'}})\n"
         "assert v.graph.inputs[0].shape == ('n', 3, 8, 8), v.graph.inputs\n"
         "assert net.train == own\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+def test_a_keras_model_on_tensorflow_in_code_goes_through_tensorflow(tmp_path: Path) -> None:
+    if missing(converter("tensorflow")):
+        pytest.skip("not installed: tensorflow")
+    code = TF_NET + (
+        "import onnxzoo\n"
+        "v = onnxzoo.register(net, 'net', output_names=['scores'], opset_version=17)\n"
+        "assert [(t.name, t.shape) for t in v.graph.inputs] == [('image', ('batch', 8, 8, 3))]\n"
+        "assert [(t.name, t.shape) for t in v.graph.outputs] == [('scores', ('batch', 5))]\n"
+        "assert v.opset == 17 and v.lineage.recipe['from'] == 'tensorflow'\n"
+        "v = onnxzoo.register(tf.function(lambda x: x * 2), 'twice', input_names=['x'], "
+        "example=(np.ones((3, 4), 'float32'),), dynamic_axes={'x': {0: 'n'}})\n"
+        "assert [(t.name, t.shape) for t in v.graph.inputs] == [('x', ('n', 4))]\n"
     )
     assert not (said := run_apart(code, tmp_path)), said
 

@@ -132,15 +132,6 @@ def test_a_dead_format_is_said_to_be_dead_with_the_way_out(name: str, tmp_path: 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["tflite", "tf-graphdef"])
-def test_a_format_without_a_converter_here_names_the_way_out(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(FILES[name])
-    with pytest.raises(Refused, match=r"`file` is a.*; no converter is here for it") as caught:
-        converter_of(path)
-    assert caught.value.hint
-
-
 def test_a_dead_format_is_not_taken_for_another(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(FILES["caffe2"])

@@ -37,12 +37,14 @@ LAYERS = (
     {"registry.convert.coreml_models",
      "registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
      "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
-     "registry.convert.environments", "registry.convert.source"},
+     "registry.convert.environments", "registry.convert.source",
+     "registry.convert.ports", "registry.convert.tensorflow_ops"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
-     "registry.convert.worker", "registry.convert.prove"},
+     "registry.convert.worker", "registry.convert.prove", "registry.convert.tensorflow_graphs",
+     "registry.convert.tflite"},
     {"registry.convert.catboost", "registry.convert.coreml", "registry.convert.lightgbm",
      "registry.convert.mxnet", "registry.convert.paddle", "registry.convert.sklearn",
-     "registry.convert.torch", "registry.convert.xgboost"},
+     "registry.convert.tensorflow", "registry.convert.torch", "registry.convert.xgboost"},
     {"registry.convert.keras"},
     {"registry.convert.converters"},
     {"registry.api"},
@@ -81,8 +83,8 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 QUANTIZERS = ("onnxruntime.quantization", "onnxruntime.transformers")
 FRAMEWORKS = {
     "catboost", "coremltools", "joblib", "keras", "lightgbm", "mxnet", "onnxconverter_common",
-    "onnxmltools", "paddle", "paddle2onnx", "pandas", "safetensors", "skl2onnx", "sklearn", "torch",
-    "xgboost",
+    "onnxmltools", "paddle", "paddle2onnx", "pandas", "safetensors", "skl2onnx", "sklearn",
+    "tensorflow", "tf2onnx", "torch", "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
     "alembic", "cyclonedx", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",

@@ -12,7 +12,8 @@ from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 
 GROUP = "onnxzoo.converters"
 _OURS = (
-    "catboost", "coreml", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "torch", "xgboost",
+    "catboost", "coreml", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "tensorflow", "torch",
+    "xgboost",
 )  # fmt: skip
 _TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"

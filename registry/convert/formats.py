@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile
 
 from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
+from onnxzoo.registry.convert.tensorflow_ops import reaching
 from onnxzoo.registry.convert.weights import graph_in
 from onnxzoo.registry.errors import InvalidModel, NotFound
 
@@ -37,7 +38,6 @@ class Format(NamedTuple):
 
 
 _AGAIN = "convert it with the framework that made it, or look for the ONNX file: zoo search NAME"
-_TF = "pip install tf2onnx; python -m tf2onnx.convert makes the file for zoo register"
 _OPTIMUM = "pip install optimum-onnx; optimum-cli export onnx makes the file for zoo register"
 FORMATS: Mapping[str, Format] = {
     form.name: form
@@ -54,9 +54,17 @@ FORMATS: Mapping[str, Format] = {
         Format("torch-pickle", "a PyTorch checkpoint, which is a pickle", "torch", runs_code=True),
         Format("keras", "a Keras model", "keras"),
         Format("keras-lambda", "a Keras model with a Lambda layer", "keras", runs_code=True),
-        Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow", way_out=_TF),
-        Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow", way_out=_TF),
-        Format("tflite", "a TensorFlow Lite model", "tensorflow", way_out=_TF),
+        Format("tf-savedmodel", "a TensorFlow SavedModel", "tensorflow"),
+        Format("tf-graphdef", "a TensorFlow GraphDef", "tensorflow"),
+        Format("tflite", "a TensorFlow Lite model", "tensorflow"),
+        *(
+            Format(f"{name}-code", f"{words} that reaches beyond it", "tensorflow", runs_code=True)
+            for name, words in (
+                ("tf-savedmodel", "a TensorFlow SavedModel"),
+                ("tf-graphdef", "a TensorFlow GraphDef"),
+                ("tflite", "a TensorFlow Lite model"),
+            )
+        ),
         Format("paddle", "a Paddle model", "paddle"),
         Format("coreml-classic", "a Core ML model", "coreml"),
         Format(
@@ -127,6 +135,7 @@ _MAGIC: Sequence[tuple[int, bytes, str]] = (
     (0, b"B\0C\0N\0", "cntk"),
     (0, b"\x12\x01\0\0\0\0\0\0", "mxnet-params"),
 )
+_TENSORFLOW = {"tf-savedmodel", "tf-graphdef", "tflite"}
 _NO_LODS = bytes(12)  # version 0 and no levels: how Paddle's tensors begin
 
 
@@ -171,6 +180,8 @@ def recognise(path: Path) -> Format:
             f"`{path.name}` is of no format that is known",
             hint="say what it is: --from sklearn, torch, tensorflow, …",
         )
+    if name in _TENSORFLOW and reaching(path, name):
+        name += "-code"
     return FORMATS[name]
 
 
@@ -180,10 +191,14 @@ def code_in(path: Path, form: Format) -> str:
         return "it holds a Lambda layer's Python code"
     if form.name == "torchscript":
         return "it holds TorchScript code"
-    found = imports(path)
+    if form.converter == "tensorflow":
+        return f"it holds ops that run Python or reach files: {_listed(reaching(path, form.name))}"
+    return f"it would import {_listed(imports(path)) or 'nothing that can be told'}"
+
+
+def _listed(found: Sequence[str]) -> str:
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    some = ", ".join(f"`{name}`" for name in found[:_SHOWN]) or "nothing that can be told"
-    return f"it would import {some}{more}"
+    return ", ".join(f"`{name}`" for name in found[:_SHOWN]) + more
 
 
 def _in_folder(path: Path) -> str | None:

@@ -23,20 +23,33 @@ def main() -> None:
     """Answer one request."""
     answer(
         lambda request: prove(
-            Path(request["model"]), Path(request["samples"]), request["rtol"], request["atol"]
+            Path(request["model"]),
+            Path(request["samples"]),
+            request["rtol"],
+            request["atol"],
+            {int(place): step for place, step in request["within"].items()},
         )
     )
 
 
-def prove(model: Path, samples: Path, rtol: float, atol: float) -> Mapping[str, Any]:
+def prove(
+    model: Path, samples: Path, rtol: float, atol: float, within: Mapping[int, float]
+) -> Mapping[str, Any]:
     """Return how far a model's outputs lie from its framework's.
+
+    Args:
+        model: an `.onnx` file.
+        samples: the folder of inputs and the framework's outputs.
+        rtol: relative tolerance of an element.
+        atol: absolute tolerance.
+        within: absolute tolerances of outputs that are rounded to steps, by their places.
 
     Raises:
         InvalidModel: if the checker or onnxruntime refuses it.
     """
     _check(model)
     session = open_session(model, ["CPUExecutionProvider"])
-    total = Total(rtol, atol)
+    total = Total(rtol, atol, within)
     for sample in read(samples):
         total.add(infer(session, sample.inputs), sample)
     return total.drift()
@@ -60,24 +73,27 @@ class Total:
     Args:
         rtol: relative tolerance of an element.
         atol: absolute tolerance.
+        within: absolute tolerances of outputs that are rounded to steps, by their places.
     """
 
-    def __init__(self, rtol: float, atol: float) -> None:
-        self._rtol, self._atol = rtol, atol
+    def __init__(self, rtol: float, atol: float, within: Mapping[int, float]) -> None:
+        self._rtol, self._atol, self._within = rtol, atol, within
         self._samples = self._elements = self._outside = self._same = self._labels = 0
         self._max = self._relative = 0.0
         self._worst: str | None = None
         self._compared: dict[str, None] = {}
         self._unlike: dict[str, str] = {}
+        self._steps: dict[str, float] = {}
 
     def add(self, got: Mapping[str, Any], sample: Sample) -> None:
         """Add one run's outputs, and the framework's in the same order."""
         self._samples += 1
-        for (name, value), wanted in zip(got.items(), sample.outputs, strict=False):
+        pairs = zip(got.items(), sample.outputs, strict=False)
+        for place, ((name, value), wanted) in enumerate(pairs):
             if wanted is not None:
-                self._add(name, matrix(value), wanted)
+                self._add(name, matrix(value), wanted, self._within.get(place))
 
-    def _add(self, name: str, got: "Array", wanted: "Array") -> None:
+    def _add(self, name: str, got: "Array", wanted: "Array", within: float | None) -> None:
         if got.shape != wanted.shape and got.size == wanted.size:
             got = got.reshape(wanted.shape)  # (n, 1) and (n,) say the same
         if got.shape != wanted.shape:
@@ -86,15 +102,19 @@ class Total:
             )
             return
         self._compared[name] = None
+        if within is not None:  # integers here are no labels; the likeliest may lie a step apart
+            self._steps[name] = within
+            self._measure(name, got, wanted, max(within, self._atol))
+            return
         self._count_labels(got, wanted)
         if "f" in {got.dtype.kind, wanted.dtype.kind}:
-            self._measure(name, got, wanted)
+            self._measure(name, got, wanted, self._atol)
 
-    def _measure(self, name: str, got: "Array", wanted: "Array") -> None:
+    def _measure(self, name: str, got: "Array", wanted: "Array", atol: float) -> None:
         import numpy as np
 
         a, b = got.astype(np.float64), wanted.astype(np.float64)
-        close = np.isclose(a, b, rtol=self._rtol, atol=self._atol, equal_nan=True)
+        close = np.isclose(a, b, rtol=self._rtol, atol=atol, equal_nan=True)
         self._elements += close.size
         self._outside += int(close.size - close.sum())
         finite = np.isfinite(a) & np.isfinite(b)
@@ -103,7 +123,7 @@ class Total:
         if far > self._max or (not close.all() and self._worst is None):
             self._worst = name
         self._max = max(self._max, far)
-        scale = np.maximum(np.abs(b[finite]), self._atol)
+        scale = np.maximum(np.abs(b[finite]), atol)
         self._relative = max(self._relative, float((apart / scale).max(initial=0.0)))
 
     def _count_labels(self, got: "Array", wanted: "Array") -> None:
@@ -122,6 +142,7 @@ class Total:
             "rtol": self._rtol,
             "atol": self._atol,
             "outputs": list(self._compared),
+            "within": self._steps,
             "worst": self._worst,
             "unlike": list(self._unlike.values()),
         }

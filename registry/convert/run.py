@@ -101,7 +101,7 @@ def convert(
         for note in told["notes"]:
             _log.warning("%s", note)
         _check_made(job, registry.settings)
-        drift = _proven(job, one, source, registry.settings)
+        drift = _proven(job, one, source, told["within"], registry.settings)
         called = told["reference"] or "its framework"
         _check_drift(drift, one, source, called, accept=order.accept_drift)
         recipe = _recipe(job, source, told, drift)
@@ -215,14 +215,16 @@ def _check_made(job: Job, settings: Settings) -> None:
         ) from error
 
 
-def _proven(job: Job, one: Converter, source: Source, settings: Settings) -> Mapping[str, Any]:
+def _proven(
+    job: Job, one: Converter, source: Source, within: Mapping[str, float], settings: Settings
+) -> Mapping[str, Any]:
     size = sum(file.stat().st_size for file in job.folder.iterdir())
     child = Child(
         module="prove",
         doing=f"proving what became of `{source.name}`",
         limits=limits(_PROOF, size, settings),
     )
-    made = {"model": str(job.model), "samples": str(job.folder)}
+    made = {"model": str(job.model), "samples": str(job.folder), "within": within}
     return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
 
 
@@ -231,9 +233,13 @@ def _check_drift(
 ) -> None:
     problems = list(drift["unlike"])
     if drift["outside"] > one.outside:
+        steps = ", ".join(
+            f"{within:g} steps of `{name}`" for name, within in drift["within"].items()
+        )
         problems.append(
-            f"{drift['outside']:.2%} of its elements lie beyond rtol {one.rtol:g}, atol "
-            f"{one.atol:g}: by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
+            f"{drift['outside']:.2%} of its elements lie beyond "
+            f"{steps or f'rtol {one.rtol:g}, atol {one.atol:g}'}: "
+            f"by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
         )
     if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
         problems.append(f"only {drift['labels']:.1%} of its labels agree")
@@ -273,7 +279,7 @@ def _recipe(
         "source": {"name": source.name, "sha256": source.sha256},
         "tools": {**ours, **told["tools"]},
         "seed": job.seed,
-        "drift": {name: value for name, value in drift.items() if name != "worst"},
+        "drift": {n: value for n, value in drift.items() if n != "worst" and value != {}},
         **({"reference": told["reference"]} if told["reference"] else {}),
     }
 

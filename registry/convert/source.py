@@ -10,7 +10,9 @@ from onnxzoo.registry.convert.weights import weights_of
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 
-_FRAMEWORKS = ("keras", "torch", "xgboost", "lightgbm", "catboost", "paddle", "sklearn")
+_FRAMEWORKS = (
+    "tensorflow", "keras", "torch", "xgboost", "lightgbm", "catboost", "paddle", "sklearn",
+)  # fmt: skip
 
 
 class Source(NamedTuple):

@@ -34,7 +34,7 @@ def _answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
-    """Convert, write the samples beside the model, and return notes and versions.
+    """Convert, write the samples beside the model, and return notes, versions and tolerances.
 
     Raises:
         Refused: if the framework or its exporter fails.
@@ -55,6 +55,7 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
         "notes": list(made.notes),
         "tools": versions(needs),
         "reference": made.reference,
+        "within": {str(place): float(step) for place, step in made.within.items()},
     }
 
 

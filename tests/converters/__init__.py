@@ -4,13 +4,14 @@ A name begins with the converter's. ``python -m tests.converters --all`` runs ev
 isolated environment of its converter; the test suite runs those whose frameworks are installed.
 """
 
-from tests.converters import coreml, keras, mxnet, paddle, torch, trees
+from tests.converters import coreml, keras, mxnet, paddle, tensorflow, torch, trees
 from tests.converters.case import Case
 
 CASES: dict[str, Case] = {
     **trees.CASES,
     **torch.CASES,
     **keras.CASES,
+    **tensorflow.CASES,
     **paddle.CASES,
     **coreml.CASES,
     **mxnet.CASES,
