@@ -23,6 +23,9 @@ FRAMEWORKS = {
     "catboost",
     "skl2onnx",
     "onnxmltools",
+    "transformers",
+    "optimum",
+    "jax",
 }
 
 

@@ -28,13 +28,15 @@ LAYERS = (
     {"registry.look", "registry.upkeep"},
     {"registry.loading"},
     {"registry.convert.job"},
-    {"registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
-     "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
-     "registry.convert.environments", "registry.convert.source"},
+    {"registry.convert.axes", "registry.convert.pickles", "registry.convert.protobufs",
+     "registry.convert.draw", "registry.convert.samples", "registry.convert.children",
+     "registry.convert.factory", "registry.convert.environments", "registry.convert.source"},
+    {"registry.convert.hub_folder"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
-     "registry.convert.worker", "registry.convert.prove"},
-    {"registry.convert.catboost", "registry.convert.lightgbm", "registry.convert.sklearn",
-     "registry.convert.torch", "registry.convert.xgboost"},
+     "registry.convert.transformers_calls", "registry.convert.worker", "registry.convert.prove"},
+    {"registry.convert.catboost", "registry.convert.jax", "registry.convert.lightgbm",
+     "registry.convert.sklearn", "registry.convert.torch", "registry.convert.transformers",
+     "registry.convert.xgboost"},
     {"registry.convert.keras"},
     {"registry.convert.converters"},
     {"registry.api"},
@@ -68,8 +70,8 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 QUANTIZERS = ("onnxruntime.quantization", "onnxruntime.transformers")
 FRAMEWORKS = {
-    "catboost", "joblib", "keras", "lightgbm", "onnxmltools", "pandas", "safetensors", "skl2onnx",
-    "sklearn", "torch", "xgboost",
+    "catboost", "equinox", "flax", "jax", "jax2onnx", "joblib", "keras", "lightgbm", "onnxmltools",
+    "optimum", "pandas", "safetensors", "skl2onnx", "sklearn", "torch", "transformers", "xgboost",
 }  # fmt: skip
 HEAVY = FRAMEWORKS | {
     "alembic", "filelock", "huggingface_hub", "matplotlib", "netron", "numpy", "onnx",

@@ -11,7 +11,7 @@ from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 
 GROUP = "onnxzoo.converters"
-_OURS = ("catboost", "keras", "lightgbm", "sklearn", "torch", "xgboost")
+_OURS = ("catboost", "jax", "keras", "lightgbm", "sklearn", "torch", "transformers", "xgboost")
 _TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"
 

@@ -4,10 +4,16 @@ A name begins with the converter's. ``python -m tests.converters --all`` runs ev
 isolated environment of its converter; the test suite runs those whose frameworks are installed.
 """
 
-from tests.converters import keras, torch, trees
+from tests.converters import jax, keras, torch, transformers, trees
 from tests.converters.case import Case
 
-CASES: dict[str, Case] = {**trees.CASES, **torch.CASES, **keras.CASES}
+CASES: dict[str, Case] = {
+    **trees.CASES,
+    **torch.CASES,
+    **keras.CASES,
+    **transformers.CASES,
+    **jax.CASES,
+}
 
 
 def converter_in(name: str) -> str:
