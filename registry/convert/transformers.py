@@ -4,7 +4,7 @@ Source: Optimum's documentation, "Export a model to ONNX"; transformers', "Custo
 """
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,10 +150,9 @@ def _deduced(config: Any, architecture: str | None) -> str | None:
 
     for name in (architecture, *getattr(config, "auto_map", {})):
         kind = getattr(transformers, name or "", None)
-        try:
-            return kind and str(TasksManager.infer_task_from_model(kind))
-        except ValueError:
-            continue
+        if kind is not None:
+            with suppress(ValueError):
+                return str(TasksManager.infer_task_from_model(kind))
     return None
 
 
