@@ -76,7 +76,7 @@ CASES = {
         "transformers",
         T5,
         how={"options": {"part": "encoder"}},
-        inputs=(TOKENS, TOKENS),
+        inputs=(("batch_size", "encoder_sequence_length"),) * 2,
         outputs=1,
     ),
     "transformers-vit": transformers_case(
