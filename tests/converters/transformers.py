@@ -19,11 +19,6 @@ T5 = (
     "t.T5ForConditionalGeneration(t.T5Config(vocab_size=99, d_model=32, d_kv=8, d_ff=37, "
     "num_layers=2, num_heads=4)).save_pretrained('m')"
 )
-VIT = (
-    "t.ViTForImageClassification(t.ViTConfig(hidden_size=32, num_hidden_layers=2, "
-    "num_attention_heads=4, intermediate_size=37, image_size=30, patch_size=10))"
-    ".save_pretrained('m')"
-)
 OWN = """
 import transformers
 class Own(transformers.BertModel):
@@ -78,9 +73,6 @@ CASES = {
         how={"options": {"part": "encoder"}},
         inputs=(("batch_size", "encoder_sequence_length"),) * 2,
         outputs=1,
-    ),
-    "transformers-vit": transformers_case(
-        "transformers", VIT, inputs=(("batch_size", "num_channels", "height", "width"),), outputs=1
     ),
     "transformers-minilm": Case(
         "transformers",
