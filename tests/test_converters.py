@@ -11,6 +11,8 @@ from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.errors import Refused
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart
+from tests.converters.jax import NETS as JAX
+from tests.converters.keras import KERAS
 from tests.converters.tensorflow import NET as TF_NET
 from tests.converters.torch import NET
 from tests.converters.trees import IRIS
@@ -29,6 +31,9 @@ FRAMEWORKS = {
     "paddle",
     "skl2onnx",
     "onnxmltools",
+    "transformers",
+    "optimum",
+    "jax",
 }
 
 
@@ -127,6 +132,46 @@ def test_an_estimator_in_code_is_registered(name: str, make: str, tmp_path: Path
         "v = onnxzoo.register(m, 'net', example=X.astype('float32'), input_names=['rows'])\n"
         "assert v.graph.inputs[0].name == 'rows'\n"
         "assert v.lineage.recipe['drift']['labels'] == 1, v.lineage.recipe['drift']\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+def test_a_keras_model_in_code_is_registered(tmp_path: Path) -> None:
+    if missing(converter("keras")):
+        pytest.skip("not installed: keras")
+    code = KERAS + (
+        "m = k.Sequential([k.Input((4,), name='rows'), l.Dense(3, activation='softmax')])\n"
+        "import onnxzoo\n"
+        "v = onnxzoo.register(m, 'net', output_names=['scores'])\n"
+        "assert [(t.name, t.shape) for t in v.graph.inputs] == [('rows', ('batch', 4))]\n"
+        "assert [(t.name, t.shape) for t in v.graph.outputs] == [('scores', ('batch', 3))]\n"
+        "assert v.lineage.recipe['drift']['labels'] == 1, v.lineage.recipe['drift']\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+@pytest.mark.parametrize(
+    ("made", "example", "axes"),
+    [
+        ("flax()", "jnp.ones((2, 8, 8, 3))", "{'image': {0: 'n'}}"),
+        ("function()", "jnp.arange(3), jnp.ones((1,))", "{'ids': {0: 'n'}}"),
+        ("bound()", "jnp.ones((2, 4))", "{'input_0': {0: 'n'}}"),
+        ("eqx()[0].__wrapped__", "jnp.ones((4,))", "{}"),
+    ],
+)
+def test_a_jax_model_in_code_is_registered(
+    made: str, example: str, axes: str, tmp_path: Path
+) -> None:
+    """It is told from its type; a module goes on training as it was."""
+    if missing(converter("jax")):
+        pytest.skip("not installed: jax")
+    code = JAX + (
+        f"import onnxzoo\nm = {made}\n"
+        f"v = onnxzoo.register(m, 'net', example=({example},), dynamic_axes={axes})\n"
+        f"assert [t.shape[0] for t in v.graph.inputs][0] == ('n' if {axes} else 4)\n"
+        "assert v.lineage.recipe['from'] == 'jax'\n"
+        "assert v.lineage.recipe['drift']['max'] < 1e-4, v.lineage.recipe['drift']\n"
+        "assert not (made := getattr(m, 'drop', None)) or not made.deterministic\n"
     )
     assert not (said := run_apart(code, tmp_path)), said
 

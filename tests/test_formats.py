@@ -46,6 +46,7 @@ FILES = {
     "paddle-params": bytes(16) + b"\x02\0\0\0",
     "keras": b"\x89HDF\r\n\x1a\n" + b'{"class_name": "Dense"}',
     "keras-lambda": b"\x89HDF\r\n\x1a\n" + b'{"class_name": "Lambda"}',
+    "jax-export": b"<\0\0\0" + bytes(300) + b"ML\xefR\rStableHLO_v1.15.0\0",
     "weights": (20).to_bytes(8, "little") + b'{"w":{"dtype":"F32"}}' + bytes(20),
     "tf-savedmodel": field(1, 1) + field(2, field(1, b"meta")),
     "tf-graphdef": field(1, NODE) + field(1, NODE) + field(4, field(1, 27)),
@@ -59,6 +60,10 @@ FILES = {
     "torch-pickle": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n.",
     "pickle": b"\x80\x04" + pickle.dumps(Path("x"))[2:],
 }  # fmt: skip
+BERT = {"config.json": '{"architectures": ["BertModel"]}'}
+REMOTE = """{"model_type": "own", "auto_map": {
+    "AutoConfig": "nets.OwnConfig", "AutoModel": "acme/own--sub.nets.Own",
+    "AutoTokenizer": ["tokens.Own", null]}}"""
 ZIPS = {
     "keras": {"config.json": '{"class_name": "Dense"}', "metadata.json": "{}"},
     "keras-lambda": {"config.json": '{"class_name": "Lambda"}', "metadata.json": "{}"},
@@ -92,6 +97,9 @@ def test_an_archive_is_recognised(name: str, tmp_path: Path) -> None:
         ("tf-savedmodel", {"saved_model.pb": ""}),
         ("coreml-mlprogram", {"Manifest.json": "{}", "Data/model": ""}),
         ("transformers", {"config.json": '{"model_type": "bert"}'}),
+        ("transformers", {**BERT, "model.safetensors": "", "pytorch_model.bin": ""}),
+        ("transformers-pickle", {**BERT, "pytorch_model-00001-of-00002.bin": ""}),
+        ("transformers-code", {"config.json": REMOTE, "model.safetensors": ""}),
         ("paddle", {"__model__": ""}),
     ],
 )
@@ -100,6 +108,20 @@ def test_a_folder_is_recognised(name: str, files: dict[str, str], tmp_path: Path
         (tmp_path / "m" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "m" / file).write_text(content)
     assert recognise(tmp_path / "m").name == name
+
+
+def test_a_folder_says_which_files_it_would_import(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(REMOTE)
+    said = code_in(tmp_path, recognise(tmp_path))
+    assert said == "it would import `nets.py`, `sub/nets.py` of `acme/own`"
+
+
+def test_a_folder_says_what_its_pickled_weights_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(BERT["config.json"])
+    (tmp_path / "pytorch_model.bin").write_bytes(FILES["torch-pickle"])
+    (tmp_path / "training_args.bin").write_bytes(FILES["sklearn-pickle"])  # which nobody loads
+    said = code_in(tmp_path, recognise(tmp_path))
+    assert said == "its weights are pickles, which name `torch._utils._rebuild_tensor_v2`"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"PK\x03\x04broken", bytes(range(256))])
@@ -123,7 +145,7 @@ def test_an_onnx_model_is_registered_instead(tmp_path: Path) -> None:
     assert "zoo register" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("name", ["cntk", "caffe2", "coreml-mlprogram", "caffe"])
+@pytest.mark.parametrize("name", ["cntk", "caffe2", "coreml-mlprogram", "caffe", "jax-export"])
 def test_a_dead_format_is_said_to_be_dead_with_the_way_out(name: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(FILES[name])

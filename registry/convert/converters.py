@@ -8,12 +8,12 @@ from pathlib import Path
 
 from onnxzoo.registry.convert.formats import FORMATS, Format, recognise
 from onnxzoo.registry.convert.job import Converter
-from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
 
 GROUP = "onnxzoo.converters"
 _OURS = (
-    "catboost", "coreml", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "tensorflow", "torch",
-    "xgboost",
+    "catboost", "coreml", "jax", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "tensorflow",
+    "torch", "transformers", "xgboost",
 )  # fmt: skip
 _TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"
@@ -67,16 +67,26 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
     dead = form.converter is None and form.name not in _TAKEN
     if name is None or (asked and dead):
         raise Refused(f"`{path.name}` is {form.words}", hint=form.way_out)
-    if asked is None and name not in converters():
-        raise Refused(
-            f"`{path.name}` is {form.words}; no converter is here for it", hint=form.way_out
-        )
     return converter(name), form
 
 
 def missing(one: Converter) -> list[str]:
     """Return the packages that a converter needs and that are not installed beside us."""
     return [name for name in one.needs if find_spec(name) is None]
+
+
+def require(one: Converter, source: str) -> None:
+    """Raise NotFound, with the ways to have it, if a converter's framework is not installed."""
+    absent = missing(one)
+    if not absent:
+        return
+    ways = [f"pip install 'onnxzoo[{one.extra}]'"] if one.extra else []
+    if one.requirements:
+        ways.append("in an environment of its own: add --isolated (in code: isolated=True)")
+    raise NotFound(
+        f"converting `{source}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
+        hint="; or ".join(ways) or None,
+    )
 
 
 def _others() -> dict[str, Converter]:

@@ -1,17 +1,22 @@
 """Environments for frameworks: each made once from pinned requirements, and kept."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import RemoteError, StorageError, UsageError
+from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings, child_environment
 from onnxzoo.registry.store import clear, staging_name
 
 _SHOWN = 300  # characters of an installer's last line
+_STEP = 1  # seconds between two looks at how large an environment has become
 _SECONDS = 3600  # TensorFlow's 1.5 GB take minutes on a slow line
 
 
@@ -28,10 +33,15 @@ def environment_of(one: Converter, settings: Settings) -> Path:
     return settings.environments / f"{one.requirements.stem}-{key}"
 
 
-def interpreter(one: Converter, settings: Settings) -> Path:
+def interpreter(one: Converter, settings: Settings, progress: Progress | None = None) -> Path:
     """Return the Python of a converter's own environment, which is made if it is not there.
 
     A half-made one has another name: a kill leaves garbage, never a broken environment.
+
+    Args:
+        one: a converter that has requirements.
+        settings: where environments are kept.
+        progress: told of the bytes of one that is being made; nobody knows how many it takes.
 
     Raises:
         RemoteError: if the packages cannot be had.
@@ -44,8 +54,13 @@ def interpreter(one: Converter, settings: Settings) -> Path:
             )
         making = folder.with_name(f".{staging_name()}")
         making.parent.mkdir(parents=True, exist_ok=True)
+
+        def tell() -> None:
+            if progress:
+                progress(f"environment of {one.name}", _bytes(making), None)
+
         try:
-            _make(making, one)
+            _make(making, one, tell)
             _keep(making, folder)
         finally:
             clear(making)
@@ -57,18 +72,18 @@ def python_in(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _make(folder: Path, one: Converter) -> None:
+def _make(folder: Path, one: Converter, tell: Callable[[], None]) -> None:
     requirements, name = str(one.requirements), one.name
     uv = shutil.which("uv")
     base = _python_for(one, uv=uv)
     if uv:
-        _run([uv, "venv", "--quiet", "--python", base, str(folder)], name)
+        _run([uv, "venv", "--quiet", "--python", base, str(folder)], name, tell)
         python = str(python_in(folder))
-        _run([uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], name)
+        _run([uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], name, tell)
     else:
-        _run([base, "-m", "venv", str(folder)], name)
+        _run([base, "-m", "venv", str(folder)], name, tell)
         pip = [str(python_in(folder)), "-m", "pip", "install", "--quiet", "-r", requirements]
-        _run(pip, name)
+        _run(pip, name, tell)
 
 
 def _python_for(one: Converter, *, uv: str | None) -> str:
@@ -85,21 +100,61 @@ def _python_for(one: Converter, *, uv: str | None) -> str:
     return found
 
 
-def _run(command: list[str], name: str) -> None:
-    done = subprocess.run(
+def _run(command: list[str], name: str, tell: Callable[[], None]) -> None:
+    failed = f"cannot make the environment of `{name}`"
+    with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        timeout=_SECONDS,
-        check=False,
         env=child_environment(isolated=True, offline=False),
+    ) as installer:
+        try:
+            out, err = _said(installer, tell)
+        except subprocess.TimeoutExpired as error:
+            raise RemoteError(f"{failed}: it took longer than {_SECONDS} s") from error
+    if installer.returncode:
+        raise RemoteError(f"{failed}: {_reason(err or out)}")
+
+
+def _said(installer: "subprocess.Popen[str]", tell: Callable[[], None]) -> tuple[str, str]:
+    """Return what an installer printed; it dies with us."""
+    end = time.monotonic() + _SECONDS
+    try:
+        while True:
+            try:
+                return installer.communicate(timeout=_STEP)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    raise
+            tell()
+    except BaseException:
+        installer.kill()
+        raise
+
+
+def _reason(said: str) -> str:
+    """Return what an installer gives as its reason: pip's last error, or what follows uv's.
+
+    >>> _reason("a warning\\nERROR: No matching distribution\\n")
+    'ERROR: No matching distribution'
+    >>> _reason("error: No solution found\\n  cause: there is no version 9 of it\\n")
+    'error: No solution found; cause: there is no version 9 of it'
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [place for place, line in enumerate(lines) if "error" in line.lower()]
+    last = lines[errors[-1] :] if errors else lines[-1:]
+    return "; ".join(last)[:_SHOWN] or "it said nothing"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(
+        (Path(where) / file).lstat().st_size
+        for where, _, files in os.walk(folder)
+        for file in files
     )
-    if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        errors = [line for line in said if "error" in line.lower()] or said or ["it said nothing"]
-        raise RemoteError(f"cannot make the environment of `{name}`: {errors[-1][:_SHOWN]}")
 
 
 def _keep(making: Path, folder: Path) -> None:

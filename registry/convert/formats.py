@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
+from onnxzoo.registry.convert import hub_folder
 from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
 from onnxzoo.registry.convert.tensorflow_ops import reaching
@@ -38,7 +39,6 @@ class Format(NamedTuple):
 
 
 _AGAIN = "convert it with the framework that made it, or look for the ONNX file: zoo search NAME"
-_OPTIMUM = "pip install optimum-onnx; optimum-cli export onnx makes the file for zoo register"
 FORMATS: Mapping[str, Format] = {
     form.name: form
     for form in (
@@ -67,8 +67,23 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format("paddle", "a Paddle model", "paddle"),
         Format("coreml-classic", "a Core ML model", "coreml"),
+        Format("transformers", "a Hugging Face transformers folder", "transformers"),
         Format(
-            "transformers", "a Hugging Face transformers folder", "transformers", way_out=_OPTIMUM
+            "transformers-pickle",
+            "a Hugging Face transformers folder with pickled weights",
+            "transformers",
+            runs_code=True,
+        ),
+        Format(
+            "transformers-code",
+            "a Hugging Face transformers folder with code of its own",
+            "transformers",
+            runs_code=True,
+        ),
+        Format(
+            "jax-export",
+            "a serialized jax.export: StableHLO, from which no converter to ONNX exists",
+            way_out="convert the function it was made of: zoo convert module:function --from jax",
         ),
         Format("mxnet", "an MXNet symbol", "mxnet"),
         Format(
@@ -136,6 +151,7 @@ _MAGIC: Sequence[tuple[int, bytes, str]] = (
     (0, b"\x12\x01\0\0\0\0\0\0", "mxnet-params"),
 )
 _TENSORFLOW = {"tf-savedmodel", "tf-graphdef", "tflite"}
+_STABLEHLO = b"ML\xefR\rStableHLO_v"  # MLIR's magic number and its producer
 _NO_LODS = bytes(12)  # version 0 and no levels: how Paddle's tensors begin
 
 
@@ -193,6 +209,8 @@ def code_in(path: Path, form: Format) -> str:
         return "it holds TorchScript code"
     if form.converter == "tensorflow":
         return f"it holds ops that run Python or reach files: {_listed(reaching(path, form.name))}"
+    if form.converter == "transformers":
+        return hub_folder.code_in(path)
     return f"it would import {_listed(imports(path)) or 'nothing that can be told'}"
 
 
@@ -208,7 +226,7 @@ def _in_folder(path: Path) -> str | None:
         return "coreml-mlprogram"
     config = path / "config.json"
     if config.is_file() and {"model_type", "architectures"} & set(_json(config)):
-        return "transformers"
+        return hub_folder.kind_of(path, _json(config))
     graph = graph_in(path)
     if graph is None:
         return None
@@ -241,7 +259,9 @@ def _in_binary(path: Path, head: bytes) -> str | None:
         return _keras(_scan(path))
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "weights"
-    return "paddle-params" if head.startswith(_NO_LODS) else kind(path)
+    if head.startswith(_NO_LODS):
+        return "paddle-params"
+    return kind(path) or ("jax-export" if _STABLEHLO in _scan(path) else None)
 
 
 def _in_zip(path: Path) -> str | None:

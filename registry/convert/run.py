@@ -8,12 +8,12 @@ from typing import Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.children import Child, limits
-from onnxzoo.registry.convert.converters import converter, converter_of, missing
+from onnxzoo.registry.convert.converters import converter, converter_of, require
 from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.formats import Format, code_in
 from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
 from onnxzoo.registry.convert.source import Source, source_of
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
@@ -97,7 +97,10 @@ def convert(
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
         job = _job(source, one, form, order, folder)
-        told = _converted(job, one, source, order, registry.settings)
+        if one.check is not None:
+            one.check(job)
+        python = _python(one, source, order, registry.settings, progress)
+        told = _converted(job, one, source, python, registry.settings)
         for note in told["notes"]:
             _log.warning("%s", note)
         _check_made(job, registry.settings)
@@ -172,35 +175,33 @@ def _job(source: Source, one: Converter, form: Format, order: Order, folder: Pat
     )
 
 
+def _python(
+    one: Converter, source: Source, order: Order, settings: Settings, progress: Progress | None
+) -> Path | None:
+    """Return the interpreter of the framework's own environment, if that is wanted."""
+    if source.value is not None:
+        return None
+    if order.isolated:
+        return interpreter(one, settings, progress)
+    require(one, source.name)
+    return None
+
+
 def _converted(
-    job: Job, one: Converter, source: Source, order: Order, settings: Settings
+    job: Job, one: Converter, source: Source, python: Path | None, settings: Settings
 ) -> Mapping[str, Any]:
-    if one.check is not None:
-        one.check(job)
     if job.value is not None:  # the caller's own process holds it, with its framework
         from onnxzoo.registry.convert.worker import perform
 
         return perform(job, one.needs)
-    if not order.isolated and (absent := missing(one)):
-        raise _absent(one, source, absent)
     child = Child(
         module="worker",
         doing=f"converting `{source.name}`",
         limits=limits(one.memory, source.bytes, settings),
-        python=interpreter(one, settings) if order.isolated else None,
+        python=python,
         environment=one.environment,
     )
     return child.ask({"job": job.as_json(), "needs": one.needs}, job.folder.parent, settings)
-
-
-def _absent(one: Converter, source: Source, absent: Sequence[str]) -> NotFound:
-    ways = [f"pip install 'onnxzoo[{one.extra}]'"] if one.extra else []
-    if one.requirements:
-        ways.append("in an environment of its own: add --isolated (in code: isolated=True)")
-    return NotFound(
-        f"converting `{source.name}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
-        hint="; or ".join(ways) or None,
-    )
 
 
 def _check_made(job: Job, settings: Settings) -> None:

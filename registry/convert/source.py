@@ -10,9 +10,21 @@ from onnxzoo.registry.convert.weights import weights_of
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 
-_FRAMEWORKS = (
-    "tensorflow", "keras", "torch", "xgboost", "lightgbm", "catboost", "paddle", "sklearn",
-)  # fmt: skip
+# A value's framework by the packages that its type comes from; the first of them decides.
+_FRAMEWORKS = {
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "torch": "torch",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "catboost": "catboost",
+    "paddle": "paddle",
+    "sklearn": "sklearn",
+    "flax": "jax",
+    "equinox": "jax",
+    "jax": "jax",
+    "jaxlib": "jax",
+}
 
 
 class Source(NamedTuple):
@@ -91,7 +103,7 @@ def is_factory(text: str) -> bool:
 
 def _framework(kind: type) -> str | None:
     roots = {base.__module__.partition(".")[0] for base in kind.__mro__}
-    return next((name for name in _FRAMEWORKS if name in roots), None)
+    return next((name for root, name in _FRAMEWORKS.items() if root in roots), None)
 
 
 def _digest(path: Path, options: Mapping[str, str]) -> tuple[str, int]:

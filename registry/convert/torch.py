@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
+from onnxzoo.registry.convert.naming import Axes, outputs_named
 from onnxzoo.registry.convert.torch_inputs import (
-    Axes,
     Inputs,
     inputs_of,
     outputs_of,
@@ -50,7 +50,7 @@ def convert(job: Job) -> Made:
     with _evaluating(model) as module:
         inputs = inputs_of(module, job, given, symbolic_axes(model) if _is_program(model) else {})
         outputs = [outputs_of(module, call) for call in inputs.calls]
-        names = _output_names(job, len(outputs[0]))
+        names = outputs_named(job, len(outputs[0]))
         axes = inputs.axes | _open_outputs(inputs, outputs, names) | _said_of(names, job)
         notes = _export(model, Call(module, inputs, names, axes), job)
     _tidy(job.model, inputs)
@@ -130,14 +130,6 @@ def _one_mode(module: Any) -> Iterator[None]:
         for name in ("train", "eval"):
             delattr(module, name)
         vars(module).update(own)
-
-
-def _output_names(job: Job, count: int) -> list[str]:
-    if job.outputs:
-        if len(job.outputs) != count:
-            raise UsageError(f"{len(job.outputs)} outputs are named, and the module gives {count}")
-        return list(job.outputs)
-    return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
 
 
 def _open_outputs(inputs: Inputs, outputs: Sequence[Sequence[Any]], names: Sequence[str]) -> Axes:

@@ -1,15 +1,13 @@
 """A PyTorch module's inputs: their names, examples at two sizes, and the outputs for them."""
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import OTHER_BATCH, Job, Sample
+from onnxzoo.registry.convert.naming import Axes, axes_of, names_of, shaped
 from onnxzoo.registry.errors import UsageError
-
-Axes = dict[str, dict[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ def inputs_of(
     if given is not None:
         if not all(isinstance(value, torch.Tensor) for value in given):
             raise UsageError("an example has to be a tuple of tensors", hint="example=(x,)")
-        names = _names(module, job, len(given))
-        axes = _axes(names, [value.dim() for value in given], job)
+        names = names_of(module.forward, job, len(given))
+        axes = axes_of(names, [value.dim() for value in given], job)
         for place, open_ones in symbolic.items():
             axes[names[place]] = {**open_ones, **axes[names[place]]}
         others = [
@@ -64,9 +62,9 @@ def inputs_of(
             "(in code: example=(x,))",
         )
     names = [one.name for one in job.inputs]
-    axes = _axes(names, [len(one.shape or ()) for one in job.inputs], job)
-    shaped = [one._replace(shape=_open(one.shape, axes[one.name])) for one in job.inputs]
-    calls = [tuple(torch.from_numpy(feed[name]) for name in names) for feed in feeds(shaped, job)]
+    axes = axes_of(names, [len(one.shape or ()) for one in job.inputs], job)
+    drawn = feeds(shaped(job), job)
+    calls = [tuple(torch.from_numpy(feed[name]) for name in names) for feed in drawn]
     if job.example is not None:
         calls += _other_sizes(calls[0], names, axes)
     return Inputs(names, axes, calls)
@@ -121,39 +119,6 @@ def samples_of(inputs: Inputs, outputs: Sequence[Sequence[Any]]) -> list[Sample]
 def array_of(tensor: Any) -> Any:
     """Return a tensor as an array."""
     return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
-
-
-def _names(module: Any, job: Job, count: int) -> list[str]:
-    if job.inputs:
-        if len(job.inputs) != count:
-            raise UsageError(
-                f"{len(job.inputs)} inputs are named, and the example has {count} tensors"
-            )
-        return [one.name for one in job.inputs]
-    try:
-        parameters = list(inspect.signature(module.forward).parameters.values())
-    except (AttributeError, TypeError, ValueError):
-        parameters = []
-    positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    names = [one.name for one in parameters if one.kind in positional]
-    return names[:count] if len(names) >= count else [f"input_{n}" for n in range(count)]
-
-
-def _axes(names: Sequence[str], ranks: Sequence[int], job: Job) -> Axes:
-    """Return the open axes of every input, from all three ways of saying them."""
-    shapes = {one.name: one.shape or () for one in job.inputs}
-    found: Axes = {}
-    for name, rank in zip(names, ranks, strict=True):
-        said = {
-            axis: word for axis, word in enumerate(shapes.get(name, ())) if isinstance(word, str)
-        }
-        common = {axis: word for axis, word in job.dynamic.items() if axis < rank}
-        found[name] = {**common, **said, **job.axes.get(name, {})}
-    return found
-
-
-def _open(shape: tuple[int | str, ...] | None, axes: Mapping[int, str]) -> Any:
-    return shape and tuple(axes.get(axis, size) for axis, size in enumerate(shape))
 
 
 def _other_sizes(

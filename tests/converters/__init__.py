@@ -4,7 +4,17 @@ A name begins with the converter's. ``python -m tests.converters --all`` runs ev
 isolated environment of its converter; the test suite runs those whose frameworks are installed.
 """
 
-from tests.converters import coreml, keras, mxnet, paddle, tensorflow, torch, trees
+from tests.converters import (
+    coreml,
+    jax,
+    keras,
+    mxnet,
+    paddle,
+    tensorflow,
+    torch,
+    transformers,
+    trees,
+)
 from tests.converters.case import Case
 
 CASES: dict[str, Case] = {
@@ -15,6 +25,8 @@ CASES: dict[str, Case] = {
     **paddle.CASES,
     **coreml.CASES,
     **mxnet.CASES,
+    **transformers.CASES,
+    **jax.CASES,
 }
 
 

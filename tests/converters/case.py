@@ -73,7 +73,10 @@ def check(variant: Variant, case: Case) -> None:
 
 def recognised(case: Case) -> str:
     """Return the format that a case's file is seen to have."""
-    return "factory" if case.format == "factory" else converter_of(Path(case.file))[1].name
+    if case.format == "factory":
+        return case.format
+    asked = "torch" if "factory" in case.how else None  # as `convert` takes it
+    return converter_of(Path(case.file), asked)[1].name
 
 
 def run_apart(code: str, folder: Path, python: str = sys.executable) -> str:

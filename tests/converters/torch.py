@@ -40,6 +40,13 @@ CASES = {
         factory="nets:make",
         opset=17,
     ),
+    "torch-safetensors": torch_case(
+        "weights",
+        "m.safetensors",
+        "from safetensors.torch import save_file; save_file(net.state_dict(), 'm.safetensors')",
+        **IMAGE,
+        factory="nets:make",
+    ),
     "torch-module": torch_case(
         "torch-pickle", "m.pt", "torch.save(net, 'm.pt')", **IMAGE, trust=True, opset=17
     ),
