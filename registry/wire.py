@@ -110,6 +110,8 @@ class Reader:
         if not 0 <= offset < len(self._block) - _MOST:
             self._load(at)
             offset = at - self._block_start
+        if at < end and offset < len(self._block) and self._block[offset] < _CONTINUES:
+            return self._block[offset], at + 1  # nearly all numbers are tags, lengths and counts
         value = shift = 0
         for byte in self._block[offset : offset + min(_MOST, end - at)]:
             value |= (byte & 0x7F) << shift

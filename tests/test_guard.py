@@ -46,6 +46,12 @@ def test_every_model_of_the_operators_examples_passes(tmp_path: Path) -> None:
         guard(hostile.written(model)(tmp_path))
 
 
+@pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="takes a minute; SLOW_TESTS=1")
+def test_a_million_nodes_are_too_many(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="more than 1,000,000 nodes"):
+        guard(hostile.raw(hostile.field(1, b"") * 1_000_001)(tmp_path))
+
+
 def _healthy() -> dict[str, hostile.Build]:
     held, graph, model, node = hostile.held, hostile.graph, hostile.model, hostile.node
     weight, written = hostile.weight, hostile.written

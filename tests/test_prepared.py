@@ -178,13 +178,18 @@ def test_a_model_that_gives_random_outputs_is_not_prepared(
 
 def big_from_nothing(path: Path, side: int) -> Path:
     """A model of some hundred bytes that wants ``4 * side * side`` bytes when it is opened."""
-    shape = numpy_helper.from_array(np.array([side, side], np.int64), "s")
+    column, row = (
+        numpy_helper.from_array(np.array(shape, np.int64), name)
+        for name, shape in (("high", [side, 1]), ("wide", [1, side]))
+    )
     nodes = [
-        helper.make_node("ConstantOfShape", ["s"], ["c"]),
+        helper.make_node("ConstantOfShape", ["high"], ["a"]),
+        helper.make_node("ConstantOfShape", ["wide"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),  # no guard sees how large this becomes
         helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
         helper.make_node("Add", ["x", "r"], ["y"]),
     ]
-    return models.save(path, nodes, [shape])
+    return models.save(path, nodes, [column, row])
 
 
 def sequences(path: Path) -> Path:
