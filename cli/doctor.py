@@ -204,7 +204,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
                 except IntegrityError as error:
                     way_out = f"zoo verify {variant.ref} --repair"
                     yield Problem(error.message, way_out, error.exit_code)
-            _recall(registry)
+            _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
             if garbage.items:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
@@ -212,9 +212,9 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
         yield Problem(error.message, error.hint, error.exit_code)
 
 
-def _recall(registry: "Registry") -> None:
+def _write_sidecars(registry: "Registry") -> None:
     try:
-        count = registry.recall()
+        count = registry.write_sidecars()
     except StorageError as error:  # a registry that is only read from here is no worse for it
         talk(f"a lost database could not be made again from the store: {error.message}")
         return

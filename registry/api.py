@@ -575,7 +575,7 @@ class Registry:
         with closing(Database(self.settings.home / "registry.db", url)) as database:
             return rebuild(database, self.store, force=force)
 
-    def recall(self) -> int:
+    def write_sidecars(self) -> int:
         """Write beside each bundle what the database knows of it, where that is not so yet.
 
         Returns:

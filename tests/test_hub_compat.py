@@ -1,6 +1,7 @@
 """`onnxzoo.hub`: what `onnx.hub` offered, over the indexes and the registry."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,8 +194,13 @@ def test_a_model_that_does_not_run_here_is_loaded_all_the_same(
 def test_damaged_bytes_are_never_handed_out(net: object) -> None:
     hub.load("net")
     path = onnxzoo.resolve("net").path
+    before = path.stat()
     path.chmod(0o644)
-    path.write_bytes(bytes(path.stat().st_size))
+    path.write_bytes(bytes(before.st_size))
+    assert hub.load("net").opset_import[0].version == 17  # seen by its time, and fetched again
+    path.chmod(0o644)
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as decay would
     with pytest.raises(IntegrityError, match="has SHA-256") as caught:
         hub.load("net")
     assert "force_reload=True" in (caught.value.hint or "")

@@ -122,7 +122,7 @@ def test_what_is_made_again_is_what_was_there(full: Registry) -> None:
     assert full.test_data("acme/net@1") is not None
     full.load("net_2")
     assert full.register(full.resolve("same-bytes").path, "acme/net").new is False
-    assert full.recall() == 0
+    assert full.write_sidecars() == 0
 
 
 def test_a_lost_database_is_no_empty_registry(full: Registry, zoo: Run) -> None:
@@ -231,7 +231,7 @@ def test_the_sidecars_follow_every_change(full: Registry) -> None:
     def fresh() -> dict[str, Any]:
         for digest in list(full.store.sidecars()):
             full.store.sidecar(digest).unlink()
-        full.recall()
+        full.write_sidecars()
         return sidecars(full)
 
     changes: list[Callable[[], object]] = [
@@ -271,8 +271,8 @@ def test_a_change_that_fails_is_told_to_nobody_after_the_doctor(full: Registry) 
     claimed = json.loads(full.store.sidecar(digest).read_text())
     claimed["variants"][0]["aliases"] = ["ahead"]
     full.store.sidecar(digest).write_text(json.dumps(claimed))
-    assert full.recall() == 1
-    assert full.recall() == 0
+    assert full.write_sidecars() == 1
+    assert full.write_sidecars() == 0
     assert [read(full.store, digest).variants[0].version.aliases] == [()]
 
 
@@ -364,11 +364,12 @@ GOOD = "net_2:mine@1"
         ({"version": True}, "expected 0 to"),
         ({"version": "1"}, "expected 0 to"),
         ({"entry": "other.onnx"}, "is none of its files"),
-        ({"tags": ["\x1b[2J"]}, "not a valid tags"),
+        ({"tags": [7]}, "`tags` is no text"),
+        ({"aliases": ["\x1b[2J"]}, "not a valid alias"),
         ({"source": "a\0b"}, "nul in it"),
         ({"source": "\ud800"}, "surrogates"),
         ({"created_at": 7}, "`created_at` is no text"),
-        ({"lineage": {"parent": "x", "called": "y", "recipe": {}}}, "no digest"),
+        ({"lineage": {"parent": 7, "called": "y", "recipe": {}}}, "`parent` is no text"),
         ({"lineage": {"parent": None, "called": "y", "recipe": []}}, "instead of an object"),
     ],
 )  # fmt: skip
@@ -422,6 +423,20 @@ def test_what_is_named_in_a_sidecar_cannot_forge_output(full: Registry, zoo: Run
     ran = zoo("doctor", "--rebuild")
     assert "\x1b" not in ran.out + ran.err
     assert "\nrestored all" not in ran.out + ran.err
+
+
+def test_words_that_only_an_index_would_give_come_back(registry: Registry, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    with registry.store.stage() as stage:
+        stage.copy(path, "m.onnx")
+        draft = Draft(
+            "net", "m.onnx", describe(path), "s", license="a b", tags=("Computer Vision",)
+        )
+        registry.publish(stage, draft, "pull", must_open=True)
+    spoil(registry)
+    registry.rebuild()
+    found = registry.resolve("net")
+    assert (found.tags, found.license) == (("Computer Vision",), "a b")
 
 
 def test_an_sqlite_url_is_rebuilt_too(
