@@ -2,10 +2,10 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests import models
 from tests.archives import one_set, spread
 from tests.commands import Run
 from tests.hub import Hub, sha256
-from tests.test_kill import assert_sound, kill
+from tests.test_kill import assert_sound
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONTEXT: dict[str, str | int | float | None] = {"runtime": "1.32", "threads": 2, "batch": None}
@@ -200,6 +200,32 @@ def test_versions_that_hold_the_same_bytes_stay_apart(
         found = here.import_file(tmp_path / "m.zoo")
         assert [arrival.ref for arrival in found.variants] == refs
     assert not found.changed
+
+
+def test_a_version_that_holds_more_is_not_taken_for_one_that_holds_less(
+    there: Registry, here: Registry, tmp_path: Path
+) -> None:
+    kept(there, tmp_path, "m", 1)
+    kept(there, tmp_path, "m", 1, new_version=True)
+    kept(there, tmp_path, "m", 2, label="int8")
+    there.export(["m"], tmp_path / "m.zoo")
+    here.register(models.linear(tmp_path / "mine.onnx", value=7), "m")
+    for _ in range(2):
+        found = here.import_file(tmp_path / "m.zoo")
+        assert [a.ref for a in found.variants] == ["m:fp32@2", "m:fp32@3", "m:int8@3"]
+    assert not found.changed
+
+
+def test_the_order_of_versions_stays_where_a_number_between_is_free(
+    here: Registry, archive: Path, tmp_path: Path
+) -> None:
+    with Registry(tmp_path / "third") as third:
+        for value in (7, 8, 9):
+            third.register(models.linear(tmp_path / f"{value}.onnx", value=value), "m")
+        third.export(["m@1", "m@3"], tmp_path / "third.zoo")
+    here.import_file(tmp_path / "third.zoo")
+    found = here.import_file(archive)
+    assert [arrival.ref for arrival in found.variants] == ["m:fp16@4", "m:fp32@4", "m:fp32@5"]
 
 
 def test_a_version_of_the_same_origin_is_the_same_version(
@@ -430,24 +456,45 @@ def test_a_local_file_can_be_pinned(zoo: Run, archive: Path) -> None:
     assert archive.exists()
 
 
+def killed(words: list[str], home: Path, seen: Callable[[], bool], wait: float) -> bool:
+    """Run a command and kill it soon after something is seen; return whether it had ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onnxzoo", *words],
+        env={**os.environ, "ZOO_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not seen():
+        time.sleep(0.001)
+    time.sleep(wait)
+    ended = process.poll() is not None
+    process.kill()
+    process.wait()
+    return ended
+
+
 def test_a_kill_in_mid_import_leaves_a_sound_registry_with_all_or_nothing(
     settings: Settings, there: Registry, tmp_path: Path
 ) -> None:
     there.register(models.sized(tmp_path / "1.onnx", 20), "big")
     there.register(models.sized(tmp_path / "2.onnx", 20, value=2), "big")
     there.export(["big"], tmp_path / "big.zoo")
-    environment = {**os.environ, "ZOO_HOME": str(settings.home)}
-    words = ["import", str(tmp_path / "big.zoo")]
-    times = random.Random("import")
-    for _ in range(12):
-        ended = kill(words, environment, times.uniform(0.3, 2.5))
+    words, staging = ["import", str(tmp_path / "big.zoo")], settings.home / "store/.staging"
+    ended = []
+    for number in range(6):
+        ended.append(killed(words, settings.home, lambda: any(staging.glob("*/*")), number * 0.06))
         assert_sound(settings)
         with Registry(settings=settings) as registry:
-            assert len(registry.list()) in ({2} if ended else {0, 2})
+            assert len(registry.list()) in ({2} if ended[-1] else {0, 2})
             for variant in registry.list():
                 registry.remove(variant.ref)
             registry.gc()
-    subprocess.run([sys.executable, "-m", "onnxzoo", *words], env=environment, check=True)
+            assert list(staging.glob("*")) == []
+    assert False in ended
+    subprocess.run(
+        [sys.executable, "-m", "onnxzoo", *words],
+        env={**os.environ, "ZOO_HOME": str(settings.home)},
+        check=True,
+    )
     assert_sound(settings)
 
 
@@ -458,16 +505,17 @@ def test_a_killed_export_leaves_no_file_that_looks_whole(
         registry.register(models.sized(tmp_path / "1.onnx", 40), "big")
     out = tmp_path / "out"
     out.mkdir()
-    environment = {**os.environ, "ZOO_HOME": str(settings.home)}
-    times = random.Random("export")
-    for _ in range(8):
-        kill(["export", "big", "-o", str(out / "big.zoo")], environment, times.uniform(0.2, 1.2))
+    words, ended = ["export", "big", "-o", str(out / "big.zoo")], []
+    for number in range(4):
+        ended.append(killed(words, settings.home, lambda: any(out.iterdir()), number * 0.01))
         for path in out.iterdir():
             assert path.name == "big.zoo" or path.suffix == ".exporting"
         if (out / "big.zoo").exists():
             with Registry(tmp_path / "here") as here:
                 here.import_file(out / "big.zoo")
-            (out / "big.zoo").unlink()
+        for path in out.iterdir():
+            path.unlink()
+    assert False in ended
 
 
 def test_offline_mode_forbids_a_url_only(

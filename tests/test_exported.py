@@ -13,7 +13,7 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
 from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.packed import MANIFEST, opened
+from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
 from tests import models
 from tests.archives import header, tar
 from tests.hub import sha256
@@ -309,9 +309,20 @@ def test_a_damaged_bundle_is_not_exported(tmp_path: Path) -> None:
 
 def test_a_failed_export_leaves_the_file_that_was_there(archive: Path, tmp_path: Path) -> None:
     before = archive.read_bytes()
-    with Registry(tmp_path / "there") as there, pytest.raises(NotFound):
-        there.export(["a", "none"], archive)
+    with Registry(tmp_path / "there") as there:
+        there.resolve("b").path.unlink()
+        with pytest.raises(IntegrityError, match="is missing"):
+            there.export(["a", "b"], archive)
     assert archive.read_bytes() == before
+    assert list(tmp_path.glob("models.zoo*")) == [archive]
+
+
+def test_a_member_of_more_than_8_gib_has_a_header_that_tar_reads() -> None:
+    block = _header("x", 20 << 30)
+    _check_header(block, "x", 20 << 30, "models.zoo")
+    assert len(block) == HEADER
+    with tarfile.open(fileobj=io.BytesIO(block)) as archive:
+        assert archive.next().size == 20 << 30  # type: ignore[union-attr]
 
 
 def test_an_archive_can_be_written_to_a_stream(archive: Path, tmp_path: Path) -> None:

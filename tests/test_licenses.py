@@ -79,6 +79,7 @@ def test_the_environment_decides_for_every_way_in(
     assert onnxzoo.pull("light-squeezenet", allow_licenses=["Apache-2.0"]).license == "Apache-2.0"
     # What is held is judged alike, so that a script does the same on every machine.
     assert zoo("pull", "light-squeezenet").code == 5
+    assert zoo("pull", "m").code == 5
     onnxzoo.load("light-squeezenet")
 
 
