@@ -3,16 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, fields, line, talk
-from onnxzoo.registry.errors import IntegrityError, StorageError, ZooError
+from onnxzoo.registry.errors import IntegrityError, StorageError, UsageError, ZooError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
+    from onnxzoo.registry.api import Registry
     from onnxzoo.registry.settings import Settings
 
 _PACKAGES = (
@@ -30,10 +31,29 @@ class Problem(NamedTuple):
     exit_code: int
 
 
-def doctor(json: options.Json = False) -> None:
-    """Show versions, where things lie, what is wrong and the way out."""
+def doctor(
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Make a damaged or lost database again from what is in the store."
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --rebuild: although it is not damaged.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Show versions, where things lie, what is wrong and the way out.
+
+    With --rebuild, make the registry's database again; the one of before is set aside.
+    """
     from onnxzoo.registry.settings import Settings
 
+    if rebuild:
+        _rebuild(force=force, json=json)
+        return
+    if force:
+        raise UsageError("`--force` is for `--rebuild`", hint="zoo doctor --rebuild --force")
     settings = Settings.from_env()
     facts = {**_versions(), **_runtime(), **_converters(settings), **_places(settings)}
     problems = list(_problems(settings))
@@ -55,6 +75,33 @@ def doctor(json: options.Json = False) -> None:
         )
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _rebuild(*, force: bool, json: bool) -> None:
+    from onnxzoo.registry.api import Registry
+
+    with Registry() as registry:
+        done = registry.rebuild(force=force)
+        nameless = [str(registry.store.path(digest)) for digest in done.nameless]
+    if json:
+        lost = [{"what": what, "why": why} for what, why in done.lost]
+        document(
+            {"restored": done.refs, "lost": lost, "nameless": nameless, "moved_to": done.moved_to}
+        )
+    else:
+        for ref in done.refs:
+            line(f"restored {ref}")
+        for what, why in done.lost:
+            line(f"not restored: {what}: {why}")
+        for folder in nameless:
+            line(f"of no known name: {folder}")
+    if done.moved_to:
+        talk(f"the database of before is kept: {done.moved_to}")
+    talk(f"{len(done.refs)} restored, {len(done.lost)} not; measurements are to be made again")
+    if nameless:
+        talk("hint: zoo register FOLDER/MODEL.onnx --name NAME gives a name; zoo gc frees the rest")
+    if done.lost:
+        raise typer.Exit(IntegrityError.exit_code)
 
 
 def _text(key: str, value: object) -> object:
@@ -150,18 +197,29 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
         yield Problem(error.message, error.hint, error.exit_code)
     try:
         with Registry(settings=settings) as registry:
+            registry.check()
             for variant in registry.list():
-                if not registry.is_whole(variant):
-                    yield Problem(
-                        f"the files of `{variant.ref}` are missing or were changed",
-                        f"zoo verify {variant.ref} --repair",
-                        IntegrityError.exit_code,
-                    )
+                try:
+                    registry.check_there(variant)
+                except IntegrityError as error:
+                    way_out = f"zoo verify {variant.ref} --repair"
+                    yield Problem(error.message, way_out, error.exit_code)
+            _recall(registry)
             garbage = registry.gc(dry_run=True)
             if garbage.items:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
         yield Problem(error.message, error.hint, error.exit_code)
+
+
+def _recall(registry: "Registry") -> None:
+    try:
+        count = registry.recall()
+    except StorageError as error:  # a registry that is only read from here is no worse for it
+        talk(f"a lost database could not be made again from the store: {error.message}")
+        return
+    if count:
+        talk(f"wrote beside {count} bundle{'s' * (count != 1)} what they are, for a rebuild")
 
 
 def _free(folder: Path) -> int:

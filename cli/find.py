@@ -111,6 +111,7 @@ def list_held(
 ) -> None:
     """List the variants that are held."""
     from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.manifest import Manifest
 
     with Registry() as registry:
         found = registry.list(words or (), limit=limit or None)
@@ -123,7 +124,7 @@ def list_held(
         headers = ("REFERENCE", "PRECISION", "OPSET", "SIZE", "TASK", "ALIASES", "CREATED")
         table(headers, map(_held_row, found))
         for variant in found:
-            if not registry.is_whole(variant):
+            if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
                 talk(f"damaged: {variant.ref}; zoo verify {variant.name} --repair")
     elif words:
         talk("nothing that is held matches; try: zoo search")

@@ -99,7 +99,15 @@ def remove(
 
 
 def gc(
-    dry_run: options.DryRun = False, quiet: options.Quiet = False, json: options.Json = False
+    environments: Annotated[
+        bool,
+        typer.Option(
+            "--environments", help="Converters' own environments too; the next use makes them anew."
+        ),
+    ] = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
 ) -> None:
     """Free what nothing refers to.
 
@@ -108,7 +116,7 @@ def gc(
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
-        garbage = registry.gc(dry_run=dry_run)
+        garbage = registry.gc(dry_run=dry_run, environments=environments)
     items = [{"what": what, "bytes": count} for what, count in garbage.items]
     if json:
         document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})

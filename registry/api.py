@@ -1,7 +1,7 @@
 """The registry: register, resolve, load, list, alias, tag, remove, collect garbage, verify."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -38,15 +38,18 @@ from onnxzoo.registry.records import (
 )
 from onnxzoo.registry.reference import Reference, find, keep
 from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.sidecars import following
 from onnxzoo.registry.store import Stage, Store, reading
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
+    from onnxzoo.registry.rebuild import Rebuilt
     from onnxzoo.registry.sessions import Provider
 
 
 _REMEMBERED = 256  # ways to ask for a session that is open
+_NAMED = 3  # damaged files; the hint names all
 
 
 class Registry:
@@ -62,7 +65,11 @@ class Registry:
         self.settings = settings if home is None else at(Path(home), settings)
         self.store = Store(self.settings.home / "store")
         self.loader = Loader(self.settings)
-        self._database = Database(self.settings.home / "registry.db", self.settings.database_url)
+        self._database = Database(
+            self.settings.home / "registry.db",
+            self.settings.database_url,
+            was_there=lambda: any(self.store.sidecars()),
+        )
         self._loaded: dict[object, tuple[object, weakref[InferenceSession]]] = {}
 
     def __enter__(self) -> Self:
@@ -194,7 +201,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         self._look(stage, draft, must_open=must_open, progress=progress)
-        with self._database.write() as session:
+        with self._database.write() as session, following(session, self.store, draft.name):
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
             if data is not None:
@@ -282,15 +289,17 @@ class Registry:
         return session
 
     def is_whole(self, variant: Variant) -> bool:
-        """Tell whether every file of a variant is there with its size; bytes are not read."""
-        return self.store.holds(Manifest(variant.files))
+        """Tell whether every file of a variant is as it was published; see `Store.changes`."""
+        return not self.store.changes(Manifest(variant.files))
 
     def check_there(self, variant: Variant) -> None:
-        """Raise IntegrityError unless every file of a variant is there with its size."""
-        if not self.is_whole(variant):
+        """Raise IntegrityError unless every file of a variant is as it was published."""
+        problems = self.store.changes(Manifest(variant.files))
+        if problems:
             raise IntegrityError(
                 f"the files of `{variant.ref}` are missing or were changed, in "
-                f"`{self.store.path(variant.digest)}`",
+                f"`{self.store.path(variant.digest)}`: {'; '.join(problems[:_NAMED])}"
+                f"{f' and {len(problems) - _NAMED} more' if len(problems) > _NAMED else ''}",
                 hint=f"zoo verify {variant.name} --repair",
             )
 
@@ -390,7 +399,8 @@ class Registry:
 
     def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
         """Keep reference data that are staged in the layout of `testdata.gather`."""
-        with self._database.write() as session:
+        name = Ref.parse(ref).name
+        with self._database.write() as session, following(session, self.store, name):
             keep(session, self.store, ref, stage, source)
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
@@ -424,7 +434,7 @@ class Registry:
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias, parsed)
-        with self._database.write() as session:
+        with self._database.write() as session, following(session, self.store, parsed.name):
             row = version_of(rows_of(session), parsed)[0].row
             return writes.point(session, alias, row)
 
@@ -432,8 +442,9 @@ class Registry:
         """Remove an alias of a model; its version stays."""
         from onnxzoo.registry import writes
 
-        with self._database.write() as session:
-            row = version_of(rows_of(session), _model(name))[0].row
+        model = _model(name)
+        with self._database.write() as session, following(session, self.store, model.name):
+            row = version_of(rows_of(session), model)[0].row
             if not writes.unpoint(session, alias.lower(), row):
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
 
@@ -442,16 +453,18 @@ class Registry:
         from onnxzoo.registry import writes
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
-        with self._database.write() as session:
-            row = version_of(rows_of(session), _model(name))[0].row
+        model = _model(name)
+        with self._database.write() as session, following(session, self.store, model.name):
+            row = version_of(rows_of(session), model)[0].row
             writes.label(session, row, words)
 
     def untag(self, name: str, tags: Sequence[str]) -> None:
         """Remove tags from a model."""
         from onnxzoo.registry import writes
 
-        with self._database.write() as session:
-            row = version_of(rows_of(session), _model(name))[0].row
+        model = _model(name)
+        with self._database.write() as session, following(session, self.store, model.name):
+            row = version_of(rows_of(session), model)[0].row
             for tag in tags:
                 if not writes.unlabel(session, row, tag.lower()):
                     raise NotFound(f"`{name}` has no tag `{tag}`", hint=f"zoo tag {name}")
@@ -466,18 +479,24 @@ class Registry:
         """
         from onnxzoo.registry import upkeep
 
-        return upkeep.remove(self._database, Ref.parse(ref), force=force)
+        return upkeep.remove(self._database, self.store, Ref.parse(ref), force=force)
 
-    def gc(self, *, dry_run: bool = False) -> Garbage:
-        """Free what nothing refers to: bundles, half-made and damaged ones, old downloads."""
+    def gc(self, *, dry_run: bool = False, environments: bool = False) -> Garbage:
+        """Free what nothing refers to: bundles, half-made and damaged ones, old downloads.
+
+        Args:
+            dry_run: only say what it is.
+            environments: free those that converters have for themselves, too.
+        """
         from onnxzoo.registry import upkeep
 
         return upkeep.collect(
             self._database,
             self.store,
-            self.settings.downloads,
+            self.settings,
             self.loader.prepared,
             dry_run=dry_run,
+            environments=environments,
         )
 
     def verify(
@@ -492,6 +511,46 @@ class Registry:
         from onnxzoo.registry import upkeep
 
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
+
+    def check(self) -> None:
+        """Read the whole database.
+
+        Raises:
+            Damaged: if it is damaged or gone; see `rebuild`.
+            DatabaseError, StorageError, Busy: if it cannot be used for another reason.
+        """
+        self._database.check()
+
+    def rebuild(self, *, force: bool = False) -> "Rebuilt":
+        """Make a damaged or lost database again from what lies beside the bundles in the store.
+
+        The damaged one is set aside under another name. No other process should use the registry
+        meanwhile: what it wrote would be in the old one.
+
+        Args:
+            force: set a database aside that is not damaged, too.
+
+        Raises:
+            Refused: if the database is not damaged, or the store does not say what it holds.
+        """
+        from onnxzoo.registry.rebuild import rebuild
+
+        self.close()
+        url = self.settings.database_url
+        with closing(Database(self.settings.home / "registry.db", url)) as database:
+            return rebuild(database, self.store, force=force)
+
+    def recall(self) -> int:
+        """Write beside each bundle what the database knows of it, where that is not so yet.
+
+        Returns:
+            How many bundles it was not so for: those of an older onnxzoo, or after a kill.
+        """
+        from onnxzoo.registry.sidecars import behind, write_missing
+
+        digests = behind(self._database, self.store)
+        write_missing(self._database, self.store, digests)
+        return len(digests)
 
     def _digest(self, ref: str) -> str:
         return ref if ref.startswith("sha256:") else self.resolve(ref).digest

@@ -9,24 +9,26 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from onnxzoo.registry.connect import (
     BUSY,
+    REBUILD,
     connect,
     connect_frozen,
     damaged,
     make_engine,
     translating,
 )
-from onnxzoo.registry.errors import StorageError, UsageError
+from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError, UsageError
 from onnxzoo.registry.schema import (
     APPLICATION_ID,
     SCHEMA,
     create,
+    half_made,
     migrate,
     revision,
     revision_of,
@@ -64,9 +66,14 @@ class Database:
     Args:
         path: SQLite's file; made with its schema when it is first used.
         url: an SQLAlchemy URL instead of the file.
+        was_there: tells whether there must have been a database already: then none is made in
+            the place of one that is gone.
     """
 
-    def __init__(self, path: Path, url: str | None = None) -> None:
+    def __init__(
+        self, path: Path, url: str | None = None, *, was_there: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._was_there = was_there
         self._path = path if url is None else _sqlite_path(url)
         self._url = f"sqlite:///{self._path}" if self._path else _with_driver(url or "")
         self._local = threading.local()
@@ -120,6 +127,39 @@ class Database:
                 return None
             return connection, connection.execute("PRAGMA data_version").fetchone()[0]
 
+    @property
+    def url(self) -> str:
+        """The database's SQLAlchemy URL, with its password."""
+        return self._url
+
+    @property
+    def path(self) -> Path | None:
+        """SQLite's file; None for another database."""
+        return self._path
+
+    def check(self) -> None:
+        """Read the whole database.
+
+        Raises:
+            Damaged: if SQLite or a table finds it damaged, or if it is gone.
+            DatabaseError, StorageError, Busy: if it cannot be used for another reason.
+        """
+        from sqlmodel import SQLModel
+
+        import onnxzoo.registry.tables  # noqa: F401  (fills the metadata)
+
+        with self.read() as rows:
+            if self._path is not None and rows is not _no_rows:
+                for row in rows("PRAGMA integrity_check(1)"):
+                    if row["integrity_check"] != "ok":
+                        raise damaged(self._path, str(row["integrity_check"]).lower())
+            for table in SQLModel.metadata.tables:
+                rows(f"SELECT count(*) FROM {table}")  # noqa: S608  (a name of ours)
+
+    def half_made(self) -> list[Path]:
+        """Return what dead processes left that were making the database."""
+        return half_made(self._path) if self._path is not None else []
+
     def close(self) -> None:
         """Close this thread's connection; the next use opens another."""
         connection = self._local.__dict__.pop("connection", None)
@@ -133,6 +173,7 @@ class Database:
         owner, connection = getattr(self._local, "connection", (None, None))
         if owner != os.getpid():  # a forked child must not use its parent's connection
             if not _is_there(path):
+                self._check_new(path)
                 return None
             connection = _open(path)
             self._local.connection = (os.getpid(), connection)
@@ -143,16 +184,26 @@ class Database:
             if self._engine_made is None:
                 if self._path is not None:
                     if not _is_there(self._path):
+                        self._check_new(self._path)
                         create(self._path)
                     self._reader(self._path)  # which migrates
                 engine = make_engine(self._url)
                 if self._path is None:
                     with engine.begin() as connection:
                         _take_turns(connection)
-                        if revision_of(connection, without_password(self._url)) != SCHEMA:
+                        found = revision_of(connection, without_password(self._url))
+                        if found is None:
+                            self._check_new(without_password(self._url))
+                        if found != SCHEMA:
                             migrate(connection)
                 self._engine_made = engine
             return self._engine_made
+
+    def _check_new(self, shown: Path | str) -> None:
+        if self._was_there():
+            raise Damaged(
+                f"the registry `{shown}` is gone, but models are in the store", hint=REBUILD
+            )
 
 
 def rows_of(session: "Session") -> Rows:
@@ -193,6 +244,11 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    if path.is_dir():
+        raise DatabaseError(
+            f"`{path}` is a folder; expected the registry's database",
+            hint="move it away, or set ZOO_HOME to another folder",
+        )
     if path.stat().st_size == 0:
         raise damaged(path, "it is empty")
     try:

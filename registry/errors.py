@@ -75,6 +75,10 @@ class DatabaseError(ZooError):
     exit_code = 9
 
 
+class Damaged(DatabaseError):
+    """The registry's database is not what was written, or gone: it can be made again."""
+
+
 class NotAuthorised(ZooError):
     """The remote wants credentials, or does not accept those it was given."""
 

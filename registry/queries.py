@@ -7,7 +7,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from onnxzoo.registry.connect import REBUILD
 from onnxzoo.registry.db import Rows
+from onnxzoo.registry.errors import Damaged, Refused, UsageError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold
 from onnxzoo.registry.records import Context, Event, Graph, Lineage, Measurement, Tensor, Variant
@@ -109,7 +111,21 @@ _IN_GRAPH = r"replace(lower(r.graph), '_', '-') LIKE :w{0} ESCAPE '\'"
 
 
 def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
-    """Return what callers receive for these rows: with files, aliases and tags."""
+    """Return what callers receive for these rows: with files, aliases and tags.
+
+    Raises:
+        Damaged: if a row holds what no registry writes.
+    """
+    try:
+        return _records(rows, store, found)
+    except (KeyError, TypeError, ValueError, UsageError, Refused) as error:
+        raise Damaged(
+            f"the registry's database is damaged: a row does not read: {str(error).lower()}",
+            hint=REBUILD,
+        ) from error
+
+
+def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
     files = _grouped(
         rows, "SELECT digest AS owner, path, sha256, bytes FROM file WHERE digest", "path",
         [row["digest"] for row in found],

@@ -107,7 +107,7 @@ def refs(rows: Rows) -> list[tuple[Row, str]]:
 def _find(rows: Rows, store: Store, version: int) -> Reference | None:
     for row in rows(_OF_VERSION, id=version):
         manifest = manifests(rows, [row["digest"]])[0]
-        if store.holds(manifest):
+        if not store.changes(manifest):
             folder = store.path(manifest.digest)
             return Reference(manifest.digest, manifest.bytes, row["source"], manifest.files, folder)
     return None

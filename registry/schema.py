@@ -1,18 +1,21 @@
 """The registry's schema: made whole, recognised, and migrated after a backup."""
 
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.errors import DatabaseError, StorageError
+from onnxzoo.registry.connect import damaged, make_engine
+from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError
+from onnxzoo.registry.store import abandoned, clear, staging_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SCHEMA = "0003"  # the newest revision in migrations/versions
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
+_NEW = ".new-"  # begins the names of folders in which databases are made
 # As Alembic writes it.
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
@@ -22,24 +25,35 @@ _VERSION_TABLE = (
 
 def create(path: Path) -> None:
     """Make the database whole under another name, then link it in: nobody sees half of one."""
-    from tempfile import TemporaryDirectory
+    with making(path) as fresh, suppress(FileExistsError):  # another was quicker; as good as ours
+        path.hardlink_to(fresh)
 
+
+@contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """Give an empty database under another name beside a path; what was not linked in is gone."""
+    folder = path.with_name(f"{_NEW}{staging_name()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
-            fresh = Path(folder) / path.name
-            with sqlite3.connect(fresh) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.close()
-            _fill(fresh)
-            with suppress(FileExistsError):  # another process was quicker; its file is as good
-                path.hardlink_to(fresh)
+        folder.mkdir(parents=True)
+        fresh = folder / path.name
+        with sqlite3.connect(fresh) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.close()
+        _fill(fresh)
+        yield fresh
     except OSError as error:
         raise StorageError(
             f"cannot make the registry `{path}`: {(error.strerror or str(error)).lower()}",
             hint="set ZOO_HOME to a folder that you may write",
         ) from error
+    finally:
+        clear(folder)
+
+
+def half_made(path: Path) -> list[Path]:
+    """Return what dead processes left that were making this database."""
+    return [folder for folder in path.parent.glob(f"{_NEW}*") if abandoned(folder, _NEW)]
 
 
 def upgrade(path: Path, connection: sqlite3.Connection) -> None:
@@ -85,7 +99,9 @@ def revision(connection: sqlite3.Connection, path: Path) -> str:
             hint="set ZOO_HOME to another folder, or move that file away",
         )
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return _known(row[0] if row else None, str(path))
+    if row is None:
+        raise damaged(path, "it does not say which schema it has")
+    return _known(row[0], str(path))
 
 
 def revision_of(connection: "Connection", shown: str) -> str | None:
@@ -99,9 +115,11 @@ def revision_of(connection: "Connection", shown: str) -> str | None:
 
 
 def _known(revision: str | None, shown: str) -> str:
-    if revision is None or revision > SCHEMA:
+    if revision is None:
+        raise Damaged(f"`{shown}` is damaged: it does not say which schema it has")
+    if revision > SCHEMA:
         raise DatabaseError(
-            f"`{shown}` has schema `{revision or 'none'}`; this onnxzoo knows up to `{SCHEMA}`",
+            f"`{shown}` has schema `{revision}`; this onnxzoo knows up to `{SCHEMA}`",
             hint="pip install --upgrade onnxzoo",
         )
     return revision

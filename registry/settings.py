@@ -91,6 +91,11 @@ class Settings:
         return self.cache / "environments"
 
     @property
+    def copies(self) -> Path:
+        """The folder of models with their test data, as `onnxzoo.hub` gives them."""
+        return self.cache / "hub"
+
+    @property
     def conversions(self) -> Path:
         """The folder of conversions that are under way."""
         return self.cache / "conversions"

@@ -13,9 +13,13 @@ from onnxzoo.registry.errors import StorageError
 from onnxzoo.registry.manifest import File, Manifest, check_path
 from onnxzoo.registry.records import Progress
 
+SIDECAR = ".json"
 CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and write
 _DAY = 86_400  # seconds
 _READ_ONLY = 0o444
+# When every published file was changed last: another time says that someone wrote to it since.
+# A whole second that archives, file systems and container images all keep: 2000-01-01, UTC.
+_PUBLISHED = 946_684_800 * 10**9  # nanoseconds
 
 
 class Stage:
@@ -86,6 +90,7 @@ class Stage:
         return target
 
     def _keep(self, target: Path, file: File) -> File:
+        os.utime(target, ns=(_PUBLISHED, _PUBLISHED))
         target.chmod(_READ_ONLY)
         self._files.append(file)
         return file
@@ -97,11 +102,17 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._staging = root / ".staging"
+        self._hashed: dict[Path, tuple[int, int, int]] = {}  # whole, but may not be stamped by us
 
     def path(self, digest: str) -> Path:
         """Return the folder of a bundle, whether it is there or not."""
         name = digest.removeprefix("sha256:")
         return self.root / name[:2] / name
+
+    def sidecar(self, digest: str) -> Path:
+        """Return the file beside a bundle that says what it is, whether it is there or not."""
+        folder = self.path(digest)
+        return folder.with_name(f"{folder.name}{SIDECAR}")
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
@@ -122,7 +133,7 @@ class Store:
         runs between the two.
         """
         manifest = stage.manifest
-        if self.holds(manifest):
+        if not self.changes(manifest):
             return manifest
         target = self.path(manifest.digest)
         with reporting_storage(self.root):
@@ -144,13 +155,26 @@ class Store:
         except OSError:
             return False
 
+    def changes(self, manifest: Manifest) -> list[str]:
+        """Return what is wrong with a bundle, one line a file, reading no more than it must.
+
+        A file with its size and the time of publication is taken to be whole. One with another
+        time is hashed, once: it gets that time back if its bytes are right.
+        """
+        folder = self.path(manifest.digest)
+        return [
+            problem
+            for file in manifest.files
+            if (problem := self._change(folder / file.path, file))
+        ]
+
     def damage(self, manifest: Manifest, progress: Progress | None = None) -> list[str]:
         """Re-hash a bundle and return what is wrong with it, one line a file; empty if whole."""
         folder = self.path(manifest.digest)
         return [
             problem
             for file in manifest.files
-            if (problem := _damage(folder / file.path, file, progress))
+            if (problem := self._hash(folder / file.path, file, progress))
         ]
 
     def state(self, manifest: Manifest) -> tuple[tuple[int, int, int] | None, ...]:
@@ -180,7 +204,28 @@ class Store:
     def digests(self) -> Iterator[str]:
         """Yield the digest of every bundle in its place."""
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
-            yield f"sha256:{folder.name}"
+            if folder.suffix != SIDECAR:
+                yield f"sha256:{folder.name}"
+
+    def sidecars(self) -> Iterator[str]:
+        """Yield the digest of every bundle that has a sidecar, whether it is in its place or not."""
+        for path in sorted(self.root.glob(f"[0-9a-f][0-9a-f]/*{SIDECAR}")):
+            yield f"sha256:{path.stem}"
+
+    def put(self, text: bytes, target: Path) -> None:
+        """Put a small file into the store, or in the place of an older one: whole and durable."""
+        staged = self._staging / staging_name()
+        with reporting_storage(self.root):
+            for folder in (self._staging, target.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with staged.open("xb", buffering=0) as writer:
+                    _write_all(writer.fileno(), memoryview(text))
+                    os.fsync(writer.fileno())
+                staged.replace(target)
+            finally:
+                staged.unlink(missing_ok=True)
+            sync(target.parent)
 
     def leftovers(self, wanted: Set[str] = frozenset()) -> list[Path]:
         """Return what dead processes left in staging and what was set aside as damaged.
@@ -192,6 +237,29 @@ class Store:
         staged = [folder for folder in self._staging.glob("*") if abandoned(folder)]
         aside = sorted((self.root / ".damaged").glob("*"))
         return staged + [folder for folder in aside if not self._is_last(folder, wanted)]
+
+    def _change(self, path: Path, file: File) -> str | None:
+        try:
+            found = path.stat()
+        except OSError as error:
+            return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
+        if found.st_size != file.bytes:
+            return _wrong_size(file, found.st_size)
+        if found.st_mtime_ns == _PUBLISHED or self._hashed.get(path) == _identity(path):
+            return None
+        return self._hash(path, file, None)
+
+    def _hash(self, path: Path, file: File, progress: Progress | None) -> str | None:
+        """Re-hash a file; one that is whole is stamped as published, where that is allowed."""
+        before = _identity(path)
+        problem = _damage(path, file, progress)
+        if problem or before is None or before[1] == _PUBLISHED or before != _identity(path):
+            return problem
+        try:
+            os.utime(path, ns=(_PUBLISHED, _PUBLISHED))
+        except OSError:  # another user's
+            self._hashed[path] = before
+        return None
 
     def _is_last(self, aside: Path, wanted: Set[str]) -> bool:
         digest = f"sha256:{aside.name.partition('-')[0]}"
@@ -234,9 +302,9 @@ def staging_name() -> str:
     return f"{_host()}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
-def abandoned(folder: Path) -> bool:
+def abandoned(folder: Path, prefix: str = "") -> bool:
     """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
-    host, _, pid = folder.name.rpartition("-")[0].rpartition("-")
+    host, _, pid = folder.name.removeprefix(prefix).rpartition("-")[0].rpartition("-")
     if host == _host():
         return not _alive(pid)
     try:
@@ -300,10 +368,14 @@ def _damage(path: Path, file: File, progress: Progress | None) -> str | None:
     except OSError as error:
         return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
     if done != file.bytes:
-        return f"`{file.path}` has {done} bytes; expected {file.bytes}"
+        return _wrong_size(file, done)
     if digest.hexdigest() != file.sha256:
         return f"`{file.path}` has SHA-256 {digest.hexdigest()}; expected {file.sha256}"
     return None
+
+
+def _wrong_size(file: File, found: int) -> str:
+    return f"`{file.path}` has {found} bytes; expected {file.bytes}"
 
 
 def _chunks(reader: FileIO, source: Path | None = None) -> Iterator[memoryview]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.leftovers import leftovers
 from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
@@ -14,6 +15,8 @@ from onnxzoo.registry.prepared import PreparedSessions
 from onnxzoo.registry.queries import Row, listed, manifests
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
 from onnxzoo.registry.reference import refs as references
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.sidecars import discard, following
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
@@ -22,11 +25,11 @@ _USED = f"SELECT 1 FROM ({_ALL}) AS used WHERE digest = :digest LIMIT 1"  # noqa
 _UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({_ALL})"  # noqa: S608
 
 
-def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
+def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Removed:
     """Forget everything that a reference means; the bytes stay until they are collected."""
     from onnxzoo.registry import writes
 
-    with database.write() as session:
+    with database.write() as session, following(session, store, ref.name):
         rows = rows_of(session)
         doomed = all_of(rows, ref)
         if not force:
@@ -40,12 +43,13 @@ def remove(database: Database, ref: Ref, *, force: bool) -> Removed:
 def collect(
     database: Database,
     store: Store,
-    downloads: Path,
+    settings: Settings,
     prepared: PreparedSessions,
     *,
     dry_run: bool,
+    environments: bool = False,
 ) -> Garbage:
-    """Free what nothing refers to: bundles, half-made ones, damaged ones, old downloads, sessions.
+    """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
 
     A bundle leaves its place inside the transaction that found it unused, so that a pull which
     publishes the same bytes at that moment comes wholly before or wholly after.
@@ -56,14 +60,17 @@ def collect(
         rows = rows_of(session)
         digests = _garbage(rows, store)
         used = _used(rows)
-        left = store.leftovers(used) + prepared.garbage(used)
-        old = _old_downloads(downloads)
+        left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
+        left += leftovers(settings, used, environments=environments)
+        old = _old_downloads(settings.downloads)
         items = [(digest, size_of(store.path(digest))) for digest in digests]
         items += [(str(path), size_of(path)) for path in left + old]
         if dry_run:
             return Garbage(tuple(items))
         prepared.trim()
         writes.forget(session, digests)
+        for digest in digests:
+            discard(store, digest)
         trash = [path for digest in digests if (path := store.discard(digest))]
     with reporting_storage(store.root):
         for path in trash + left:
@@ -127,7 +134,7 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
 
 def _garbage(rows: Rows, store: Store) -> list[str]:
     known = {row["digest"] for row in rows(_UNUSED)}
-    return sorted(known | (set(store.digests()) - _used(rows)))
+    return sorted(known | ({*store.digests(), *store.sidecars()} - _used(rows)))
 
 
 def _used(rows: Rows) -> set[str]:

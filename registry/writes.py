@@ -57,9 +57,9 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
         return f"{draft.name}:{same['label']}@{same['number']}", False
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
-    _keep_bundle(session, manifest)
+    keep_bundle(session, manifest)
     row = VariantRow(
-        version_id=_id(version.id),
+        version_id=id_of(version.id),
         label=label,
         precision=draft.graph.precision,
         opset=draft.graph.opset,
@@ -72,7 +72,7 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     )
     session.add(row)
     session.flush()
-    _keep_lineage(session, _id(row.id), draft.lineage)
+    keep_lineage(session, id_of(row.id), draft.lineage)
     ref = f"{model.name}:{label}@{version.number}"
     log(session, action, ref, draft.source)
     return ref, True
@@ -144,7 +144,7 @@ def measure(session: "Session", digest: str, measurements: Sequence[Measurement]
 
 def refer(session: "Session", version: Row, manifest: Manifest, source: str) -> None:
     """Make a bundle the reference data of a version, in the place of what it had."""
-    _keep_bundle(session, manifest)
+    keep_bundle(session, manifest)
     row = session.get(ReferenceData, version["version_id"])
     if row is None:
         row = ReferenceData(version_id=version["version_id"], digest=manifest.digest, source=source)
@@ -202,12 +202,13 @@ def _complete(session: "Session", draft: Draft, same: Row) -> None:
     if draft.task and not model.task:
         model.task = draft.task
         log(session, "task", name, draft.task)
-    label(session, {"model_id": _id(model.id), "name": name}, draft.tags)
+    label(session, {"model_id": id_of(model.id), "name": name}, draft.tags)
     if session.get(LineageRow, same["id"]) is None:
-        _keep_lineage(session, same["id"], draft.lineage)
+        keep_lineage(session, same["id"], draft.lineage)
 
 
-def _keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
+def keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
+    """Insert what a variant was made from, if it was."""
     if lineage is not None:
         recipe = json.dumps(dict(lineage.recipe), sort_keys=True, ensure_ascii=False)
         session.add(
@@ -235,7 +236,7 @@ def _model(session: "Session", draft: Draft) -> Model:
         session.add(model)
         session.flush()
     for tag in draft.tags:
-        session.merge(Tag(model_id=_id(model.id), name=tag))
+        session.merge(Tag(model_id=id_of(model.id), name=tag))
     return model
 
 
@@ -247,7 +248,7 @@ def _place(
     target = _target(held, draft)
     if target is None:
         version = Version(
-            model_id=_id(model.id),
+            model_id=id_of(model.id),
             number=_next_number(session, model, held),
             origin=draft.origin,
             license=draft.license,
@@ -302,7 +303,8 @@ def _renewed(draft: Draft) -> Draft:
     return replace(draft, new_version=True)
 
 
-def _keep_bundle(session: "Session", manifest: Manifest) -> None:
+def keep_bundle(session: "Session", manifest: Manifest) -> None:
+    """Insert a bundle and its files, unless it is there."""
     if session.get(Bundle, manifest.digest) is not None:
         return
     session.add(Bundle(digest=manifest.digest, bytes=manifest.bytes))
@@ -313,7 +315,8 @@ def _keep_bundle(session: "Session", manifest: Manifest) -> None:
         )
 
 
-def _id(value: int | None) -> int:
+def id_of(value: int | None) -> int:
+    """Return the id of a row that was flushed."""
     if value is None:  # only before a flush
         raise RuntimeError("the row has no id yet")
     return value

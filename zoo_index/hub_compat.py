@@ -140,7 +140,7 @@ def download_model_with_test_data(
             warn(f"`{variant.ref}` has no test data")
             return None
         key = f"{data.digest_of(variant.variant)[7:19]}-{variant.digest[7:19]}"
-        target = zoo.settings.cache / "hub" / f"{slug(variant.name)}-{key}"
+        target = zoo.settings.copies / f"{slug(variant.name)}-{key}"
         if force_reload:
             clear(target)
         if not target.exists():

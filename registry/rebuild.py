@@ -1,0 +1,274 @@
+"""A registry's database made again from the sidecars in its store."""
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
+from onnxzoo.registry.db import Database
+from onnxzoo.registry.errors import Damaged, DatabaseError, IntegrityError, Refused, ZooError
+from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.manifest import Manifest
+from onnxzoo.registry.names import fold
+from onnxzoo.registry.queries import graph_text, listed, records
+from onnxzoo.registry.records import Graph
+from onnxzoo.registry.schema import making
+from onnxzoo.registry.settings import without_password
+from onnxzoo.registry.store import Store, sync
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+_FILES = ("-wal", "-shm", "")  # the log first: it must never lie beside another database
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was made of a store.
+
+    Attributes:
+        refs: what is held now; reference data are ``NAME@VERSION``.
+        lost: what could not be restored, and why: damaged sidecars, bytes that are not there.
+        nameless: digests of bundles without a sidecar: nobody knows what they were.
+        moved_to: where the database of before lies now; None if there was none.
+    """
+
+    refs: tuple[str, ...]
+    lost: tuple[tuple[str, str], ...]
+    nameless: tuple[str, ...]
+    moved_to: Path | None
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the sidecars say together; of two that disagree, the one that was written last."""
+
+    models: dict[str, VersionClaim] = field(default_factory=dict)
+    versions: dict[tuple[str, int], VersionClaim] = field(default_factory=dict)
+    variants: dict[tuple[str, int, str], tuple[VariantClaim, Manifest, Graph]] = field(
+        default_factory=dict
+    )
+    data: dict[tuple[str, int], tuple[DataClaim, Manifest]] = field(default_factory=dict)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+
+
+def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
+    """Make a database again from the sidecars of all bundles that are whole.
+
+    On SQLite it is made whole beside the old one, which is then set aside under another name. A
+    kill between the two leaves none, and another call makes it. Measurements and the event log
+    are in no sidecar.
+
+    Args:
+        database: the damaged one, or none; on a server it has to be empty.
+        store: whose sidecars are read.
+        force: set aside a file that is not damaged, too.
+
+    Raises:
+        Refused: if there is nothing to do it for, or nothing to do it with.
+        DatabaseError, StorageError, Busy: if something else than damage is wrong.
+    """
+    if not any(store.sidecars()):
+        raise Refused(
+            f"no bundle in `{store.root}` has a sidecar that says what it is; nothing was done",
+            hint="put a backup of the database back",
+        )
+    if database.path is None:
+        return _into_server(database, store)
+    if database.path.exists():
+        _check_replaceable(database, store, database.path, force=force)
+    before, told = _identity(database.path), _told(store)
+    with making(database.path) as fresh:
+        with closing(Database(fresh)) as made, made.write() as session:
+            _insert(session, told)
+        if _identity(database.path) != before:
+            raise Refused(f"`{database.path}` was changed meanwhile; nothing was done")
+        moved = _set_aside(database.path) if before else None
+        database.path.hardlink_to(fresh)
+        sync(database.path.parent)
+    return _rebuilt(store, told, moved)
+
+
+def _into_server(database: Database, store: Store) -> Rebuilt:
+    from sqlmodel import select
+
+    from onnxzoo.registry.tables import Model
+
+    told = _told(store)
+    with database.write() as session:
+        if session.exec(select(Model)).first() is not None:
+            raise Refused(
+                f"`{without_password(database.url)}` holds models; expected an empty database",
+                hint="put a backup of the database back, or make an empty one",
+            )
+        _insert(session, told)
+    return _rebuilt(store, told, None)
+
+
+def _rebuilt(store: Store, told: _Told, moved: Path | None) -> Rebuilt:
+    refs = [claim.ref for claim, _, _ in told.variants.values()]
+    refs += [data.ref for data, _ in told.data.values()]
+    nameless = set(store.digests()) - set(store.sidecars())
+    return Rebuilt(tuple(sorted(refs)), tuple(told.lost), tuple(sorted(nameless)), moved)
+
+
+def _check_replaceable(database: Database, store: Store, path: Path, *, force: bool) -> None:
+    try:
+        database.check()
+        with database.read() as rows:
+            records(rows, store, listed(rows))
+    except Damaged:
+        return
+    except DatabaseError:  # another program's, or a newer onnxzoo's
+        if not force or path.is_dir():
+            raise
+    else:
+        if not force:
+            raise Refused(
+                f"`{path}` is not damaged; nothing was done",
+                hint="zoo doctor --rebuild --force sets it aside and makes it again from the store",
+            )
+    finally:
+        database.close()
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a database's files, none of which is ever removed."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    for suffix in _FILES:
+        file = path.with_name(f"{path.name}{suffix}")
+        if file.exists():
+            file.rename(path.with_name(f"{path.name}.damaged-{now}{suffix}"))
+    return path.with_name(f"{path.name}.damaged-{now}")
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _told(store: Store) -> _Told:
+    told, read_well = _Told(), []
+    for digest in store.sidecars():
+        try:
+            read_well.append(read(store, digest))
+        except IntegrityError as error:
+            told.lost.append((digest, error.message))
+    for claims in sorted(read_well, key=lambda claims: claims.written_at):
+        problems = store.changes(claims.manifest)
+        if problems:
+            sources = [(claim.ref, claim.source) for claim in claims.variants]
+            sources += [(data.ref, data.source) for data in claims.data]
+            told.lost += [(ref, f"{problems[0]}; it came from `{it}`") for ref, it in sources]
+        else:
+            _believe(told, store, claims)
+    for place in told.data.keys() - told.versions.keys():  # no variant of it is left
+        claim, _ = told.data.pop(place)
+        told.lost.append((claim.ref, "reference data of a version that is lost"))
+    return told
+
+
+def _believe(told: _Told, store: Store, claims: Claims) -> None:
+    for claim in claims.variants:
+        try:
+            graph = describe(store.path(claims.manifest.digest) / claim.entry)
+        except ZooError as error:
+            told.lost.append((claim.ref, error.message))
+            continue
+        place = (*_believe_version(told, claim.version), claim.label)
+        if place in told.variants:  # the database went on after a kill, and gave the place again
+            digest = told.variants[place][1].digest
+            told.lost.append((claim.ref, f"it meant `{digest}` once, and other bytes since"))
+        told.variants[place] = claim, claims.manifest, graph
+    for data in claims.data:
+        told.data[fold(data.version.name), data.version.number] = data, claims.manifest
+
+
+def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
+    """Note a version, last of all: of two that claim an alias, the last one has it."""
+    place = fold(version.name), version.number
+    told.models[place[0]] = version
+    told.versions.pop(place, None)
+    told.versions[place] = version
+    return place
+
+
+def _insert(session: "Session", told: _Told) -> None:
+    models = {key: _insert_model(session, key, claim) for key, claim in told.models.items()}
+    versions = {
+        place: _insert_version(session, models[place[0]], claim)
+        for place, claim in told.versions.items()
+    }
+    for (key, number, _), (variant, manifest, graph) in told.variants.items():
+        _insert_variant(session, versions[key, number], variant, manifest, graph)
+    for place, (data, manifest) in told.data.items():
+        _insert_data(session, versions[place], data, manifest)
+
+
+def _insert_model(session: "Session", key: str, claim: VersionClaim) -> int:
+    from onnxzoo.registry import writes
+    from onnxzoo.registry.tables import Model, Tag
+
+    row = Model(name=claim.name, key=key, task=claim.task, created_at=claim.model_created_at)
+    session.add(row)
+    session.flush()
+    for tag in claim.tags:
+        session.add(Tag(model_id=writes.id_of(row.id), name=tag))
+    return writes.id_of(row.id)
+
+
+def _insert_version(session: "Session", model: int, claim: VersionClaim) -> int:
+    from onnxzoo.registry import writes
+    from onnxzoo.registry.tables import Alias, Version
+
+    row = Version(
+        model_id=model,
+        number=claim.number,
+        origin=claim.origin,
+        license=claim.license,
+        created_at=claim.created_at,
+    )
+    session.add(row)
+    session.flush()
+    for alias in claim.aliases:
+        session.merge(Alias(model_id=model, name=alias, version_id=writes.id_of(row.id)))
+    return writes.id_of(row.id)
+
+
+def _insert_variant(
+    session: "Session", version: int, claim: VariantClaim, manifest: Manifest, graph: Graph
+) -> None:
+    from onnxzoo.registry import writes
+    from onnxzoo.registry.tables import VariantRow
+
+    writes.keep_bundle(session, manifest)
+    row = VariantRow(
+        version_id=version,
+        label=claim.label,
+        precision=graph.precision,
+        opset=graph.opset,
+        digest=manifest.digest,
+        entry=claim.entry,
+        source=claim.source,
+        revision=claim.revision,
+        graph=graph_text(graph),
+        created_at=claim.created_at,
+    )
+    session.add(row)
+    session.flush()
+    writes.keep_lineage(session, writes.id_of(row.id), claim.lineage)
+    writes.log(session, "rebuild", claim.ref, manifest.digest)
+
+
+def _insert_data(session: "Session", version: int, claim: DataClaim, manifest: Manifest) -> None:
+    from onnxzoo.registry import writes
+    from onnxzoo.registry.tables import ReferenceData
+
+    writes.keep_bundle(session, manifest)
+    row = ReferenceData(version_id=version, digest=manifest.digest, source=claim.source)
+    session.add(row)

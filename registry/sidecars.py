@@ -1,0 +1,162 @@
+"""The sidecar of a bundle: a JSON file beside it that says what the database knows of it.
+
+It is written in the transaction that changes the rows, before the commit. So a kill leaves a sidecar
+that is ahead of the database at most, never behind: what is made again from it is what the user had
+asked for, whether or not they were told that it was done. The newest sidecar counts where two
+disagree, and `write_missing` brings all in step with the database again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.db import Database, Rows, rows_of
+from onnxzoo.registry.names import fold
+from onnxzoo.registry.store import Store, reporting_storage, sync
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
+LARGEST = 16 << 20  # bytes; far more than any writes
+_BATCH = 200  # sidecars written in one transaction: others wait for it, and give up after 30 s
+
+_USED = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
+_OF_MODEL = """
+SELECT r.digest FROM model m JOIN version v ON v.model_id = m.id
+JOIN variant r ON r.version_id = v.id WHERE m.key = :key
+UNION
+SELECT d.digest FROM model m JOIN version v ON v.model_id = m.id
+JOIN reference_data d ON d.version_id = v.id WHERE m.key = :key
+"""
+_MODEL = "m.id AS model_id, m.name, m.task, m.created_at AS model_created_at"
+_VERSION = "v.id AS version_id, v.number, v.origin, v.license, v.created_at AS version_created_at"
+_VARIANTS = f"""
+SELECT {_MODEL}, {_VERSION}, r.label, r.precision, r.opset, r.entry, r.source, r.revision,
+       r.created_at, l.parent, l.called, l.recipe
+FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
+LEFT JOIN lineage l ON l.variant_id = r.id
+WHERE r.digest = :digest ORDER BY m.name, v.number, r.label
+"""  # noqa: S608
+_DATA = f"""
+SELECT {_MODEL}, {_VERSION}, d.source
+FROM model m JOIN version v ON v.model_id = m.id JOIN reference_data d ON d.version_id = v.id
+WHERE d.digest = :digest ORDER BY m.name, v.number
+"""  # noqa: S608
+
+
+@contextmanager
+def following(session: "Session", store: Store, name: str) -> Iterator[None]:
+    """Bring the sidecars of a model's bundles in step with what the block changes in its rows."""
+    rows = rows_of(session)
+    before = _of_model(rows, name)
+    yield
+    session.flush()
+    _keep(rows, store, before | _of_model(rows, name))
+
+
+def behind(database: Database, store: Store) -> list[str]:
+    """Return the bundles whose sidecar is not what the database says: none yet, or another's."""
+    with database.read() as rows:
+        return [
+            digest
+            for digest in sorted(_digests(rows(_USED)))
+            if _read(store, digest) != _content(rows, digest)
+        ]
+
+
+def write_missing(database: Database, store: Store, digests: Sequence[str]) -> None:
+    """Write these bundles' sidecars as the database has them now."""
+    for start in range(0, len(digests), _BATCH):
+        with database.write() as session:
+            _keep(rows_of(session), store, digests[start : start + _BATCH])
+
+
+def discard(store: Store, digest: str) -> None:
+    """Remove a bundle's sidecar, durably: what was removed is not made again."""
+    path = store.sidecar(digest)
+    with reporting_storage(store.root):
+        if path.exists():
+            path.unlink(missing_ok=True)
+            sync(path.parent)
+
+
+def _keep(rows: Rows, store: Store, digests: Iterable[str]) -> None:
+    """Write the sidecars that are not what the rows say.
+
+    What is gained comes before what is lost: an alias that moves is never nowhere.
+    """
+    found = {digest: (_read(store, digest), _content(rows, digest)) for digest in sorted(digests)}
+    for digest, (old, new) in sorted(found.items(), key=lambda item: _loses(*item[1])):
+        if new is None:
+            discard(store, digest)
+        elif old != new:
+            written = {"written_at": datetime.now(UTC).isoformat(), **new}
+            store.put(json.dumps(written, indent=1).encode(), store.sidecar(digest))
+
+
+def _loses(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
+    return old is not None and (new is None or len(json.dumps(new)) < len(json.dumps(old)))
+
+
+def _of_model(rows: Rows, name: str) -> set[str]:
+    return _digests(rows(_OF_MODEL, key=fold(name)))
+
+
+def _digests(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {row["digest"] for row in rows}
+
+
+def _read(store: Store, digest: str) -> Any:
+    """Return a sidecar without the time of its writing; None if it is not there, or no JSON."""
+    try:
+        with store.sidecar(digest).open("rb") as file:
+            content = json.loads(file.read(LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if isinstance(content, dict):
+        content.pop("written_at", None)
+    return content
+
+
+def _content(rows: Rows, digest: str) -> dict[str, Any] | None:
+    """Return what a bundle's sidecar has to say; None if nothing refers to the bundle."""
+    variants, data = rows(_VARIANTS, digest=digest), rows(_DATA, digest=digest)
+    if not variants and not data:
+        return None
+    files = rows("SELECT path, sha256, bytes FROM file WHERE digest = :d ORDER BY path", d=digest)
+    return {
+        "format": FORMAT,
+        "digest": digest,
+        "files": sorted(map(dict, files), key=lambda file: str(file["path"])),
+        "variants": [_version(rows, row) | _variant(row) for row in variants],
+        "reference_data": [_version(rows, row) | {"source": row["source"]} for row in data],
+    }
+
+
+def _version(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:
+    names = "SELECT name FROM alias WHERE version_id = :id ORDER BY name"
+    aliases = rows(names, id=row["version_id"])
+    tags = rows("SELECT name FROM tag WHERE model_id = :id ORDER BY name", id=row["model_id"])
+    return {
+        "name": row["name"],
+        "task": row["task"],
+        "tags": [tag["name"] for tag in tags],
+        "model_created_at": row["model_created_at"],
+        "version": row["number"],
+        "origin": row["origin"],
+        "license": row["license"],
+        "aliases": [alias["name"] for alias in aliases],
+        "version_created_at": row["version_created_at"],
+    }
+
+
+def _variant(row: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("precision", "opset", "entry", "source", "revision", "created_at")
+    lineage = None
+    if row["called"] is not None:
+        recipe = json.loads(row["recipe"])
+        lineage = {"parent": row["parent"], "called": row["called"], "recipe": recipe}
+    return {"variant": row["label"], **{key: row[key] for key in keys}, "lineage": lineage}
