@@ -24,7 +24,7 @@ _STATE = (
 )
 # What may lie in a home when nothing runs and garbage was collected.
 _LASTING = re.compile(
-    r"registry\.db(-wal|-shm|\.\d{4}\.bak)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*)?)?"
+    r"registry\.db(-wal|-shm|\.\d{4}\.bak)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*|\.json)?)?"
     r"|store/\.staging|cache|cache/(downloads|conversions|sessions|sessions/\.staging)"
     r"|cache/downloads/.*"  # kept for a day, to be resumed
 )
@@ -66,7 +66,7 @@ def leftovers(home: Path) -> list[str]:
 
 
 def _unsound(home: Path) -> Iterator[Path]:
-    for folder in sorted((home / "store").glob("[0-9a-f][0-9a-f]/*")):
+    for folder in sorted((home / "store").glob("[0-9a-f][0-9a-f]/*/")):
         files = [
             File(path.relative_to(folder).as_posix(), _sha256(path), path.stat().st_size)
             for path in folder.rglob("*")

@@ -206,13 +206,11 @@ def traces() -> bool:
     )
     if done.returncode:
         return False
-    process = subprocess.Popen(["sleep", "2"])
-    try:
-        tracer = _trace(process.pid, ["-o", "/dev/null"])
-        return tracer.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        with _trace(process.pid, ["-o", "/dev/null"]) as tracer:
+            attached = tracer.poll() is None
+            process.kill()
+        return attached
 
 
 def _trace(pid: int, options: Sequence[str]) -> "subprocess.Popen[bytes]":
