@@ -1,19 +1,17 @@
 """One case: a home, a command with a fault in it, and everything that must hold afterwards."""
 
-import os
 import random
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.invariants import State, between, broken, leftovers, state
 from tests.faults.runner import Ended, Fault, Point, Runner, calls_in, points
-from tests.faults.tasks import Task
+from tests.faults.tasks import TASKS, Task
 
 _DEATH = 5.0  # seconds that a child may take to notice that its parent is gone
 
@@ -44,24 +42,24 @@ class Trial:
         task.prepare(runner, template / "home")
         before = state(template / "home")
         copy(template, tried)
-        ended = runner.run(
-            task.words, tried / "home", calls=calls, environment=task.environment
-        )
+        ended = runner.run(task.words, tried / "home", calls=calls, environment=task.environment)
         if ended.code:
             raise RuntimeError(f"{task.name}: {ended}")
         found = points(calls_in(calls), tried)
         return cls(task, template, found, before, state(tried / "home"))
 
     def strike(
-        self, runner: Runner, fault: Fault | None, judge: Callable[[Ended], list[str]], **how: object
+        self, runner: Runner, fault: Fault, judge: Callable[[Ended], list[str]]
     ) -> list[str]:
         """Run the command with a fault in it, hold everything, run it again; say what broke."""
         case = self.template.with_name("case")
         copy(self.template, case)
         environment = self.task.environment
-        ended = runner.run(self.task.words, case / "home", fault=fault, environment=environment, **how)  # type: ignore[arg-type]
+        ended = runner.run(self.task.words, case / "home", fault=fault, environment=environment)
         wait_for_children(case)
-        found = judge(ended) + self._sound(case / "home")
+        lasting = alive(case)
+        found = [f"processes go on: {lasting}"] if lasting else []
+        found += judge(ended) + self._sound(case / "home")
         if ended.code == 0 and state(case / "home") != self.after:
             found.append("it said that it is done")
         again = runner.run(self.task.words, case / "home", environment=environment)
@@ -75,6 +73,45 @@ class Trial:
 
     def _sound(self, home: Path) -> list[str]:
         return broken(home) + between(self.before, state(home), self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a part may try.
+
+    Attributes:
+        seconds: about so long; what is tried first of each task says most.
+        most: so many points of each task at most.
+        tasks: the commands.
+        processes: of a crowd.
+    """
+
+    seconds: float
+    most: int = 10**6
+    tasks: Sequence[Task] = TASKS
+    processes: int = 20
+
+
+def tried(
+    kind: str,
+    runner: Runner,
+    folder: Path,
+    effort: Effort,
+    fault: Callable[[Point, int], Fault],
+    judge: Callable[[Ended], list[str]],
+) -> Tried:
+    """Strike each command at as many of its points as the effort allows, in shares of the time."""
+    broke, count, until = list[str](), 0, time.monotonic() + effort.seconds
+    for left, task in zip(range(len(effort.tasks), 0, -1), effort.tasks, strict=True):
+        now = time.monotonic()
+        end = now + (until - now) / left
+        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
+        for number, point in enumerate(sample(trial.points, effort.most, f"{kind} {task.name}")):
+            broke += trial.strike(runner, fault(point, number), judge)
+            count += 1
+            if time.monotonic() > end:
+                break
+    return Tried(kind, count, broke)
 
 
 def _collected(runner: Runner, home: Path) -> list[str]:
@@ -110,16 +147,14 @@ def alive(folder: Path) -> list[int]:
 
 
 def sample(found: Sequence[Point], most: int, seed: object) -> list[Point]:
-    """Return so many points at most: of each kind of call some, the last ones above all."""
-    if len(found) <= most:
-        return list(found)
+    """Return so many points at most, by chance; the kinds of calls take turns."""
     by_call: dict[str, list[Point]] = {}
     for point in found:
         by_call.setdefault(point.call, []).append(point)
     chance, chosen = random.Random(str(seed)), []
     for kind in by_call.values():
         chance.shuffle(kind)
-    while len(chosen) < most:
+    while len(chosen) < min(most, len(found)):
         for kind in by_call.values():
             if kind and len(chosen) < most:
                 chosen.append(kind.pop())

@@ -1,34 +1,27 @@
 """Errors of the disk in the place of every call that changes something: full, broken, no rights."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.faults.cases import Tried, Trial, sample
+from tests.faults.cases import Effort, Tried, tried
 from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Fault, Point, Runner
-from tests.faults.tasks import TASKS, Task
 
 _REFUSED = {7, 8, 9}  # storage, busy, database
 _OF_OPEN = ("EMFILE", "ENOSPC", "EACCES", "EROFS", "EIO")
 _OF_CHANGES = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 
 
-def errors(
-    runner: Runner, folder: Path, tasks: Sequence[Task] = TASKS, *, most: int
-) -> Tried:
+def errors(runner: Runner, folder: Path, effort: Effort) -> Tried:
     """Let so many calls of each command fail, each once or from then on."""
-    broke, count = [], 0
-    for task in tasks:
-        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
-        for number, point in enumerate(sample(trial.points, most, task.name)):
-            broke += trial.strike(runner, _fault(point, number), refused)
-            count += 1
-    return Tried("error points", count, broke)
+    return tried("error points", runner, folder, effort, _fault, refused)
 
 
 def refused(ended: Ended) -> list[str]:
     """Return what is wrong with a command that the disk refused something: 0 if it got over it."""
-    return unclear(ended, _REFUSED | {0})
+    codes = _REFUSED | {0}
+    if "a process crashed" in ended.err:  # a child that could not read even Python's own files
+        codes = codes | {5}
+    return unclear(ended, codes)
 
 
 def _fault(point: Point, number: int) -> Fault:

@@ -18,7 +18,8 @@ _STATE = (
     "SELECT 'tag', m.name, t.name FROM tag t JOIN model m ON m.id = t.model_id",
     "SELECT 'model', name FROM model",
     "SELECT 'lineage', m.name, v.number, x.label, l.parent FROM lineage l JOIN variant x "
-    "ON x.id = l.variant_id JOIN version v ON v.id = x.version_id JOIN model m ON m.id = v.model_id",
+    "ON x.id = l.variant_id JOIN version v ON v.id = x.version_id "
+    "JOIN model m ON m.id = v.model_id",
     "SELECT 'data', m.name, v.number, d.digest FROM reference_data d JOIN version v "
     "ON v.id = d.version_id JOIN model m ON m.id = v.model_id",
 )
@@ -49,7 +50,9 @@ def state(home: Path) -> State:
         return frozenset()
     with closing(sqlite3.connect(home / "registry.db")) as rows:
         tables = {row[0] for row in rows.execute("SELECT name FROM sqlite_master")}
-        known = [query for query in _STATE if set(re.findall(r"(?:FROM|JOIN) (\w+)", query)) <= tables]
+        known = [
+            query for query in _STATE if set(re.findall(r"(?:FROM|JOIN) (\w+)", query)) <= tables
+        ]
         return frozenset(row for query in known for row in rows.execute(query))
 
 

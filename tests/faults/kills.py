@@ -1,25 +1,19 @@
 """``kill -9`` before every call that changes something, and signals that ask a command to end."""
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.cases import Tried, Trial, alive, sample
+from tests.faults.cases import Effort, Tried, tried
 from tests.faults.runner import Ended, Fault, Runner
-from tests.faults.tasks import TASKS, Task
 
 _CLEAN = {0, 5, 7}  # a child was killed: the parent says what became of it
 
 
-def kills(runner: Runner, folder: Path, tasks: Sequence[Task] = TASKS, *, most: int) -> Tried:
+def kills(runner: Runner, folder: Path, effort: Effort) -> Tried:
     """Kill each command before so many of its calls."""
-    broke, count = [], 0
-    for task in tasks:
-        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
-        for point in sample(trial.points, most, task.name):
-            broke += trial.strike(runner, Fault("signal=KILL", point), _killed)
-            count += 1
-    return Tried("kill points", count, broke)
+    return tried(
+        "kill points", runner, folder, effort, lambda point, _: Fault("signal=KILL", point), _killed
+    )
 
 
 def _killed(ended: Ended) -> list[str]:

@@ -68,7 +68,12 @@ class Fault:
     def words(self) -> list[str]:
         """The options of strace."""
         when = f"{self.at.number}{'+' if self.ever_after else ''}"
-        return ["-e", f"trace={self.at.call}", "-e", f"inject={self.at.call}:{self.what}:when={when}"]
+        return [
+            "-e",
+            f"trace={self.at.call}",
+            "-e",
+            f"inject={self.at.call}:{self.what}:when={when}",
+        ]
 
     def __str__(self) -> str:
         return f"{self.what} at {self.at}{' and after' if self.ever_after else ''}"

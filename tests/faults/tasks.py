@@ -14,7 +14,7 @@ from pathlib import Path
 from tests import models
 from tests.faults.runner import Runner
 
-_CONVERTER = '''
+_CONVERTER = """
 from onnxzoo.registry.convert.job import Converter, Made, Sample
 
 CONVERTER = Converter(name="acme", module="acme", needs=("acme",),
@@ -31,7 +31,7 @@ def convert(job):
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), job.model)
     rows = np.arange(6, dtype="float32").reshape(2, 3)
     return Made([Sample({"x": rows}, [-rows])])
-'''
+"""
 Prepare = Callable[[Runner, Path], None]
 
 
