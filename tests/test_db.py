@@ -356,7 +356,7 @@ def test_who_keeps_others_from_writing_is_known(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     Database(path).make()
     assert _writer(path) is None
-    words = [sys.executable, "-c", HOLD, path]
+    words = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()

@@ -237,7 +237,7 @@ def test_a_part_that_is_no_file_is_a_storage_error(url: str, part: Path) -> None
 def test_a_part_that_could_not_be_synced_is_thrown_away(hub: Hub, url: str, part: Path) -> None:
     """A second sync would succeed, whatever the first one lost."""
     words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1"]
-    fetch = [sys.executable, "-c", FETCH, url, part, sha256(BODY)]
+    fetch = [sys.executable, "-c", FETCH, url, str(part), sha256(BODY)]
     done = subprocess.run([*words, *fetch], capture_output=True, text=True, check=False)
     assert "StorageError" in done.stderr
     assert [path.name for path in part.parent.iterdir()] == [f"{part.name}.lock"]

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.faults.invariants import State, between, broken, leftovers, state
 from tests.faults.runner import Ended, Fault, Point, Runner, calls_in, points
@@ -16,7 +16,8 @@ from tests.faults.tasks import TASKS, Task
 _DEATH = 5.0  # seconds that a child may take to notice that its parent is gone
 
 
-class Tried(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tried:
     """What a part tried: how many of what, and how the invariants broke, a line each."""
 
     kind: str
@@ -95,7 +96,6 @@ class Effort:
 def tried(
     kind: str,
     runner: Runner,
-    folder: Path,
     effort: Effort,
     fault: Callable[[Point, int], Fault],
     judge: Callable[[Ended], list[str]],
@@ -105,13 +105,19 @@ def tried(
     for left, task in zip(range(len(effort.tasks), 0, -1), effort.tasks, strict=True):
         now = time.monotonic()
         end = now + (until - now) / left
-        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
+        trial = trial_of(runner, task)
         for number, point in enumerate(sample(trial.points, effort.most, f"{kind} {task.name}")):
             broke += trial.strike(runner, fault(point, number), judge)
             count += 1
             if time.monotonic() > end:
                 break
     return Tried(kind, count, broke)
+
+
+@cache
+def trial_of(runner: Runner, task: Task) -> Trial:
+    """Return a task made ready, once for all parts."""
+    return Trial.of(runner, task, runner.folder / task.name.replace(" ", "-"))
 
 
 def _collected(runner: Runner, home: Path) -> list[str]:
@@ -151,7 +157,8 @@ def sample(found: Sequence[Point], most: int, seed: object) -> list[Point]:
     by_call: dict[str, list[Point]] = {}
     for point in found:
         by_call.setdefault(point.call, []).append(point)
-    chance, chosen = random.Random(str(seed)), []
+    chance = random.Random(str(seed))
+    chosen: list[Point] = []
     for kind in by_call.values():
         chance.shuffle(kind)
     while len(chosen) < min(most, len(found)):

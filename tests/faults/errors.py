@@ -11,9 +11,9 @@ _OF_OPEN = ("EMFILE", "ENOSPC", "EACCES", "EROFS", "EIO")
 _OF_CHANGES = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 
 
-def errors(runner: Runner, folder: Path, effort: Effort) -> Tried:
+def errors(runner: Runner, _: Path, effort: Effort) -> Tried:
     """Let so many calls of each command fail, each once or from then on."""
-    return tried("error points", runner, folder, effort, _fault, refused)
+    return tried("error points", runner, effort, _fault, refused)
 
 
 def refused(ended: Ended) -> list[str]:

@@ -9,10 +9,10 @@ from tests.faults.runner import Ended, Fault, Runner
 _CLEAN = {0, 5, 7}  # a child was killed: the parent says what became of it
 
 
-def kills(runner: Runner, folder: Path, effort: Effort) -> Tried:
+def kills(runner: Runner, _: Path, effort: Effort) -> Tried:
     """Kill each command before so many of its calls."""
     return tried(
-        "kill points", runner, folder, effort, lambda point, _: Fault("signal=KILL", point), _killed
+        "kill points", runner, effort, lambda point, _: Fault("signal=KILL", point), _killed
     )
 
 

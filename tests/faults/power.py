@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.cases import Effort, Trial, Tried, copy, sample
+from tests.faults.cases import Effort, Trial, Tried, copy, sample, trial_of
 from tests.faults.invariants import between, broken, state
 from tests.faults.runner import Call, Fault, Point, Runner, calls_in
 from tests.faults.tasks import TASKS
@@ -24,13 +24,13 @@ _NAMES = ("register first", "register", "pull", "alias", "rm", "gc")
 
 def power(runner: Runner, folder: Path, effort: Effort) -> Tried:
     """Cut the power at so many calls of each command, on a disk of its own."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     broke, count, until = list[str](), 0, time.monotonic() + effort.seconds
     tasks = [task for task in effort.tasks if task.name in _NAMES]
     for left, task in zip(range(len(tasks), 0, -1), tasks, strict=True):
         now = time.monotonic()
         end = now + (until - now) / left
-        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
+        trial = trial_of(runner, task)
         chosen = sample(trial.points, effort.most, f"power {task.name}")
         for number, point in enumerate([None, *chosen]):  # None: after it said that it was done
             if time.monotonic() > end and number:
@@ -81,7 +81,7 @@ def disk_of(image: Path, disk: Path, *, fresh: bool = True) -> Iterator[bool]:
             with image.open("wb") as file:
                 file.truncate(_IMAGE)
             subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True, capture_output=True)
-        mount = ["mount", "-t", "ext4", "-o", _MOUNT, image, disk]
+        mount = ["mount", "-t", "ext4", "-o", _MOUNT, str(image), str(disk)]
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         yield False
@@ -100,8 +100,9 @@ def order(runner: Runner, folder: Path, _: Effort) -> Tried:
     """Read from the calls of whole runs that contents come before names, and names before rows."""
     broke, count = [], 0
     for task in (task for task in TASKS if task.name in {"register first", "register", "pull"}):
+        folder.mkdir(parents=True, exist_ok=True)
         calls = folder / "calls"
-        trial = Trial.of(runner, task, folder / task.name.replace(" ", "-"))
+        trial = trial_of(runner, task)
         copy(trial.template, folder / "case")
         runner.run(task.words, folder / "case" / "home", calls=calls)
         broke += [f"{task.name}: {line}" for line in _out_of_order(calls_in(calls))]

@@ -80,7 +80,11 @@ class Fault:
 
 
 class Runner:
-    """Runs commands one after another in children of one process that has everything imported."""
+    """Runs commands one after another in children of one process that has everything imported.
+
+    Attributes:
+        folder: for what lasts as long as the runner.
+    """
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
@@ -90,7 +94,7 @@ class Runner:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._folder = Path(tempfile.mkdtemp(prefix="zoo-faults-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="zoo-faults-"))
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +107,7 @@ class Runner:
     ) -> None:
         self._server.kill()
         self._server.communicate()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(
         self,
@@ -127,10 +131,10 @@ class Runner:
             limits: of the process, such as ``RLIMIT_FSIZE``.
             uid: of another user.
         """
-        out, err = self._folder / "out", self._folder / "err"
+        out, err = self.folder / "out", self.folder / "err"
         for path in (out, err):
             path.unlink(missing_ok=True)
-        self._folder.chmod(0o777)
+        self.folder.chmod(0o777)
         self._ask(
             {
                 "words": [*map(str, words)],

@@ -10,9 +10,9 @@ from tests.faults.runner import Ended, Fault, Point, Runner
 _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def signals(runner: Runner, folder: Path, effort: Effort) -> Tried:
+def signals(runner: Runner, _: Path, effort: Effort) -> Tried:
     """Send each command a signal at so many of its calls."""
-    return tried("signals", runner, folder, effort, _signal, _ended)
+    return tried("signals", runner, effort, _signal, _ended)
 
 
 def _signal(point: Point, number: int) -> Fault:

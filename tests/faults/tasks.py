@@ -35,7 +35,7 @@ def convert(job):
 Prepare = Callable[[Runner, Path], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Task:
     """A command that faults are put into.
 
