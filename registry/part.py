@@ -78,10 +78,13 @@ class Part:
         self._worker.shutdown()
         if not self._file.closed:
             with suppress(OSError):  # a disk that is full has said so already
-                self._note() if self._keep and self.done else self._remove()
+                if self._keep and self.done:
+                    self._note()
+                    if error is not None:  # whoever stops the command is told
+                        error.add_note(f"{self._noted} bytes of {self._url} are kept")
+                else:
+                    self._remove()
             self._file.close()
-            if error is not None and self._keep and self.done:
-                error.add_note(f"{self.done} bytes of {self._url} are kept")
 
     def append(self, chunk: bytes) -> None:
         """Write a chunk and hash it in the background.
