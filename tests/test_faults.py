@@ -33,17 +33,17 @@ def runner() -> Iterator[Runner]:
 
 @traced
 def test_a_kill_before_any_change_leaves_a_sound_registry(runner: Runner, tmp_path: Path) -> None:
-    assert not kills(runner, tmp_path, Effort(12, tasks=QUICK)).broke
+    assert not kills(runner, tmp_path, Effort(8, tasks=QUICK)).broke
 
 
 @traced
 def test_an_error_of_the_disk_is_one_clear_error(runner: Runner, tmp_path: Path) -> None:
-    assert not errors(runner, tmp_path, Effort(12, tasks=QUICK)).broke
+    assert not errors(runner, tmp_path, Effort(8, tasks=QUICK)).broke
 
 
 @traced
 def test_a_signal_ends_a_command_tidily(runner: Runner, tmp_path: Path) -> None:
-    assert not signals(runner, tmp_path, Effort(6, tasks=QUICK)).broke
+    assert not signals(runner, tmp_path, Effort(4, tasks=QUICK)).broke
 
 
 @traced
@@ -64,7 +64,7 @@ def test_a_crowd_loses_nothing_and_one_that_stands_still_is_named(
     runner: Runner, tmp_path: Path
 ) -> None:
     stopped = StoppedWriter(tmp_path / "stopped")
-    assert not crowd(runner, tmp_path / "crowd", Effort(8, processes=6)).broke
+    assert not crowd(runner, tmp_path / "crowd", Effort(6, processes=6)).broke
     assert not stopped.outcome(runner).broke
 
 
