@@ -2,8 +2,11 @@
 
 import errno
 import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,9 +33,11 @@ from onnxzoo.cli import (
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_SIGNALS = 128  # and the signal's number: how shells report what ended a command
+_INTERRUPTED = _SIGNALS + signal.SIGINT
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what a write to stdout can end in
+_SHORT = _FULL | {errno.EMFILE, errno.ENFILE, errno.EROFS}  # what any file can end in
 
 app = typer.Typer(
     name="zoo",
@@ -100,13 +105,46 @@ def main() -> None:
     sys.exit(_outcome())
 
 
+class _Stopped(BaseException):
+    """A signal asked this process to end; raised where it was, so that everything is tidied up."""
+
+    def __init__(self, number: int, _: object = None) -> None:
+        super().__init__(number)
+        self.code = _SIGNALS + number
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise _Stopped(number)
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """Let what ends a command tidy up first; what was ignored when we began (nohup) stays so."""
+    before = {}
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(ValueError):  # not in the main thread
+                before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _outcome() -> int:
     try:
-        code = app(standalone_mode=False)
-        sys.stdout.flush()
+        with _heeding_signals():
+            code = app(standalone_mode=False)
+            sys.stdout.flush()
     except ZooError as error:
         failure(error)
         return error.exit_code
+    except _Stopped as stopped:
+        for note in getattr(stopped, "__notes__", ()):
+            talk(note)
+        code = stopped.code
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except OSError as error:
@@ -117,7 +155,7 @@ def _outcome() -> int:
         return _unwritten(ended.__context__)
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
-    if code == _INTERRUPTED:  # which is how typer reports Ctrl-C
+    if isinstance(code, int) and code > _SIGNALS:  # typer reports Ctrl-C so too
         talk("interrupted: what was done is kept, nothing is half-done; run it again to go on")
     return code if isinstance(code, int) else 0
 
@@ -126,13 +164,18 @@ def _unwritten(error: OSError) -> int:
     """Say why stdout takes nothing, and let what is still to be written vanish."""
     if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
         code = _BROKEN_PIPE
+    elif error.errno in _SHORT and error.filename is not None:
+        reason = os.strerror(error.errno or 0).lower()
+        failure(StorageError(f"`{error.filename}`: {reason}"))
+        return StorageError.exit_code
     elif error.errno in _FULL:
         reason = os.strerror(error.errno or 0).lower()
         failure(StorageError(f"cannot write the output: {reason}"))
         code = StorageError.exit_code
     else:
         return _unexpected(error)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code
 
 

@@ -56,7 +56,8 @@ def talk(text: str) -> None:
     """Print one line of talk, after the data that came before it."""
     with suppress(OSError):  # whoever prints the data tells of it
         sys.stdout.flush()
-    print(safe(text), file=sys.stderr)
+    with suppress(OSError):  # the exit code says it too
+        print(safe(text), file=sys.stderr, flush=True)
 
 
 def failure(error: "ZooError") -> None:

@@ -23,6 +23,7 @@ _LOG = "log"
 _NOT_WRITTEN = 7  # a child's exit code where its answer finds no room
 _MEMORY_A_CORE = 256 << 20  # bytes of address space: a thread's stack and arena
 _STEP = 0.05  # seconds between two reports of progress
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _SHOWN = 300  # characters of what a crashed child said last
 _NEW_USER, _NEW_NETWORK = 0x1000_0000, 0x4000_0000  # CLONE_NEWUSER, CLONE_NEWNET
 _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out of memory")
@@ -91,7 +92,7 @@ def ask(
     Raises:
         ZooError: the child's own, or Refused if it passed a limit or crashed.
     """
-    sent = {**request, "folder": str(folder), "limits": limits}
+    sent = {**request, "folder": str(folder), "limits": limits, "parent": os.getpid()}
     with reporting_storage(folder):
         (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
         code = _run(
@@ -117,6 +118,7 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     request = json.loads(Path(sys.argv[1]).read_bytes())
     told: dict[str, Any]
     try:
+        _die_with(request["parent"])
         _limit(Limits(*request["limits"]))
         told = {"answer": main(request)}
     except MemoryError:
@@ -215,6 +217,23 @@ def _broken(code: int | None, said: str, doing: str, limits: Limits, *, no_memor
         )
     last = said.splitlines()[-1][:_SHOWN] if said else "it said nothing"
     return Refused(f"a process crashed (exit {code}) while {doing}: {last}")
+
+
+def _die_with(parent: int) -> None:
+    """Have this process killed when its parent is gone, even if that was killed itself.
+
+    Only Linux can; elsewhere the time that `_limit` allows is the bound. A thread of the parent
+    started this process and waits for it, so that thread's end is the parent's.
+
+    Source: the Linux manual page prctl(2), "PR_SET_PDEATHSIG".
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it was gone before it could be asked for
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _limit(limits: Limits) -> None:

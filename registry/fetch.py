@@ -178,12 +178,20 @@ def _already(finished: Path, sha256: str) -> Fetched | None:
                 shutil.copyfile(finished, theirs)
             with theirs.open("rb+") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                    os.fsync(file.fileno())
+                    _sync_or_remove(file.fileno(), theirs)
                     return Fetched(theirs, sha256, theirs.stat().st_size)
         except FileNotFoundError:
             return None
         theirs.unlink()
     return None
+
+
+def _sync_or_remove(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> Fetched:

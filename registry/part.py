@@ -78,7 +78,12 @@ class Part:
         self._worker.shutdown()
         if not self._file.closed:
             with suppress(OSError):  # a disk that is full has said so already
-                self._note() if self._keep and self.done else self._remove()
+                if self._keep and self.done:
+                    self._note()
+                    if error is not None:  # whoever stops the command is told
+                        error.add_note(f"{self._noted} bytes of {self._url} are kept")
+                else:
+                    self._remove()
             self._file.close()
 
     def append(self, chunk: bytes) -> None:
@@ -110,10 +115,18 @@ class Part:
         return self._digest.hexdigest()
 
     def publish(self, target: Path) -> None:
-        """Sync the file, close it and rename it to its final name."""
+        """Sync the file, close it and rename it to its final name.
+
+        What could not be synced is thrown away: another sync would succeed, whatever was lost.
+        """
         with reporting_storage(self.path.parent):
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._remove()
+                raise
+            finally:
+                self._file.close()
             self.path.replace(target)
             self._journal.unlink(missing_ok=True)
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.connect import damaged, make_engine
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError
-from onnxzoo.registry.store import abandoned, clear, staging_name
+from onnxzoo.registry.store import (
+    abandoned,
+    clear,
+    make_folder,
+    reporting_storage,
+    staging_name,
+    sync,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,6 +34,7 @@ def create(path: Path) -> None:
     """Make the database whole under another name, then link it in: nobody sees half of one."""
     with making(path) as fresh, suppress(FileExistsError):  # another was quicker; as good as ours
         path.hardlink_to(fresh)
+        sync(path.parent)
 
 
 @contextmanager
@@ -34,7 +42,8 @@ def making(path: Path) -> Iterator[Path]:
     """Give an empty database under another name beside a path; what was not linked in is gone."""
     folder = path.with_name(f"{_NEW}{staging_name()}")
     try:
-        folder.mkdir(parents=True)
+        make_folder(path.parent)
+        folder.mkdir()
         fresh = folder / path.name
         with sqlite3.connect(fresh) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -127,13 +136,15 @@ def _known(revision: str | None, shown: str) -> str:
 
 def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
     fresh = backup.with_name(f"{backup.name}.new")
-    fresh.unlink(missing_ok=True)  # a kill left it, and we are alone here
-    copy = sqlite3.connect(fresh)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()
-    fresh.replace(backup)
+    with reporting_storage(backup.parent):
+        fresh.unlink(missing_ok=True)  # a kill left it, and we are alone here
+        copy = sqlite3.connect(fresh)
+        try:
+            connection.backup(copy)
+        finally:
+            copy.close()
+        fresh.replace(backup)
+        sync(backup.parent)
 
 
 def _fill(path: Path) -> None:

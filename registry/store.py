@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Set
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -120,6 +120,7 @@ class Store:
         """Give a folder to make a bundle in; what was not published is removed."""
         folder = self._staging / staging_name()
         with reporting_storage(self.root):
+            make_folder(self.root)
             folder.mkdir(parents=True)
         try:
             with reporting_storage(self.root):
@@ -131,12 +132,15 @@ class Store:
         """Rename a staged bundle into place, durably; a whole bundle already there is kept.
 
         Call it inside the transaction that inserts the rows, so that no collection of garbage
-        runs between the two.
+        runs between the two. Whoever renamed a bundle that is there may have been killed before
+        its name was durable; one whose name could not be made durable is thrown away.
         """
         manifest = stage.manifest
-        if not self.changes(manifest):
-            return manifest
         target = self.path(manifest.digest)
+        if not self.changes(manifest):
+            with reporting_storage(self.root):
+                self._sync_name(target)
+            return manifest
         with reporting_storage(self.root):
             for folder, _, _ in os.walk(stage.folder):
                 sync(Path(folder))
@@ -144,9 +148,16 @@ class Store:
                 self.set_aside(manifest.digest)
             target.parent.mkdir(parents=True, exist_ok=True)
             stage.folder.rename(target)
-            sync(target.parent)
-            sync(self.root)
+            try:
+                self._sync_name(target)
+            except OSError:
+                clear(target)
+                raise
         return manifest
+
+    def _sync_name(self, target: Path) -> None:
+        sync(target.parent)
+        sync(self.root)
 
     def holds(self, manifest: Manifest) -> bool:
         """Tell whether every file of a bundle is there with its size; the bytes are not read."""
@@ -283,6 +294,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, each durable in the one above; it may be there."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        with suppress(PermissionError):  # a folder may be written and not read
+            sync(one.parent)
 
 
 def clear(folder: Path) -> None:

@@ -1,5 +1,8 @@
 """Child processes: an answer, an error of ours, or which limit was passed."""
 
+import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -75,3 +78,30 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> N
     assert "ZOO_MAX_SECONDS=2" in (caught.value.hint or "")
     time.sleep(2)
     assert not marker.exists()
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from tests.test_child import child
+child(Path(sys.argv[1]), "open('child/pid', 'w').write(str(os.getpid())); time.sleep(60)")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_goes_with_its_parent(tmp_path: Path, number: int) -> None:
+    root = Path(__file__).parents[1]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    said = tmp_path / "child" / "pid"
+    while not (said.exists() and said.read_text()):
+        time.sleep(0.01)
+    parent.send_signal(number)
+    parent.wait()
+    process = Path("/proc", said.read_text())
+    while process.exists() and "\nState:\tZ" not in (process / "status").read_text():
+        time.sleep(0.01)  # a zombie has ended, and waits for whoever adopted it

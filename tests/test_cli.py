@@ -297,7 +297,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
 
 
-def test_an_interruption_says_what_was_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_an_interruption_says_what_was_kept(tmp_path: Path, number: int, code: int) -> None:
     path = tmp_path / "slow.onnx"
     models.sized(path, 300)
     process = subprocess.Popen(
@@ -308,10 +311,16 @@ def test_an_interruption_says_what_was_kept(tmp_path: Path) -> None:
     staging = Path(os.environ["ZOO_HOME"]) / "store" / ".staging"
     while not any(staging.glob("*/slow.onnx")):
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate()
-    assert (process.returncode, said.startswith("interrupted: ")) == (130, True)
+    assert (process.returncode, said.startswith("interrupted: ")) == (code, True)
     assert list(staging.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_error_that_cannot_be_said_keeps_its_exit_code() -> None:
+    command = f"{sys.executable} -m onnxzoo path nothing 2>/dev/full"
+    assert subprocess.run(command, shell=True, check=False).returncode == 3
 
 
 SLOW = """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry import schema as schema_module
-from onnxzoo.registry.connect import connect, make_engine
+from onnxzoo.registry.connect import _writer, connect, make_engine
 from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError, ZooError
 from onnxzoo.registry.schema import APPLICATION_ID, SCHEMA, migrate, revision, upgrade
@@ -340,3 +340,26 @@ def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "driver of `postgresql+psycopg://me:***@host/zoo` is not installed" in done.stdout
     assert "pip install" in done.stdout
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the kernel does not list its locks")
+def test_who_keeps_others_from_writing_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    Database(path).make()
+    assert _writer(path) is None
+    words = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        assert _writer(path) == holder.pid
+        holder.communicate()
+    assert _writer(path) is None

@@ -119,6 +119,27 @@ def test_a_killed_pull_goes_on_where_it_stopped(
     assert_sound(settings)
 
 
+def test_an_interrupted_pull_says_how_much_is_kept(
+    hub: Hub, settings: Settings, environment: dict[str, str]
+) -> None:
+    half = MEGABYTES * 500_000
+    hub.fault("stall", after=half)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onnxzoo", "pull", "hf://acme/big"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    downloads = settings.home / "cache" / "downloads"
+    while not any(part.stat().st_size >= half for part in downloads.glob("*.part")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    kept = next(line for line in said.splitlines() if line.endswith(" are kept"))
+    assert (process.returncode, int(kept.split()[0]) >= half) == (130, True)
+    assert "Traceback" not in said
+
+
 STRACE = "write,pwrite64,rename,renameat2,mkdir,mkdirat,fsync,fdatasync,unlink,unlinkat,link,linkat"
 
 

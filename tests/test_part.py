@@ -16,6 +16,7 @@ import pytest
 from onnxzoo.registry.errors import RemoteError, StorageError
 from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.transport import Limits
+from tests.faults.runner import traces
 from tests.hub import Hub, sha256
 
 BODY = random.Random(7).randbytes(1_500_000)
@@ -230,3 +231,14 @@ def test_a_part_that_is_no_file_is_a_storage_error(url: str, part: Path) -> None
     part.mkdir(parents=True)
     with pytest.raises(StorageError):
         unpinned(url, part)
+
+
+@pytest.mark.skipif(not traces(), reason="strace is not here, or not allowed")
+def test_a_part_that_could_not_be_synced_is_thrown_away(hub: Hub, url: str, part: Path) -> None:
+    """A second sync would succeed, whatever the first one lost."""
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1"]
+    fetch = [sys.executable, "-c", FETCH, url, str(part), sha256(BODY)]
+    done = subprocess.run([*words, *fetch], capture_output=True, text=True, check=False)
+    assert "StorageError" in done.stderr
+    assert [path.name for path in part.parent.iterdir()] == [f"{part.name}.lock"]
+    assert unpinned(url, part).path.read_bytes() == BODY

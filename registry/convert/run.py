@@ -18,7 +18,7 @@ from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import clear, staging_name
+from onnxzoo.registry.store import clear, reporting_storage, staging_name
 
 _log = logger()
 _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
@@ -143,9 +143,11 @@ def _check_trust(source: Source, form: Format, order: Order) -> None:
 @contextmanager
 def _folder(settings: Settings) -> Iterator[Path]:
     folder = settings.conversions / staging_name()
-    folder.mkdir(parents=True)
+    with reporting_storage(settings.conversions):
+        folder.mkdir(parents=True)
     try:
-        yield folder
+        with reporting_storage(settings.conversions):
+            yield folder
     finally:
         clear(folder)
 

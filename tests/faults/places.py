@@ -1,0 +1,160 @@
+"""Places that refuse: a small disk, no inodes, a read-only disk, no rights, limits."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests import models
+from tests.faults.cases import Effort, Tried, copy
+from tests.faults.errors import refused
+from tests.faults.invariants import broken, state
+from tests.faults.runner import Ended, Runner
+from tests.faults.tasks import matrix
+
+_LONG = 60  # seconds
+_DISKS = ("size=400k", "size=600k", "size=1m", "nr_inodes=30", "nr_inodes=45", "size=4m")
+_NOBODY = 65534
+_BIG = 8  # million bytes of the model that does not fit
+_COMMANDS = (
+    ("register", "big.onnx", "--name", "big"),
+    ("pull", "light-squeezenet"),
+    ("tag", "kept", "fresh"),
+    ("rm", "-y", "kept@2"),
+    ("gc",),
+    ("quantize", "matrix", "--to", "int8"),
+)
+_READING = (("list",), ("path", "kept"), ("verify",), ("run", "kept"))
+
+
+def places(runner: Runner, folder: Path, effort: Effort) -> Tried:
+    """Run commands in places that refuse them; only some if time is short."""
+    commands = _COMMANDS if effort.seconds > _LONG else _COMMANDS[:3]
+    template = folder / "template"
+    template.mkdir(parents=True)
+    matrix(runner, template / "home")
+    models.sized(template / "big.onnx", _BIG)
+    broke, count = list[str](), 0
+    for part in (_file_limits, _small_disks, _read_only, _no_rights):
+        tried = part(runner, folder, template, commands)
+        broke += tried.broke
+        count += tried.count
+    return Tried("places", count, broke)
+
+
+def _file_limits(
+    runner: Runner, folder: Path, template: Path, commands: Sequence[tuple[str, ...]]
+) -> Tried:
+    broke, count = list[str](), 0
+    for words in commands:
+        for limit in (4_000, 9_000, 150_000):
+            copy(template, folder / "case")
+            home = folder / "case" / "home"
+            ended = runner.run(words, home, limits={"RLIMIT_FSIZE": limit})
+            broke += _held(f"{words} with files of {limit} bytes", home, template, ended)
+            broke += _again(runner, words, home)
+            count += 1
+    return Tried("file limits", count, broke)
+
+
+def _small_disks(
+    runner: Runner, folder: Path, template: Path, commands: Sequence[tuple[str, ...]]
+) -> Tried:
+    broke, count = list[str](), 0
+    for options in _DISKS if len(commands) > 3 else _DISKS[1::3]:
+        for words in commands:
+            with mounted(folder / "disk", "tmpfs", "-o", options) as disk:
+                if disk is None:
+                    return Tried("small disks", count, broke)
+                if not _fits(template / "home", disk):
+                    continue
+                ended = runner.run(_beside(words, template), disk / "home")
+                broke += _held(f"{words} on {options}", disk / "home", template, ended)
+                _mount("-o", "remount,size=64m,nr_inodes=9000", str(disk))
+                broke += _again(runner, _beside(words, template), disk / "home")
+                count += 1
+    return Tried("small disks", count, broke)
+
+
+def _read_only(
+    runner: Runner, folder: Path, template: Path, commands: Sequence[tuple[str, ...]]
+) -> Tried:
+    broke, count = list[str](), 0
+    with mounted(folder / "disk", "tmpfs") as disk:
+        if disk is None:
+            return Tried("read-only", 0, [])
+        _fits(template / "home", disk)
+        _mount("-o", "remount,ro", str(disk))
+        for words in commands:
+            ended = runner.run(_beside(words, template), disk / "home")
+            broke += [f"{words} on a read-only disk: {line}" for line in refused(ended)]
+            count += 1
+        for words in _READING:
+            ended = runner.run(words, disk / "home")
+            broke += [f"{words} on a read-only disk: {ended}"] if ended.code else []
+            count += 1
+    return Tried("read-only", count, broke)
+
+
+def _no_rights(
+    runner: Runner, _: Path, template: Path, commands: Sequence[tuple[str, ...]]
+) -> Tried:
+    if os.geteuid() != 0:
+        return Tried("no rights", 0, [])
+    broke, count = list[str](), 0
+    place = runner.folder / "nobody"  # pytest's own folders are closed to others
+    copy(template, place)
+    for words in (*commands, *_READING):
+        ended = runner.run(words, place / "home", uid=_NOBODY)
+        broke += [f"{words} as nobody: {line}" for line in refused(ended)]
+        broke += [f"{words} as nobody: {ended}"] if words in _READING and ended.code else []
+        count += 1
+    return Tried("no rights", count, broke)
+
+
+def _held(what: str, home: Path, template: Path, ended: Ended) -> list[str]:
+    before, now = state(template / "home"), state(home)
+    found = refused(ended) + broken(home)
+    if ended.code and now != before:
+        found.append(f"half done: {now ^ before}")
+    return [f"{what}: {line}" for line in found]
+
+
+def _again(runner: Runner, words: tuple[str, ...], home: Path) -> list[str]:
+    ended = runner.run(words, home)
+    done = ended.code == 0 or (words[0] == "rm" and ended.code == 3)
+    return ([] if done else [f"{words} again: {ended}"]) + broken(home)
+
+
+def _beside(words: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """Return a command with the file that it reads on another disk."""
+    return tuple(str(folder / word) if word.endswith(".onnx") else word for word in words)
+
+
+def _fits(home: Path, disk: Path) -> bool:
+    try:
+        copy(home, disk / "home")
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def mounted(folder: Path, kind: str, *options: str) -> Iterator[Path | None]:
+    """Give a file system in a folder; None where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _mount("-t", kind, *options, kind, str(folder)):
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
+
+
+def _mount(*words: str) -> bool:
+    try:
+        return not subprocess.run(["mount", *words], check=False, capture_output=True).returncode
+    except FileNotFoundError:
+        return False
