@@ -57,7 +57,8 @@ def convert(job):
     wanted = {"drift": rows, "shape": -rows[:1], "steps": 1 - rows, "far": rows}.get(how, -rows)
     print("noise", os.environ.get("HF_TOKEN"))
     within = {0: 2} if how in {"steps", "far"} else {}
-    return Made([Sample({"x": rows}, [wanted])], ("a note",) if how == "note" else (), within)
+    notes = ("a note",) if how == "note" else ()
+    return Made([Sample({"x": rows}, [wanted])], notes, within=within)
 """
 
 
