@@ -113,7 +113,7 @@ def test_the_same_model_converted_again_is_the_same_variant() -> None:
         ("rubbish", Refused, "what was made is no valid ONNX model"),
         ("invalid", Refused, "what was made is no valid ONNX model: .*Nope"),
         ("drift", Refused, "`model.acme` does not agree .*: 83.33% .* by 10 at most, .* `y`"),
-        ("far", Refused, "66.67% .* lie beyond 2 steps of `y`: by 10 at most, in the output `y`"),
+        ("far", Refused, "66.67% .* lie beyond ±2 in `y`: by 10 at most, in the output `y`"),
         ("shape", Refused, r"the output `y` is \[2, 3\]; its framework's is \[1, 3\]"),
     ],
 )

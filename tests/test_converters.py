@@ -81,6 +81,25 @@ def test_a_model_in_code_is_registered_in_the_words_of_its_framework(tmp_path: P
     assert not (said := run_apart(code, tmp_path)), said
 
 
+def test_a_module_with_fake_quantization_is_registered_as_qdq(tmp_path: Path) -> None:
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    code = NET + (
+        "import onnxzoo\n"
+        "class Rounded(Net):\n"
+        "    def forward(self, image):\n"
+        "        q = torch.fake_quantize_per_tensor_affine\n"
+        "        return q(super().forward(q(image, 0.02, 128, 0, 255)), 0.02, 128, 0, 255)\n"
+        "v = onnxzoo.register(Rounded(), 'net', example=(torch.rand(2, 3, 8, 8),), "
+        "exporter='torchscript', opset_version=17)\n"
+        "drift = v.lineage.recipe['drift']\n"
+        "assert v.precision == 'qdq' and 0 < drift['within']['output'] < 0.1, drift\n"
+        "v = onnxzoo.register(make(), 'net', example=(torch.rand(2, 3, 8, 8),))\n"
+        "assert 'within' not in v.lineage.recipe['drift']\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
 def test_an_exported_module_in_code_is_registered_and_stays_as_it_was(tmp_path: Path) -> None:
     """One that torch.export made, as quantization-aware training does, refuses to change modes."""
     if missing(converter("torch")):

@@ -200,7 +200,7 @@ class Made:
         samples: what the framework itself computes, before or beside the conversion.
         notes: what the user should hear, a line each.
         reference: what computed the samples, where the framework could not.
-        within: absolute tolerances of outputs that are rounded to steps, by their places.
+        within: absolute tolerances of outputs that quantization rounds, by their places.
     """
 
     samples: Sequence[Sample]

@@ -236,9 +236,7 @@ def _check_drift(
 ) -> None:
     problems = list(drift["unlike"])
     if drift["outside"] > one.outside:
-        steps = ", ".join(
-            f"{within:g} steps of `{name}`" for name, within in drift["within"].items()
-        )
+        steps = ", ".join(f"±{within:.3g} in `{name}`" for name, within in drift["within"].items())
         problems.append(
             f"{drift['outside']:.2%} of its elements lie beyond "
             f"{steps or f'rtol {one.rtol:g}, atol {one.atol:g}'}: "

@@ -32,6 +32,9 @@ CONVERTER = Converter(
 _LOWEST = 18  # opset of the exporter "dynamo"; below it warns and stays at 18
 _USUAL = 17  # of the exporter "torchscript", which was tried on whole networks up to 21
 _EXPORTERS = ("dynamo", "torchscript")
+# Of an output's largest value: onnxruntime computes in integers what fake quantization rounds in
+# floats, and at a tie the two part by a step.
+_ROUNDED = 0.05
 _INSIDE = 1_500_000_000  # bytes of weights in the file itself; protobuf ends at 2 GiB
 
 
@@ -53,8 +56,18 @@ def convert(job: Job) -> Made:
         names = outputs_named(job, len(outputs[0]))
         axes = inputs.axes | _open_outputs(inputs, outputs, names) | _said_of(names, job)
         notes = _export(model, Call(module, inputs, names, axes), job)
-    _tidy(job.model, inputs)
-    return Made(samples_of(inputs, outputs), notes)
+    ops = _tidy(job.model, inputs)
+    within = _rounded(outputs) if "QuantizeLinear" in ops else {}
+    return Made(samples_of(inputs, outputs), notes, within=within)
+
+
+def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:
+    """Return how far each output of a quantized module may lie from it."""
+    return {
+        place: _ROUNDED * max(float(value.abs().max()) for value in values)
+        for place, values in enumerate(zip(*outputs, strict=True))
+        if values[0].is_floating_point()
+    }
 
 
 def _load(job: Job) -> tuple[Any, Sequence[Any] | None]:
@@ -231,8 +244,12 @@ def _is_program(model: Any) -> bool:
     return hasattr(model, "graph_signature")
 
 
-def _tidy(path: Path, inputs: Inputs) -> None:
-    """Name open axes as asked; take out what says where on this machine the code lies."""
+def _tidy(path: Path, inputs: Inputs) -> set[str]:
+    """Name open axes as asked; take out what says where on this machine the code lies.
+
+    Returns:
+        The op types of the graph.
+    """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
@@ -250,3 +267,4 @@ def _tidy(path: Path, inputs: Inputs) -> None:
             if dim.dim_param in words:
                 dim.dim_param = words[dim.dim_param]
     onnx.save(model, path)
+    return {node.op_type for node in model.graph.node}
