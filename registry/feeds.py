@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import wants_memory
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _SIZES = (1, 2, 8, 32, 64, 224)  # tried for open axes, until the model runs
+_LARGEST = 256 << 20  # bytes of inputs that are tried: what one size makes of many open axes
 
 
 def random_inputs(
@@ -86,7 +88,9 @@ def made_up(
         if not isinstance(axis, int)
     }
     for size in _SIZES if open_axes else (1,):
-        axes = dict.fromkeys(open_axes, size)
+        axes = {axis: _likely(axis, size) for axis in open_axes}
+        if _bytes(inputs, axes) > _LARGEST:
+            continue
         try:
             infer(session, random_inputs(inputs, axes=axes))
         except (Refused, UsageError) as error:
@@ -95,6 +99,19 @@ def made_up(
             continue
         return [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
     raise Refused("no inputs could be made up on which the model runs")
+
+
+def _likely(axis: str, size: int) -> int:
+    """Return a size for an open axis by its name: batches are small, images have colours."""
+    word = axis.lower()
+    if "channel" in word:
+        return 3
+    return min(size, 2) if "batch" in word else size
+
+
+def _bytes(inputs: Sequence[Tensor], axes: Mapping[str, int]) -> int:
+    """Return about how many bytes inputs take, where every element has eight."""
+    return sum(8 * prod(_size(axis, axes) for axis in tensor.shape or ()) for tensor in inputs)
 
 
 def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:

@@ -6,9 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
-from onnxzoo.registry.feeds import random_inputs
+from onnxzoo.registry.feeds import made_up, random_inputs
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import highest_opset
@@ -107,3 +108,22 @@ def test_an_input_that_cannot_be_made_up_is_asked_for(tensor: Tensor) -> None:
 def test_inputs_that_do_not_fit_are_refused(path: Path) -> None:
     with pytest.raises(UsageError, match="does not take these inputs"):
         infer(open_session(path, [CPU]), {"x": np.zeros((1, 9), np.float32)})
+
+
+def test_inputs_are_made_up_for_images_whose_every_axis_is_open(tmp_path: Path) -> None:
+    """One size for all axes would make an image of 224 colours, 224 at a time: 10 GB."""
+    axes = ["batch_size", "num_channels", "height", "width"]
+    weights = numpy_helper.from_array(np.zeros((1, 3, 1, 1), "float32"), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["t"]),
+        helper.make_node("Flatten", ["t"], ["y"]),
+        helper.make_node("Reshape", ["y", "shape"], ["z"]),
+    ]
+    shape = numpy_helper.from_array(np.array([-1, 224, 224]), "shape")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, axes)
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch_size", 224, 224])
+    graph = helper.make_graph(nodes, "g", [x], [z], [weights, shape])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    feeds = made_up(open_session(tmp_path / "m.onnx", [CPU]), samples=2)
+    assert [feed["x"].shape for feed in feeds] == [(2, 3, 224, 224)] * 2

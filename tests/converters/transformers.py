@@ -57,6 +57,14 @@ CASES = {
         how={"trust": True},
         **BERT,
     ),
+    "transformers-image": transformers_case(
+        "transformers",
+        "t.ViTForImageClassification(t.ViTConfig(hidden_size=16, num_hidden_layers=2, "
+        "num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8, "
+        "num_labels=3)).save_pretrained('m')",
+        inputs=(("batch_size", "num_channels", "height", "width"),),
+        outputs=1,
+    ),
     "transformers-gpt2": transformers_case(
         "transformers",
         GPT2,
