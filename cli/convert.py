@@ -25,7 +25,7 @@ def convert(
         str | None,
         typer.Option(metavar="NAME[:VARIANT][@VERSION]", help="What to call it; see register."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="Else the exporter's choice.")] = None,
+    opset: Annotated[int | None, typer.Option(min=1, help="Else the exporter's choice.")] = None,
     from_: Annotated[
         str | None,
         typer.Option("--from", metavar="FRAMEWORK", help="Whatever the content says."),
@@ -56,7 +56,7 @@ def convert(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="The converter's own: exporter=torchscript."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of inputs that are made up.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of inputs that are made up.")] = 0,
     trust: Annotated[
         bool, typer.Option("--trust", help="Load it although that can run code from it.")
     ] = False,
@@ -98,10 +98,30 @@ def convert(
                 "converted to an opset",
                 hint=f"zoo convert {source} --opset 17",
             )
+        _refuse(
+            "goes with a file, a folder or module:function",
+            {
+                "--from": from_,
+                "--input": input_,
+                "--output": output,
+                "--dynamic": dynamic,
+                "--factory": factory,
+                "--example": example,
+                "--option": option,
+                "--trust": trust,
+                "--isolated": isolated,
+                "--accept-drift": accept_drift,
+                "--new-version": new_version,
+                "--task": task,
+                "--license": license_,
+                "--tag": tag,
+            },
+        )
         convert_opset(source, opset, label=label, dry_run=dry_run, quiet=quiet, json=json)
         return
     if name is None:
         raise UsageError("a converted model needs a name", hint=f"zoo convert {source} --name NAME")
+    _refuse("goes with a model of the registry", {"--label": label, "--dry-run": dry_run})
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.convert import run
     from onnxzoo.registry.convert.job import Input
@@ -137,6 +157,13 @@ def convert(
             line(_agreement(variant.lineage.recipe))
 
 
+def _refuse(why: str, given: "Mapping[str, object]") -> None:
+    """Raise UsageError for an option that means nothing here; None and False were not given."""
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"`{option}` {why}")
+
+
 def _axes(texts: list[str] | None) -> dict[str, int]:
     found = {}
     for name, value in options.pairs(texts or (), "--dynamic batch=0"):
@@ -150,9 +177,13 @@ def _agreement(recipe: "Mapping[str, Any]") -> str:
     drift = recipe["drift"]
     if not drift["outputs"]:
         return "held against nothing: what its framework gives is not known"
+    asked = recipe["options"]
+    unlike = asked.get("accept_drift") and (drift["outside"] or drift["unlike"])
     said = (
-        f"agrees with {recipe.get('reference', 'its framework')}: {drift['max']:.2g} apart at most"
+        f"{'differs from' if unlike else 'agrees with'} "
+        f"{recipe.get('reference', 'its framework')}: {drift['max']:.2g} apart at most"
     )
     if drift["labels"] is not None:
         said += f", {drift['labels']:.1%} of labels the same"
-    return f"{said}, on {drift['samples']} seeded inputs"
+    inputs = "the example" if asked.get("example") else f"{drift['samples']} seeded inputs"
+    return f"{said}, on {inputs}"

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,7 @@ def show_file(path: Path, *, for_: str | None, json: bool) -> None:
     """Show what an `.onnx` file says of itself, registered or not; its weights are not read."""
     from onnxzoo.registry.fit import judge, runtime_for
 
+    path = path.expanduser()
     graph, runtime = described(path), runtime_for(for_)
     verdict, refused = judge(graph, runtime), refusal(path)
     why = refused.message if refused else None
@@ -136,19 +138,26 @@ def _show(path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None)
     if graph.external:
         line("external data")
         for location in graph.external:
-            there = path.parent / location
-            size = show_size(there.stat().st_size) if there.is_file() else "not there"
-            line(f"  {location}  {size}")
+            size = _size(path.parent / location)
+            line(f"  {location}  {'not there' if size is None else show_size(size)}")
     if graph.metadata:
         line("metadata")
         for key, value in graph.metadata.items():
             line(f"  {key} = {value}")
-    talk(f"not registered; zoo register {path} --name NAME")
+    talk(f"to register it: zoo register {quote(str(path))} --name NAME")
 
 
 def _bytes(path: Path, graph: "Graph") -> int:
     files = [path, *(path.parent / location for location in graph.external)]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(_size(file) or 0 for file in files)
+
+
+def _size(path: Path) -> int | None:
+    """Return a file's size; None where there is none, or none of that name can be."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _document(path: Path, graph: "Graph") -> dict[str, Any]:
@@ -156,7 +165,7 @@ def _document(path: Path, graph: "Graph") -> dict[str, Any]:
 
     values = asdict(graph)
     external = [
-        {"path": location, "there": (path.parent / location).is_file()}
+        {"path": location, "there": _size(path.parent / location) is not None}
         for location in values.pop("external")
     ]
     return {"path": path.absolute(), "bytes": _bytes(path, graph), **values, "external": external}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry import errors
 from onnxzoo.registry.errors import Refused, StorageError, ZooError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.settings import Settings, child_environment
 from onnxzoo.registry.store import reporting_storage
 
 _ANSWER = "answer.json"
@@ -87,7 +87,7 @@ def ask(
         doing: what it does, in words that follow on "while": ``converting `x.pt```.
         limits: of its memory and time.
         tell: called now and then, to report progress.
-        environment: its variables; None for the parent's.
+        environment: its variables; None for the parent's, without what is secret.
 
     Raises:
         ZooError: the child's own, or Refused if it passed a limit or crashed.
@@ -96,7 +96,11 @@ def ask(
     with reporting_storage(folder):
         (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
         code = _run(
-            [*command, str(folder / "request.json")], folder, limits.seconds, tell, environment
+            [*command, str(folder / "request.json")],
+            folder,
+            limits.seconds,
+            tell,
+            child_environment(isolated=False) if environment is None else environment,
         )
     try:
         told = json.loads((folder / _ANSWER).read_bytes())
@@ -124,7 +128,7 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     except MemoryError:
         told = {"limit": "memory"}
     except ZooError as error:
-        failed = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+        failed = {"type": _known(error), "message": error.message, "hint": error.hint}
         told = {"limit": "memory"} if wants_memory(str(error)) else {"error": failed}
     except OSError as error:  # a full disk, mostly
         where = error.filename or request["folder"]
@@ -134,6 +138,11 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
     except OSError:
         sys.exit(_NOT_WRITTEN)
+
+
+def _known(error: ZooError) -> str:
+    """Return the nearest class of an error that the parent knows: a converter may have its own."""
+    return next(one.__name__ for one in type(error).__mro__ if hasattr(errors, one.__name__))
 
 
 def leave_network() -> bool:
@@ -146,15 +155,24 @@ def leave_network() -> bool:
         return False
     import ctypes
 
-    unshare, user, group = ctypes.CDLL(None).unshare, os.geteuid(), os.getegid()
+    unshare = ctypes.CDLL(None).unshare
     if unshare(_NEW_NETWORK) == 0:
         return True
+    if (probe := os.fork()) == 0:  # some systems allow the first step only: no way back from there
+        os._exit(not _leave_as_user(unshare))
+    return os.waitpid(probe, 0)[1] == 0 and _leave_as_user(unshare)
+
+
+def _leave_as_user(unshare: Callable[[int], int]) -> bool:
+    user, group, own = os.geteuid(), os.getegid(), Path("/proc/self")
     if unshare(_NEW_NETWORK | _NEW_USER):
         return False
-    own = Path("/proc/self")
-    (own / "setgroups").write_text("deny")
-    (own / "uid_map").write_text(f"{user} {user} 1")
-    (own / "gid_map").write_text(f"{group} {group} 1")
+    try:
+        (own / "setgroups").write_text("deny")
+        (own / "uid_map").write_text(f"{user} {user} 1")
+        (own / "gid_map").write_text(f"{group} {group} 1")
+    except OSError:
+        return False
     return True
 
 

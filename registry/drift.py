@@ -124,7 +124,7 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
         if tensor.shape is not None and not _fits(tensor.shape, array.shape):
             raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
         wanted = "object" if tensor.dtype == "string" else tensor.dtype
-        if array.dtype.kind != np.dtype(wanted).kind:
+        if "(" in wanted or array.dtype.kind != np.dtype(wanted).kind:
             raise Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
         fitted[name] = array.astype(wanted)
     return fitted

@@ -8,7 +8,6 @@ Source: onnx.proto (IR version 13), field numbers and the meaning of each.
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path, PurePosixPath
 
 from onnxzoo.registry.records import Axis, Graph, Tensor, Weights
@@ -24,6 +23,7 @@ _DTYPES = (
     "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4",
     "float4_e2m1fn", "float8_e8m0fnu", "uint2", "int2",
 )  # fmt: skip
+_MOST = 1 << 62  # elements: a number of 64 bits, with a sign, counts bytes
 _BYTE = 8  # bits
 # Bits of an element where they are not 8; a string's are counted.
 _BITS = {
@@ -240,8 +240,17 @@ def _weight(reader: Reader, tensor: Field, weights: _Weights) -> str:
         if not outside:
             raise reader.malformed(f"the tensor `{name}` is external, but names no file")
         weights.external.add(str(PurePosixPath(outside)))  # `./w.bin` is `w.bin`; `..` stays
-    _count(weights, _dtype(dtype), prod(dims), text)
+    _count(weights, _dtype(dtype), _elements(reader, dims), text)
     return name
+
+
+def _elements(reader: Reader, dims: list[int]) -> int:
+    count = 1
+    for size in dims:
+        count *= size
+        if count > _MOST:
+            raise reader.malformed(f"a tensor has more than {_MOST} elements")
+    return count
 
 
 def _count(weights: _Weights, dtype: str, elements: int, text: int = 0) -> None:

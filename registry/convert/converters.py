@@ -9,7 +9,9 @@ from pathlib import Path
 from onnxzoo.registry.convert.formats import FORMATS, Format, recognise
 from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
+from onnxzoo.registry.logs import logger
 
+_log = logger()
 GROUP = "onnxzoo.converters"
 _OURS = (
     "catboost", "coreml", "jax", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "tensorflow",
@@ -55,7 +57,7 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
         Refused: if it is of one from which nothing converts.
     """
     for one in _others().values():
-        if asked in {None, one.name} and one.recognises is not None and one.recognises(path):
+        if asked in {None, one.name} and _recognises(one, path):
             return one, Format(one.name, f"a model of {one.name}", one.name, one.runs_code)
     try:
         form = recognise(path)
@@ -89,5 +91,21 @@ def require(one: Converter, source: str) -> None:
     )
 
 
+def _recognises(one: Converter, path: Path) -> bool:
+    try:
+        return one.recognises is not None and one.recognises(path)
+    except Exception as error:  # noqa: BLE001  (another package's code; ours has to go on)
+        _log.warning("the converter `%s` cannot look at `%s`: %s", one.name, path.name, error)
+        return False
+
+
 def _others() -> dict[str, Converter]:
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+    """Return the converters of other packages; a broken one is told and left out."""
+    found = {}
+    for point in entry_points(group=GROUP):
+        try:
+            found[point.name] = point.load()
+        except Exception as error:  # noqa: BLE001  (another package's code; ours has to go on)
+            package = point.dist.name if point.dist else "a package"
+            _log.warning("the converter `%s` of `%s` is broken: %s", point.name, package, error)
+    return found

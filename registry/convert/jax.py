@@ -20,6 +20,7 @@ from onnxzoo.registry.convert.job import (
     pinned,
 )
 from onnxzoo.registry.convert.naming import Axes, axes_of, names_of, outputs_named, shaped
+from onnxzoo.registry.convert.traces import without_traces
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -161,7 +162,6 @@ def _export(
     )
     for part in (model.graph, *model.functions):
         del part.value_info[:]  # some of it is stale, and fails onnx's full check
-        for node in part.node:
-            del node.metadata_props[:]  # where on this machine the code lies
+    without_traces(model)
     large = sum(len(weight.raw_data) for weight in model.graph.initializer) > _INSIDE
     onnx.save(model, job.model, save_as_external_data=large, location=_SIDE if large else None)

@@ -88,6 +88,10 @@ class Total:
     def add(self, got: Mapping[str, Any], sample: Sample) -> None:
         """Add one run's outputs, and the framework's in the same order."""
         self._samples += 1
+        if len(sample.outputs) > len(got):
+            self._unlike[""] = (
+                f"it has {len(got)} outputs; its framework gives {len(sample.outputs)}"
+            )
         pairs = zip(got.items(), sample.outputs, strict=False)
         for place, ((name, value), wanted) in enumerate(pairs):
             if wanted is not None:
@@ -101,14 +105,18 @@ class Total:
                 f"the output `{name}` is {list(got.shape)}; its framework's is {list(wanted.shape)}"
             )
             return
+        if {got.dtype.kind, wanted.dtype.kind} == {"U", "f"}:
+            self._unlike[name] = f"the output `{name}` is {got.dtype}; expected {wanted.dtype}"
+            return
         self._compared[name] = None
-        if within is not None:  # integers here are no labels; the likeliest may lie a step apart
+        numbers = "f" in {got.dtype.kind, wanted.dtype.kind}
+        if within is not None:
             self._steps[name] = within
             self._measure(name, got, wanted, max(within, self._atol))
-            return
-        self._count_labels(got, wanted)
-        if "f" in {got.dtype.kind, wanted.dtype.kind}:
+        elif numbers:
             self._measure(name, got, wanted, self._atol)
+        if within is None or numbers:  # what is rounded to integers has no labels
+            self._count_labels(got, wanted)
 
     def _measure(self, name: str, got: "Array", wanted: "Array", atol: float) -> None:
         import numpy as np

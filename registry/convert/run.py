@@ -12,8 +12,8 @@ from onnxzoo.registry.convert.converters import converter, converter_of, require
 from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.formats import Format, code_in
 from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
-from onnxzoo.registry.convert.source import Source, source_of
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.convert.source import Source, sha256_of, source_of
+from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
@@ -21,6 +21,8 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import clear, reporting_storage, staging_name
 
 _log = logger()
+_OTHERS = 0.01  # share of labels that may differ: of two that are equal either may come first
+_ROUNDED = 0.1  # of a quantized model, on inputs that are made up
 _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
 
 
@@ -88,11 +90,9 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    ref, source, labels = (
-        Ref.parse(name),
-        source_of(what, order.factory, order.options),
-        labels or Labels(),
-    )
+    draft = _draft(Ref.parse(name), labels or Labels(), registry)
+    _check_example(order.example)
+    source = source_of(what, order.factory, order.options)
     one, form = _converter(source, order)
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
@@ -107,10 +107,14 @@ def convert(
         drift = _proven(job, one, source, told["within"], registry.settings)
         called = told["reference"] or "its framework"
         _check_drift(drift, one, source, called, accept=order.accept_drift)
-        recipe = _recipe(job, source, told, drift)
+        recipe = _recipe(job, source, order, told, drift)
         lineage = Lineage(parent=None, called=source.name, recipe=recipe)
-        draft = _draft(ref, source, lineage, labels, registry)
-        return _keep(registry, job, draft, progress)
+        return _keep(registry, job, lambda graph: draft(graph, source.where, lineage), progress)
+
+
+def _check_example(path: Path | None) -> None:
+    if path is not None and not path.expanduser().is_file():
+        raise NotFound(f"no file `{path}`")
 
 
 def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
@@ -242,7 +246,8 @@ def _check_drift(
             f"{steps or f'rtol {one.rtol:g}, atol {one.atol:g}'}: "
             f"by {drift['max']:.3g} at most, in the output `{drift['worst']}`"
         )
-    if drift["labels"] is not None and 1 - drift["labels"] > max(one.outside, 0.01):
+    others = _ROUNDED if drift["within"] else max(one.outside, _OTHERS)
+    if drift["labels"] is not None and 1 - drift["labels"] > others:
         problems.append(f"only {drift['labels']:.1%} of its labels agree")
     said = f"what became of `{source.name}` does not agree with {called}: "
     if not (drift["outputs"] or problems):
@@ -258,7 +263,7 @@ def _check_drift(
 
 
 def _recipe(
-    job: Job, source: Source, told: Mapping[str, Any], drift: Mapping[str, Any]
+    job: Job, source: Source, order: Order, told: Mapping[str, Any], drift: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     from importlib.metadata import version
 
@@ -269,7 +274,11 @@ def _recipe(
         "outputs": list(job.outputs),
         "dynamic": {str(axis): name for axis, name in job.dynamic.items()},
         "axes": {n: {str(a): w for a, w in axes.items()} for n, axes in job.axes.items()},
-        **job.options,
+        "own": dict(job.options),
+        "example": job.example and sha256_of(job.example),
+        "trust": order.trust,
+        "isolated": order.isolated,
+        "accept_drift": order.accept_drift,
     }
     return {
         "kind": "convert",
@@ -285,16 +294,15 @@ def _recipe(
     }
 
 
-def _draft(
-    ref: Ref, source: Source, lineage: Lineage, labels: Labels, registry: Registry
-) -> Callable[[Graph], Draft]:
+def _draft(ref: Ref, labels: Labels, registry: Registry) -> Callable[[Graph, str, Lineage], Draft]:
+    """Return what makes the draft, once it is sure that name, version and tags are such."""
     version = registry.number(ref)
     tags = tuple(check_word(tag.lower(), "tag") for tag in labels.tags)
-    return lambda graph: Draft(
+    return lambda graph, where, lineage: Draft(
         name=ref.name,
         entry=MODEL,
         graph=graph,
-        source=source.where,
+        source=where,
         label=ref.variant,
         version=version,
         new_version=labels.new_version,

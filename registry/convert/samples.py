@@ -48,7 +48,13 @@ def _plain(value: Any) -> Any:
     import numpy as np
 
     array = np.asarray(value)
-    return array.astype(str) if array.dtype.kind in "OSU" else array
+    if array.dtype.kind not in "OS":
+        return array
+    return np.array([_text(one) for one in array.ravel()], dtype=str).reshape(array.shape)
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _fed(array: Any) -> Any:

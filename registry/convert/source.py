@@ -115,15 +115,16 @@ def _digest(path: Path, options: Mapping[str, str]) -> tuple[str, int]:
     if path.is_file():
         weights = weights_of(path, options)
         if weights is None:
-            return _sha256(path), path.stat().st_size
+            return sha256_of(path), path.stat().st_size
         found = {path.name: path, weights.name: weights}
-    files = [File(name, _sha256(file), file.stat().st_size) for name, file in found.items()]
+    files = [File(name, sha256_of(file), file.stat().st_size) for name, file in found.items()]
     if not files:
         raise NotFound(f"the folder `{path}` is empty")
     return Manifest.of(files).digest.removeprefix("sha256:"), sum(file.bytes for file in files)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -132,5 +133,5 @@ def _of_module(factory: str) -> str | None:
     names = factory.partition(":")[0].split(".")
     for file in (Path(*names).with_suffix(".py"), Path(*names, "__init__.py")):
         if file.is_file():
-            return _sha256(file)
+            return sha256_of(file)
     return None

@@ -20,6 +20,7 @@ from onnxzoo.registry.convert.torch_inputs import (
     samples_of,
     symbolic_axes,
 )
+from onnxzoo.registry.convert.traces import nodes, without_traces
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -63,11 +64,12 @@ def convert(job: Job) -> Made:
 
 def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:
     """Return how far each output of a quantized module may lie from it."""
-    return {
-        place: _ROUNDED * max(float(value.abs().max()) for value in values)
-        for place, values in enumerate(zip(*outputs, strict=True))
-        if values[0].is_floating_point()
-    }
+    found = {}
+    for place, values in enumerate(zip(*outputs, strict=True)):
+        finite = [value[value.isfinite()].abs() for value in values if value.is_floating_point()]
+        if largest := max((float(value.max()) for value in finite if value.numel()), default=0.0):
+            found[place] = _ROUNDED * largest
+    return found
 
 
 def _load(job: Job) -> tuple[Any, Sequence[Any] | None]:
@@ -253,9 +255,7 @@ def _tidy(path: Path, inputs: Inputs) -> set[str]:
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    for part in (model.graph, *model.functions):
-        for node in part.node:
-            del node.metadata_props[:]
+    without_traces(model)
     words = {
         dim.dim_param: word
         for value in model.graph.input
@@ -267,4 +267,4 @@ def _tidy(path: Path, inputs: Inputs) -> set[str]:
             if dim.dim_param in words:
                 dim.dim_param = words[dim.dim_param]
     onnx.save(model, path)
-    return {node.op_type for node in model.graph.node}
+    return {node.op_type for node in nodes(model)}

@@ -14,6 +14,7 @@ from onnxzoo.registry.child import answer
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.skeleton import (
     copy_external,
+    graphs,
     inline_functions,
     nodes,
     put_back,
@@ -114,7 +115,7 @@ def opset_of(model: "ModelProto") -> int:
 
 
 def _check_convertible(model: "ModelProto") -> None:
-    if any(graph.sparse_initializer for graph in [model.graph]):
+    if any(graph.sparse_initializer for graph in graphs(model)):
         raise Refused("it holds sparse weights, which onnx's version converter drops")
     if all(entry.domain not in {"", "ai.onnx"} for entry in model.opset_import):
         raise Refused("it has no ops of ai.onnx, so there is no opset to convert")

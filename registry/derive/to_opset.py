@@ -87,7 +87,7 @@ def judge(parent: Variant) -> Callable[[Proof, Graph], None]:
 
 
 def held_at(registry: Registry, variant: Variant, opset: int) -> Variant | None:
-    """Return a variant, or what its version holds of its precision, if it is at an opset."""
+    """Return a variant, or the same one of its version, if it is at an opset."""
     if variant.opset == opset:
         return variant
     return next(
@@ -96,9 +96,16 @@ def held_at(registry: Registry, variant: Variant, opset: int) -> Variant | None:
             for held in registry.list(name=variant.name)
             if (held.version, held.precision, held.opset)
             == (variant.version, variant.precision, opset)
+            and _is_same(registry, held, variant)
         ),
         None,
     )
+
+
+def _is_same(registry: Registry, one: Variant, two: Variant) -> bool:
+    """Tell whether two variants differ in their opset alone, as labels or lineage tell it."""
+    plain = [v.variant in {v.precision, f"{v.precision}-opset{v.opset}"} for v in (one, two)]
+    return all(plain) or original(registry, one).digest == original(registry, two).digest
 
 
 def original(registry: Registry, variant: Variant) -> Variant:
