@@ -15,7 +15,14 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.environments import environment_of, interpreter
 from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.errors import NotFound, Refused, RemoteError, UsageError, ZooError
+from onnxzoo.registry.errors import (
+    InvalidModel,
+    NotFound,
+    Refused,
+    RemoteError,
+    UsageError,
+    ZooError,
+)
 from onnxzoo.registry.outputs import agreement
 from onnxzoo.registry.settings import Settings, child_environment
 from tests.converters.case import run_apart
@@ -24,6 +31,7 @@ from tests.converters.case import run_apart
 ACME = """
 import os, pathlib, socket, time
 from onnxzoo.registry.convert.job import Converter, Made, Sample
+from onnxzoo.registry.errors import InvalidModel
 
 CONVERTER = Converter(
     name="acme",
@@ -32,6 +40,9 @@ CONVERTER = Converter(
     recognises=lambda path: path.is_file() and path.read_bytes()[:4] == b"ACME",
 )
 __version__ = "1.2"
+
+class Own(InvalidModel):
+    pass
 
 def convert(job):
     import numpy as np
@@ -43,6 +54,7 @@ def convert(job):
     if how == "hang": time.sleep(60)
     if how == "huge": bytes(1 << 40)
     if how == "fail": raise RuntimeError("unknown layer `Warp`\\nand a long graph")
+    if how == "own": raise Own("acme knows better", hint="ask acme")
     if how == "nothing": return Made([])
     if how == "rubbish":
         job.model.write_bytes(b"\\x08\\x08\\x3a\\x02" + b"no")
@@ -58,7 +70,8 @@ def convert(job):
     print("noise", os.environ.get("HF_TOKEN"))
     within = {0: 2} if how in {"steps", "far"} else {}
     notes = ("a note",) if how == "note" else ()
-    return Made([Sample({"x": rows}, [wanted])], notes, within=within)
+    wanted = [wanted, rows] if how == "more" else [wanted]
+    return Made([Sample({"x": rows}, wanted)], notes, within=within)
 """
 
 
@@ -114,6 +127,8 @@ def test_the_same_model_converted_again_is_the_same_variant() -> None:
         ("invalid", Refused, "what was made is no valid ONNX model: .*Nope"),
         ("drift", Refused, "`model.acme` does not agree .*: 83.33% .* by 10 at most, .* `y`"),
         ("far", Refused, "66.67% .* lie beyond ±2 in `y`: by 10 at most, in the output `y`"),
+        ("more", Refused, "it has 1 outputs; its framework gives 2"),
+        ("own", InvalidModel, "acme knows better"),
         ("shape", Refused, r"the output `y` is \[2, 3\]; its framework's is \[1, 3\]"),
     ],
 )
@@ -150,6 +165,33 @@ def test_an_output_that_is_rounded_to_steps_may_lie_some_apart() -> None:
     drift = variant.lineage.recipe["drift"]
     assert (drift["max"], drift["outside"], drift["within"]) == (1.0, 0.0, {"y": 2})
     assert drift["labels"] == 1
+
+
+def test_a_broken_converter_of_another_package_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "packages" / "broken-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: broken\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[onnxzoo.converters]\nbroken = no_such_module:C\n")
+    assert convert(model("well"), "net").ref == "net:fp32@1"
+    assert "the converter `broken` of `broken` is broken: No module named" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"tags": ["bad tag!"]}, "tag"),
+        ({"example": "none.npz"}, "no file `none.npz`"),
+        ({"name": "net@9"}, "net"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_before_a_framework_is_loaded(
+    how: dict[str, Any], message: str, settings: Settings
+) -> None:
+    with pytest.raises(ZooError, match=message):
+        convert(model("abort"), **{"name": "net", **how})
+    assert not settings.conversions.exists()
 
 
 def test_a_converters_note_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -250,12 +292,25 @@ def test_the_command_converts_and_says_how_well() -> None:
         ([], "a converted model needs a name"),
         (["--name", "net", "--dynamic", "batch=x"], "`x` is not an axis"),
         (["--name", "net", "--from", "theano"], "no converter is called `theano`"),
+        (["--name", "net", "--dry-run"], "`--dry-run` goes with a model of the registry"),
+        (["--name", "net", "--label", "x"], "`--label` goes with a model of the registry"),
     ],
 )
 def test_a_wrong_option_is_a_mistake(options: list[str], message: str) -> None:
     done = CliRunner().invoke(app, ["convert", str(model("well")), *options])
     assert isinstance(done.exception, UsageError)
     assert message in done.exception.message
+
+
+def test_an_opset_of_a_held_model_takes_no_options_of_a_conversion() -> None:
+    done = CliRunner().invoke(app, ["convert", "net", "--opset", "17", "--tag", "one"])
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.message == "`--tag` goes with a file, a folder or module:function"
+
+
+def test_what_is_kept_although_it_differs_is_said_to_differ() -> None:
+    options = ["convert", str(model("drift")), "--name", "net", "--accept-drift"]
+    assert "differs from its framework: 10 apart at most" in CliRunner().invoke(app, options).stdout
 
 
 def test_labels_that_are_truths_are_0_and_1_to_an_exporter() -> None:

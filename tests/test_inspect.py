@@ -102,6 +102,14 @@ def test_parameters_and_bytes_are_told_by_dtype(tmp_path: Path) -> None:
     }
 
 
+def test_a_tensor_of_more_elements_than_can_be_is_refused(tmp_path: Path) -> None:
+    dims = b"".join(b"\x08" + b"\xff" * 8 + b"\x7f" for _ in range(300))
+    graph = field(5, dims + b"\x10\x01")
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08" + field(7, graph) + field(8, b"\x10\x11"))
+    with pytest.raises(InvalidModel, match="a tensor has more than"):
+        describe(tmp_path / "m.onnx")
+
+
 def test_a_negative_axis_is_an_unknown_one(tmp_path: Path) -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [-1, 4]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", values[:1], values[1:])

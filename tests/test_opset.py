@@ -208,6 +208,12 @@ def test_a_conversion_is_kept_once(registry: Registry) -> None:
     assert original(registry, parent) == parent
 
 
+def test_another_variant_at_that_opset_is_not_the_same(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.resolve("m")
+    registry.register(models.linear(tmp_path / "o.onnx", opset=18, value=9), "m:other@1")
+    assert to_opset(registry, parent, 18).variant.ref == "m:fp32-opset18@1"
+
+
 def test_a_model_with_its_weights_outside_is_kept_so(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "home")
     path = reduced(tmp_path / "m.onnx")
