@@ -206,7 +206,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
                     yield Problem(error.message, way_out, error.exit_code)
             _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
-            if garbage.items:
+            if garbage.bytes:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
         yield Problem(error.message, error.hint, error.exit_code)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 0.3  # seconds; what is done sooner shows no bar
 _STEP = 0.05  # seconds between two updates of a bar; drawing costs time too
+_OWN_WORDS = ("preparing ", "environment of ")  # begin labels of what is no file of a task
 _LONGEST = 40  # characters of a file's name beside its bar
 
 
@@ -76,7 +77,8 @@ class _Lines:
         if done == total and label not in self._done:
             self._done.add(label)
             took = time.monotonic() - started
-            talk(f"{self._verb} {label}: {show_size(done)} in {took:.1f} s")
+            said = label if label.startswith(_OWN_WORDS) else f"{self._verb} {label}"
+            talk(f"{said}: {show_size(done)} in {took:.1f} s")
 
 
 class _Bars:

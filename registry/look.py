@@ -49,7 +49,7 @@ def look(
 
         def tell() -> None:
             if progress:
-                progress(f"prepare {path.name}", min(sessions.being_made(key), size - 1), size)
+                progress(f"preparing {path.name}", min(sessions.being_made(key), size - 1), size)
 
         ask(
             [sys.executable, "-P", "-m", "onnxzoo.registry.looker"],
@@ -67,7 +67,7 @@ def look(
             tell=tell,
         )
     if progress:
-        progress(f"prepare {path.name}", size, size)
+        progress(f"preparing {path.name}", size, size)
     return sessions.find(key)
 
 
