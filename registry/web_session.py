@@ -71,12 +71,12 @@ def _bound_heads(session: "requests.Session") -> None:
     from requests.adapters import HTTPAdapter
 
     class Plain(urllib3.connection.HTTPConnection):
-        def getresponse(self) -> "urllib3.HTTPResponse":
+        def getresponse(self) -> Any:
             with _deadline(self):
                 return super().getresponse()
 
     class Secure(urllib3.connection.HTTPSConnection):
-        def getresponse(self) -> "urllib3.HTTPResponse":
+        def getresponse(self) -> Any:
             with _deadline(self):
                 return super().getresponse()
 

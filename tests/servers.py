@@ -364,14 +364,14 @@ def page(exchange: Exchange) -> None:
 
 
 def chunks(content: bytes) -> Answer:
-    """Send a body in chunks, as broken as they are."""
+    """Send a body in chunks, as broken as they are; ``ab`` in them stands for what comes next."""
 
     def answer(exchange: Exchange) -> None:
         head = ("Transfer-Encoding", "chunked")
         status, headers = _part(exchange)
         exchange.head(status, ETAG, head, *headers[2:])
         exchange.raw(b"%x\r\n%b\r\n" % (100, exchange.body[exchange.start :][:100]))
-        exchange.raw(content)
+        exchange.raw(content.replace(b"ab", exchange.body[exchange.start + 100 :][:2]))
 
     return answer
 
@@ -481,18 +481,18 @@ def tells(value: object) -> Answer:
     return answer
 
 
+_LFS = {"sha256": "0" * 64, "size": 7, "pointerSize": 134}
+_SIBLING = {"rfilename": "m.onnx", "size": 7, "blobId": "0" * 40, "lfs": _LFS}
+
+
 def _info(**more: object) -> dict[str, object]:
-    lfs = {"sha256": "0" * 64, "size": 7, "pointerSize": 134}
-    sibling = {"rfilename": "m.onnx", "size": 7, "blobId": "0" * 40, "lfs": lfs}
-    return {"id": "o/r", "sha": "0" * 40, "siblings": [sibling], "tags": []} | more
+    return {"id": "o/r", "sha": "0" * 40, "siblings": [_SIBLING], "tags": []} | more
 
 
 def _sibling(**more: object) -> Answer:
-    (sibling,) = _info()["siblings"]  # type: ignore[misc]
-    return tells(_info(siblings=[{**sibling, **more}]))
+    return tells(_info(siblings=[{**_SIBLING, **more}]))
 
 
-_LFS = {"sha256": "0" * 64, "size": 7, "pointerSize": 134}
 OF_API = (
     _row("not JSON", tells(b"<xml/>"), REMOTE),
     _row("half of JSON", tells(b'{"id": "o/r", "sib'), REMOTE),

@@ -215,7 +215,7 @@ def _calling(
             return calling(call, endpoint, url, settings.timeout, answers=answers)
         except ZooError as error:
             response = getattr(error.__cause__, "response", None)
-            if getattr(response, "status_code", 0) != _TOO_MANY or attempt == _WAITS:
+            if response is None or response.status_code != _TOO_MANY or attempt == _WAITS:
                 raise _said(error) from error
             sleep(min(asked_wait(response.headers) or _PAUSE, _LONGEST_WAIT))
     raise AssertionError  # the last attempt returns or raises

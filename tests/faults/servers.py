@@ -21,6 +21,8 @@ _PASSWORD = "canary-password"
 _TOKEN = "hf_canary_token"
 # What must be nowhere afterwards: every secret of these commands has this word in it.
 _CANARIES = (b"canary", base64.b64encode(f"me:{_PASSWORD}".encode()))
+# Framing passes for content, under an ETag that is right: only a hash can tell.
+_UNSEEN = {"chunk of a negative size"}
 _DISK = {"RLIMIT_FSIZE": 64 << 20}  # bytes of a file: what a body without end runs into
 _ENVIRONMENT = {
     "HF_TOKEN": _TOKEN, "ZOO_DEBUG": "1", "ZOO_TIMEOUT": "1", "ZOO_ATTEMPTS": "1",
@@ -68,9 +70,11 @@ def servers(runner: Runner, folder: Path, effort: Effort) -> Tried:
     return Tried("behaviours of servers", count, broke)
 
 
-def _cases(here: Server, content: Mapping[str, bytes]) -> Iterator[tuple[Scene, Behaviour, bool]]:
+def _cases(here: Server, content: dict[str, bytes]) -> Iterator[tuple[Scene, Behaviour, bool]]:
     for scene in _scenes(here, content):
         for row in scene.rows:
+            if row.name in _UNSEEN and not scene.exact:
+                continue
             yield scene, row, False
             if scene.resumes:
                 yield scene, row, True
