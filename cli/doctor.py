@@ -168,7 +168,7 @@ def _places(settings: "Settings") -> dict[str, object]:
         "most_prepared_bytes": settings.cache_size,
         "free_bytes": _free(settings.home),
         "private_indexes": [*map(_shown, settings.indexes)],
-        "hub": settings.endpoint or "https://huggingface.co",
+        "hub": _shown(settings.endpoint or "https://huggingface.co"),
         "hub_token": bool(get_token()),
         "offline": settings.offline,
     }

@@ -16,7 +16,15 @@ from onnxzoo.registry.errors import IntegrityError, RemoteError, ZooError
 from onnxzoo.registry.part import Part
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.transport import Answer, Interrupted, Limits, asking, refuse, without_query
+from onnxzoo.registry.transport import (
+    Answer,
+    Interrupted,
+    Limits,
+    asking,
+    refuse,
+    without_query,
+)
+from onnxzoo.registry.web_session import new_session
 
 if TYPE_CHECKING:
     import requests
@@ -124,12 +132,7 @@ def _session(given: "requests.Session | None") -> Iterator["requests.Session"]:
     if given is not None:
         yield given
         return
-    from http.cookiejar import DefaultCookiePolicy
-
-    import requests
-
-    with requests.Session() as session:
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    with new_session() as session:
         yield session
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from onnxzoo.registry.errors import UsageError
 
 CACHE_SIZE = 20_000_000_000  # bytes of prepared sessions; some hundred models
+TIMEOUT = 30  # seconds
+ATTEMPTS = 5
 _SHOWN_UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000  # decimal units, as the Hub and disks are labelled
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -38,6 +40,8 @@ class Settings:
         max_seconds: seconds that this may take; None: by its size.
         allow_domains: whose ops models may hold, beyond those of ONNX and onnxruntime.
         allow_licenses: what may be pulled or imported, see `licenses.permits`; empty: anything.
+        timeout: seconds that a server may send nothing, or next to nothing.
+        attempts: how often a server is asked that gives no whole answer.
         epoch: the time to write into documents instead of now, in seconds since 1970, or None.
     """
 
@@ -55,6 +59,8 @@ class Settings:
     max_seconds: int | None = None
     allow_domains: tuple[str, ...] = ()
     allow_licenses: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
+    attempts: int = ATTEMPTS
     epoch: int | None = None
 
     @classmethod
@@ -81,6 +87,8 @@ class Settings:
             max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
             allow_domains=_words(env, "ZOO_ALLOW_DOMAINS"),
             allow_licenses=_words(env, "ZOO_ALLOW_LICENSES"),
+            timeout=_bound(env, "ZOO_TIMEOUT", 10**6) or TIMEOUT,
+            attempts=_bound(env, "ZOO_ATTEMPTS", 100) or ATTEMPTS,
             epoch=_epoch(env),
         )
 

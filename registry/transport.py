@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
+from onnxzoo.registry.web_session import may_pass
 
 if TYPE_CHECKING:
     import requests
 
 _READ = 512 << 10  # bytes at a time; measured fastest from loopback, 128 KiB takes twice as long
-_AGAIN = {408, 425, 429}  # and every 5xx
 # What the text of a failed connection says of its cause.
 _CAUSES = {
     "NameResolutionError": "its name is not known",
     "refused": "it refused the connection",
     "unreachable": "there is no network",
     "No route": "there is no way to it",
+    "BadStatusLine": "what it says is not HTTP",
+    "LineTooLong": "its headers have no end",
+    "more than": "it has too many headers",
 }
+_DIGITS = "[0-9]{1,18}"  # of a number of bytes or seconds: 2^59, which any disk and clock hold
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -90,8 +94,7 @@ class Answer:
     @property
     def length(self) -> int | None:
         """The length of the body in bytes, None where the server does not say."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() else None
+        return _number(self.headers.get("Content-Length", ""))
 
     @property
     def validator(self) -> str | None:
@@ -103,10 +106,9 @@ class Answer:
     @property
     def range(self) -> tuple[int, int] | None:
         """The first byte's offset and the size of the whole, as Content-Range says."""
-        match = re.fullmatch(
-            r"bytes (\d+)-(\d+)/(\d+)", self.headers.get("Content-Range", "").strip()
-        )
-        return (int(match[1]), int(match[3])) if match else None
+        text = self.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(rf"bytes ({_DIGITS})-{_DIGITS}/({_DIGITS})", text)
+        return (int(match[1]), int(match[2])) if match else None
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives.
@@ -175,7 +177,7 @@ def refuse(answer: Answer) -> None:
     said = f"`{answer.url}` answered {answer.status}"
     if answer.status in {200, 206}:
         return
-    if answer.status in _AGAIN or answer.status >= 500:  # noqa: PLR2004
+    if may_pass(answer.status):
         wait = asked_wait(answer.headers)
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         raise Interrupted(f"answered {answer.status}{asked}", wait)
@@ -288,11 +290,15 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     Source: RFC 9110, 10.2.3 (Retry-After); the Hub's ``RateLimit: "api";r=0;t=55``.
     """
     text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
+    if (seconds := _number(text)) is not None:
+        return float(seconds)
     try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        limit = re.search(r";\s*t=(\d+)", headers.get("RateLimit", ""))
+        date = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        limit = re.search(rf";\s*t=({_DIGITS})(?![0-9])", headers.get("RateLimit", ""))
         return float(limit[1]) if limit else None
-    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(_DIGITS, text) else None

@@ -1,7 +1,7 @@
 """A repository on the Hugging Face Hub."""
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from urllib.parse import quote, unquote
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
@@ -9,12 +9,9 @@ from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.transport import asked_wait
-from onnxzoo.zoo_index.listed import Listed, need_network, part_of, telling_session
-
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
-    from huggingface_hub.errors import HfHubHTTPError
+from onnxzoo.registry.transport import without_query
+from onnxzoo.zoo_index.hub_answers import Repository, calling, gated, repository_of
+from onnxzoo.zoo_index.listed import Listed, limits_of, need_network, part_of, telling_session
 
 _TEXT = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>refs/[^/]+/[^/]+|[^/]+))?(/(?P<file>.+))?",
@@ -22,8 +19,6 @@ _TEXT = re.compile(
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 PUBLIC = "https://huggingface.co"
-_LICENSE = "license:"  # begins the tag that the Hub makes of a model card's licence
-_TIMEOUT = 30.0  # seconds for an answer of the API
 
 
 class HubSource:
@@ -116,6 +111,7 @@ class HubSource:
                     headers={"Authorization": f"Bearer {token}"} if token else None,
                     label=path,
                     progress=progress,
+                    limits=limits_of(self._settings),
                     session=session,
                 )
         except (NotFound, NotAuthorised) as error:
@@ -125,40 +121,28 @@ class HubSource:
 
     def _listing(self) -> tuple[Listed, ...]:
         if self._all is None:
-            self._all = tuple(
-                Listed(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
-                for file in self._ask().siblings or ()
-            )
+            self._all = self._ask()
         return self._all
 
-    def _ask(self) -> "ModelInfo":
+    def _ask(self) -> tuple[Listed, ...]:
         """Ask the API what the revision holds, and keep the commit that it stands for."""
         from huggingface_hub import HfApi
 
-        # HTTPError is what its HTTP client raises: httpx or httpx2, by huggingface_hub's version.
-        from huggingface_hub.errors import (  # type: ignore[attr-defined]
-            HfHubHTTPError,
-            HFValidationError,
-            HTTPError,
-        )
-
         need_network(self._settings, self.url)
-        try:
-            info = HfApi(self._endpoint, library_name="onnxzoo").model_info(
-                self._repo, revision=self._asked, files_metadata=True, timeout=_TIMEOUT
+        api = HfApi(self._endpoint, library_name="onnxzoo")
+
+        def ask() -> Repository:
+            info = api.model_info(
+                self._repo,
+                revision=self._asked,
+                files_metadata=True,
+                timeout=self._settings.timeout,
             )
-        except HfHubHTTPError as error:
-            raise refusal(error, self._endpoint, self.url, self._asked) from error
-        except HFValidationError as error:
-            raise UsageError(f"`{self._repo}` is not the name of a repository") from error
-        except (HTTPError, OSError) as error:
-            raise unreachable(self._endpoint) from error
-        self._commit = info.sha
-        self._license = next(
-            (tag.removeprefix(_LICENSE) for tag in info.tags or () if tag.startswith(_LICENSE)),
-            None,
-        )
-        return info
+            return repository_of(info)
+
+        told = calling(ask, self._endpoint, self.url, self._settings.timeout, revision=self._asked)
+        self._commit, self._license = told.commit, told.license
+        return told.files
 
     def _explained(self, error: ZooError, path: str) -> ZooError:
         """Return what a refused file is due to: the API tells a missing one from a gated one."""
@@ -169,65 +153,15 @@ class HubSource:
         except ZooError as known:
             return known
         if isinstance(error, NotAuthorised):
-            return _gated(self._endpoint, self.url)
+            return gated(self._endpoint, self.url)
         return self._no_file(path)
 
     def _no_file(self, path: str) -> NotFound:
         at = f"@{self._asked}" if self._asked else ""
         return NotFound(
             f"no file `{path}` in `{self.url}{at}`",
-            hint=f"see {self._endpoint}/{self._repo}/tree/{self._asked or 'main'}",
+            hint=f"see {without_query(self._endpoint)}/{self._repo}/tree/{self._asked or 'main'}",
         )
-
-
-def refusal(
-    error: "HfHubHTTPError", endpoint: str, url: str, revision: str | None = None
-) -> ZooError:
-    """Return what an answer of the API stands for.
-
-    Args:
-        error: as huggingface_hub raised it.
-        endpoint: which Hub was asked.
-        url: ``hf://owner/repo`` or ``hf://owner``: what it was asked about.
-        revision: that was asked for, if any.
-    """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    status = error.response.status_code
-    if isinstance(error, GatedRepoError):
-        return _gated(endpoint, url)
-    if isinstance(error, RevisionNotFoundError):
-        return NotFound(
-            f"no revision `{revision}` of `{url}`",
-            hint=f"see {endpoint}/{url.removeprefix('hf://')}/commits/main",
-        )
-    if isinstance(error, RepositoryNotFoundError) and status == 404:  # noqa: PLR2004
-        return NotFound(f"no repository `{url}`, or none that your token may see")
-    if isinstance(error, RepositoryNotFoundError):
-        return NotAuthorised(
-            f"`{url}` is private, or there is no such repository",
-            hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
-        )
-    if status in {401, 403}:
-        return NotAuthorised(
-            f"`{endpoint}` does not accept your token for `{url}`",
-            hint="hf auth login, or export HF_TOKEN=…",
-        )
-    wait = asked_wait(error.response.headers)
-    asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-    return RemoteError(f"`{endpoint}` answered {status}{asked}", hint="run it again later")
-
-
-def unreachable(endpoint: str) -> RemoteError:
-    """Return the error for a Hub that gives no answer."""
-    return RemoteError(
-        f"`{endpoint}` cannot be reached",
-        hint="check the network; what is held can be used offline: zoo list",
-    )
 
 
 def _token() -> str | None:
@@ -235,11 +169,3 @@ def _token() -> str | None:
     from huggingface_hub import constants, get_token
 
     return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-
-
-def _gated(endpoint: str, url: str) -> NotAuthorised:
-    return NotAuthorised(
-        f"`{url}` is gated: its files want an account that accepted its terms",
-        hint=f"accept them at {endpoint}/{url.removeprefix('hf://')}, then: hf auth login, "
-        "or export HF_TOKEN=…",
-    )

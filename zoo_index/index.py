@@ -17,10 +17,10 @@ from onnxzoo.registry.fetch import download
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.transport import Limits, without_query
+from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.archives import SUFFIX, entries_at, entries_below
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of, parse
-from onnxzoo.zoo_index.listed import part_of, telling_session
+from onnxzoo.zoo_index.listed import limits_of, part_of, telling_session
 from onnxzoo.zoo_index.web import authorization, is_loopback
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def fetch_index(url: str, settings: Settings) -> None:
                 sha256=None,
                 size=None,
                 headers=authorization(parts.username, parts.password),
-                limits=Limits(bytes=_LARGEST),
+                limits=limits_of(settings, most=_LARGEST),
                 session=session,
             )
     except StorageError:

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import RemoteError
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.transport import without_query
+from onnxzoo.registry.transport import Limits, without_query
+from onnxzoo.registry.web_session import new_session
 
 if TYPE_CHECKING:
     import requests
 
 _retries = logger("onnxzoo.retry")  # of its own, so that it can be kept quiet
-_MAY_PASS = {408, 425, 429, *range(500, 600)}  # what a download asks again after
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,17 @@ def part_of(settings: Settings, *words: str | None) -> Path:
     return settings.downloads / f"{key[:32]}.part"
 
 
+def limits_of(settings: Settings, *, most: int = 1 << 40) -> Limits:
+    """Return how long and how often a server is asked, and how many bytes are taken at most."""
+    return Limits(
+        connect=min(10.0, settings.timeout),
+        read=settings.timeout,
+        window=settings.timeout,
+        attempts=settings.attempts,
+        bytes=most,
+    )
+
+
 def need_network(settings: Settings, url: str) -> None:
     """Raise RemoteError in offline mode."""
     if settings.offline:
@@ -46,10 +57,6 @@ def need_network(settings: Settings, url: str) -> None:
 @contextmanager
 def telling_session() -> Iterator["requests.Session"]:
     """Give a session for `download` that tells once, as a warning, why it asks again."""
-    from http.cookiejar import DefaultCookiePolicy
-
-    import requests
-
     told: list[str] = []
 
     def tell(url: str, reason: str) -> None:
@@ -57,22 +64,5 @@ def telling_session() -> Iterator["requests.Session"]:
             told.append(reason)
             _retries.warning("`%s` %s; asking again", without_query(url), reason)
 
-    class Telling(requests.Session):
-        def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:
-            try:
-                response = super().get(url, **kwargs)
-            except requests.exceptions.SSLError:  # is not asked again
-                raise
-            except requests.Timeout:
-                tell(str(url), "gave no answer in time")
-                raise
-            except requests.ConnectionError:
-                tell(str(url), "cannot be reached")
-                raise
-            if response.status_code in _MAY_PASS:
-                tell(str(url), f"answered {response.status_code}")
-            return response
-
-    with Telling() as session:
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    with new_session(tell) as session:
         yield session

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import asked_wait
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub import PUBLIC, refusal, unreachable
+from onnxzoo.zoo_index.hub import PUBLIC
+from onnxzoo.zoo_index.hub_answers import calling, repository_of
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelInfo
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
@@ -34,6 +35,8 @@ _LONGEST_WAIT = 300  # seconds; the length of the Hub's window
 _PAUSE = 60  # seconds to wait where the Hub does not say how long
 _WAITS = 3
 _TOO_MANY = 429
+_PAGES = 20  # as many answers as the list may take; there are 3
+_MOST = 100_000  # repositories
 _LONGEST_NAME = 120  # characters, which leaves room for a number at the end
 _OPSET = re.compile(r"[_-]opset([0-9]+)", re.IGNORECASE)
 _PRECISION = re.compile(r"[_-](fp16|int8|uint8|int4|qdq)$", re.IGNORECASE)
@@ -79,8 +82,8 @@ def update(
             fetch_index(where, settings)
     known = _known(settings)
     api = _api(settings)
-    calling = partial(_calling, sleep=sleep, endpoint=settings.endpoint or PUBLIC)
-    listed = {repo.id: repo for repo in calling(partial(_list, api), ZOO)}
+    asked = partial(_calling, settings=settings, sleep=sleep)
+    listed = {repo.id: repo for repo in asked(partial(_list, api), ZOO, answers=_PAGES)}
     if not listed:
         raise RemoteError(f"the Hub lists no models of `{ZOO}`; the index is left as it is")
     learnt = _Learnt(settings)
@@ -89,7 +92,7 @@ def update(
         if progress:
             progress("repositories", number, len(todo))
         if learnt.get(name, listed[name].sha) is None:
-            info = calling(partial(api.model_info, name, files_metadata=True), name)
+            info = asked(partial(_info, api, name, settings.timeout), name)
             learnt.keep(name, _entries(info, known | learnt.entries))
             sleep(_PACE if len(todo) > _FREE_CALLS else 0)
     if progress:
@@ -177,7 +180,16 @@ def _api(settings: Settings) -> "HfApi":
 
 
 def _list(api: "HfApi") -> list[Any]:
-    return list(api.list_models(author=ZOO, expand=["sha", "lastModified"]))
+    repos = list(islice(api.list_models(author=ZOO, expand=["sha", "lastModified"]), _MOST))
+    if not all(isinstance(repo.id, str) for repo in repos):
+        raise TypeError
+    return repos
+
+
+def _info(api: "HfApi", name: str, timeout: float) -> "ModelInfo":
+    info = api.model_info(name, files_metadata=True, timeout=timeout)
+    repository_of(info)
+    return info
 
 
 def _differs(known: list[Entry] | None, repo: Any) -> bool:
@@ -189,21 +201,23 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
 
 
 def _calling(
-    call: Callable[[], Any], about: str, *, sleep: Callable[[float], None], endpoint: str
+    call: Callable[[], Any],
+    about: str,
+    *,
+    settings: Settings,
+    sleep: Callable[[float], None],
+    answers: int = 1,
 ) -> Any:
     """Call the Hub about an organisation or a repository; wait as it asks for, a few times."""
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
-
+    endpoint, url = settings.endpoint or PUBLIC, f"hf://{about}"
     for attempt in range(_WAITS + 1):
         try:
-            return call()
-        except HfHubHTTPError as error:
-            response = error.response
-            if response.status_code != _TOO_MANY or attempt == _WAITS:
-                raise _said(refusal(error, endpoint, f"hf://{about}")) from error
+            return calling(call, endpoint, url, settings.timeout, answers=answers)
+        except ZooError as error:
+            response = getattr(error.__cause__, "response", None)
+            if response is None or response.status_code != _TOO_MANY or attempt == _WAITS:
+                raise _said(error) from error
             sleep(min(asked_wait(response.headers) or _PAUSE, _LONGEST_WAIT))
-        except (HTTPError, OSError) as error:
-            raise unreachable(endpoint) from error
     raise AssertionError  # the last attempt returns or raises
 
 

@@ -14,7 +14,7 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import without_query
-from onnxzoo.zoo_index.listed import Listed, need_network, part_of, telling_session
+from onnxzoo.zoo_index.listed import Listed, limits_of, need_network, part_of, telling_session
 
 # Query parameters that grant access, as S3, GCS, Azure and others sign with.
 _SECRET = re.compile(r"(sig|signature|token|key|credential|auth|password|expires)", re.IGNORECASE)
@@ -97,6 +97,7 @@ class WebSource:
                         headers=self._headers,
                         label=path,
                         progress=progress,
+                        limits=limits_of(self._settings),
                         session=session,
                     )
                 )
@@ -137,6 +138,7 @@ class WebSource:
                 headers=self._headers,
                 label=label,
                 progress=progress,
+                limits=limits_of(self._settings),
                 session=session,
                 start=start,
             )

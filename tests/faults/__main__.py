@@ -18,6 +18,7 @@ from tests.faults.kills import kills
 from tests.faults.places import places
 from tests.faults.power import order, power
 from tests.faults.runner import Runner, traces
+from tests.faults.servers import servers
 from tests.faults.signals import signals
 
 Part = Callable[[Runner, Path, Effort], Tried]
@@ -30,6 +31,7 @@ PARTS: dict[str, Part] = {
     "power": power,
     "crowd": crowd,
     "stopped": stopped_writer,
+    "servers": servers,
 }
 _TRACED = {"kills", "errors", "signals", "order", "power"}
 

@@ -85,12 +85,14 @@ class Effort:
         most: so many points of each task at most.
         tasks: the commands.
         processes: of a crowd.
+        stride: of what is tried one after another, every so manieth.
     """
 
     seconds: float
     most: int = 10**6
     tasks: Sequence[Task] = TASKS
     processes: int = 20
+    stride: int = 1
 
 
 def tried(

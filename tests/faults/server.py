@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 _IMPORTS = (
     "alembic.command", "alembic.config", "alembic.runtime.migration", "concurrent.futures.thread",
-    "filelock", "numpy", "onnx", "onnxruntime", "onnxzoo.cli.app", "onnxzoo.registry.api",
-    "onnxzoo.registry.convert.offer", "onnxzoo.registry.derive.quantize",
+    "filelock", "huggingface_hub.hf_api", "numpy", "onnx", "onnxruntime", "onnxzoo.cli.app",
+    "onnxzoo.registry.api", "onnxzoo.registry.convert.offer", "onnxzoo.registry.derive.quantize",
     "onnxzoo.registry.derive.to_opset", "onnxzoo.registry.inspect", "onnxzoo.registry.look",
     "onnxzoo.registry.sniff", "onnxzoo.registry.testdata", "onnxzoo.registry.transport",
     "onnxzoo.registry.upkeep", "onnxzoo.registry.writes", "onnxzoo.zoo_index.zoo", "pooch",

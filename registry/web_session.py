@@ -1,0 +1,121 @@
+"""The session that requests are made with: no cookies, no redirects, and it tells of failures."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import requests
+    import urllib3
+
+_MAY_PASS = {408, 425, 429}  # and every 5xx
+_OF_SERVER = range(500, 1000)
+_SILENCES = 2  # so often the time that a server may be silent is what whole headers may take
+_LONG = 30.0  # seconds, where nobody set such a time
+
+
+def may_pass(status: int) -> bool:
+    """Tell whether the same request may be answered otherwise the next time.
+
+    >>> may_pass(429), may_pass(404)
+    (True, False)
+    """
+    return status in _MAY_PASS or status in _OF_SERVER
+
+
+def new_session(
+    tell: Callable[[str, str], None] = lambda _url, _reason: None,
+) -> "requests.Session":
+    """Return a session that keeps no cookies and leaves redirects to its caller.
+
+    Left to itself, requests reads the whole body of a redirect, however long, even where it is
+    not to follow it.
+
+    Args:
+        tell: called with the URL and the reason where asking again may help.
+    """
+    from http.cookiejar import DefaultCookiePolicy
+
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+            return None
+
+        def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:
+            try:
+                response = super().get(url, **kwargs)
+            except requests.exceptions.SSLError:  # is not asked again
+                raise
+            except requests.Timeout:
+                tell(str(url), "gave no answer in time")
+                raise
+            except requests.ConnectionError:
+                tell(str(url), "cannot be reached")
+                raise
+            if may_pass(response.status_code):
+                tell(str(url), f"answered {response.status_code}")
+            return response
+
+    session = Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    _bound_heads(session)
+    return session
+
+
+def _bound_heads(session: "requests.Session") -> None:
+    """Let whole headers come within a time: left to itself, every read of theirs has its own."""
+    import urllib3
+    from requests.adapters import HTTPAdapter
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def getresponse(self) -> Any:
+            with _deadline(self):
+                return super().getresponse()
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def getresponse(self) -> Any:
+            with _deadline(self):
+                return super().getresponse()
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *words: Any, **more: Any) -> Any:
+            for manager in (self.poolmanager, *self.proxy_manager.values()):
+                manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+            return super().get_connection_with_tls_context(*words, **more)
+
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter())
+
+
+@contextmanager
+def _deadline(connection: "urllib3.connection.HTTPConnection") -> Iterator[None]:
+    """Cut a connection off that gives no whole headers in time.
+
+    Raises:
+        TimeoutError: if that was done.
+    """
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_SILENCES * (connection.timeout or _LONG), stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late.is_set():  # even if it went well: what was cut off reads as headers that are over
+            raise TimeoutError

@@ -1,0 +1,178 @@
+"""Whatever a server does, a download ends clearly and is whole the next time; see `BEHAVIOURS`."""
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.errors import RemoteError, ZooError
+from onnxzoo.registry.fetch import Fetched, download
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.transport import Limits, asked_wait
+from onnxzoo.zoo_index.sources import open_source
+from tests.commands import Run
+from tests.faults.cases import Effort
+from tests.faults.runner import Runner
+from tests.faults.servers import servers
+from tests.servers import BEHAVIOURS, OF_API, OK, REMOTE, Behaviour, Server, cut, to
+
+BODY = os.urandom(200_000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+QUICK = Limits(connect=2, read=0.3, window=0.3, attempts=1, bytes=5_000_000)
+TOKEN = "hf_canary_token"
+COMMIT = "1" * 40
+LFS = {"sha256": SHA256, "size": len(BODY), "pointerSize": 134}
+INFO = {
+    "id": "o/r",
+    "sha": COMMIT,
+    "siblings": [{"rfilename": "m.onnx", "size": len(BODY), "blobId": "0" * 40, "lfs": LFS}],
+}
+CONTENT = {"/m.onnx": BODY, "/api/models/o/r": json.dumps(INFO).encode()}
+
+
+def named(row: Behaviour) -> str:
+    return row.name.replace(" ", "-")
+
+
+@pytest.fixture
+def other() -> Iterator[Server]:
+    with Server(CONTENT) as running:
+        yield running
+
+
+@pytest.fixture
+def server(other: Server) -> Iterator[Server]:
+    with Server(CONTENT) as running:
+        running.other = f"http://localhost:{other.port}"
+        yield running
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "downloads" / "x.part"
+
+
+def fetch(server: Server, part: Path, limits: Limits = QUICK) -> Fetched:
+    url = f"{server.url}/m.onnx?token=canary-query"
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return download(url, part, sha256=SHA256, size=None, headers=headers, limits=limits)
+
+
+def refusal(call: Callable[[], object]) -> ZooError | None:
+    try:
+        call()
+    except ZooError as error:
+        return error
+    return None
+
+
+def _gone(server: Server, part: Path) -> None:
+    fetch(server, part).path.unlink()
+
+
+def code_of(server: Server, part: Path) -> int:
+    """Return how a download ends, having looked whether what it says and leaves has a secret."""
+    error = refusal(partial(_gone, server, part))
+    said = f"{error} {error and error.hint} {error and error.__cause__!r}".encode()
+    assert b"canary" not in said + b"".join(p.read_bytes() for p in part.parent.glob("*.json"))
+    assert not part.with_suffix("").exists()
+    return error.exit_code if error else OK
+
+
+@pytest.mark.parametrize("row", BEHAVIOURS, ids=named)
+def test_a_download_ends_clearly_and_is_whole_the_next_time(
+    server: Server, other: Server, part: Path, row: Behaviour
+) -> None:
+    for codes in (row.first, row.resumed):
+        server.strike(row.answer)
+        assert code_of(server, part) in codes
+        server.strike(None)
+        assert fetch(server, part).path.read_bytes() == BODY
+        part.with_suffix("").unlink()
+        server.strike(cut)  # so that the second time it goes on
+        assert code_of(server, part) == REMOTE
+        assert 0 < part.stat().st_size < len(BODY)
+    assert not any(b"canary" in request.raw for request in other.requests)
+
+
+@pytest.mark.parametrize("row", [*BEHAVIOURS, *OF_API], ids=named)
+def test_an_answer_of_the_api_is_what_it_should_be_or_one_error(
+    server: Server, other: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    row: Behaviour,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    endpoint = server.url.replace("//", "//me:canary-password@")
+    asking = replace(settings, endpoint=endpoint, timeout=0.2)
+    server.strike(row.answer)
+    error = refusal(lambda: open_source("hf://o/r", asking).files())
+    assert "canary" not in f"{error} {error and error.hint}"
+    if error:
+        assert error.exit_code in row.first | {REMOTE}
+    else:
+        assert row in BEHAVIOURS or "path" in row.name or row.name == "no files"
+    server.strike(None)
+    assert open_source("hf://o/r", asking).files()[0].sha256 == SHA256
+    assert not any(b"canary" in request.raw for request in other.requests)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2300"}, None),
+        ({"RateLimit": '"api";r=0;t=' + "9" * 400}, None),
+    ],
+)
+def test_a_wait_that_is_no_time_is_none(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(headers) == seconds
+
+
+def test_the_environment_says_how_long_and_how_often_a_server_is_asked(
+    zoo: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_TIMEOUT", "1")
+    monkeypatch.setenv("ZOO_ATTEMPTS", "1")
+    server.strike(cut)
+    code, _, err = zoo("pull", f"{server.url}/m.onnx")
+    assert code == REMOTE
+    assert "after 1 attempts" in err
+    assert len(server.requests) == 1
+    monkeypatch.setenv("ZOO_ATTEMPTS", "0")
+    assert zoo("pull", f"{server.url}/m.onnx").code == 2
+
+
+def test_https_is_not_left_for_http(
+    server: Server, part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    try:
+        subprocess.run([*words, "-out", certificate], check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("openssl makes no certificate here")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Server(CONTENT, tls=context) as secure:
+        assert fetch(secure, part).bytes == len(BODY)
+        part.with_suffix("").unlink()
+        secure.strike(to(f"{server.url}/m.onnx"))
+        with pytest.raises(RemoteError, match="redirects to `http:`; only `https:` is followed"):
+            fetch(secure, part)
+    assert server.requests == []
+
+
+def test_commands_get_over_servers_that_do_wrong(tmp_path: Path) -> None:
+    with Runner() as runner:
+        tried = servers(runner, tmp_path / "servers", Effort(10, stride=149))
+    assert tried.count
+    assert not tried.broke
