@@ -41,8 +41,8 @@ from onnxzoo.registry.records import (
 )
 from onnxzoo.registry.reference import Reference, find, keep
 from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.sidecars import changing
 from onnxzoo.registry.sidecars import check as check_rows
-from onnxzoo.registry.sidecars import following
 from onnxzoo.registry.store import Stage, Store, reading
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Registry:
         allowed = {*self.settings.allow_domains, *domains}
         guard(stage.folder / draft.entry, domains=allowed)
         self._look(stage, draft, must_open=must_open, progress=progress)
-        with self._database.write() as session, following(session, self.store, draft.name):
+        with changing(self._database, self.store, draft.name) as session:
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
             if data is not None:
@@ -433,7 +433,7 @@ class Registry:
     def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
         """Keep reference data that are staged in the layout of `testdata.gather`."""
         name = Ref.parse(ref).name
-        with self._database.write() as session, following(session, self.store, name):
+        with changing(self._database, self.store, name) as session:
             keep(session, self.store, ref, stage, source)
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
@@ -467,7 +467,7 @@ class Registry:
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias, parsed)
-        with self._database.write() as session, following(session, self.store, parsed.name):
+        with changing(self._database, self.store, parsed.name) as session:
             row = version_of(rows_of(session), parsed)[0].row
             return writes.point(session, alias, row)
 
@@ -476,7 +476,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         model = _model(name)
-        with self._database.write() as session, following(session, self.store, model.name):
+        with changing(self._database, self.store, model.name) as session:
             row = version_of(rows_of(session), model)[0].row
             if not writes.unpoint(session, alias.lower(), row):
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
@@ -487,7 +487,7 @@ class Registry:
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
         model = _model(name)
-        with self._database.write() as session, following(session, self.store, model.name):
+        with changing(self._database, self.store, model.name) as session:
             row = version_of(rows_of(session), model)[0].row
             writes.label(session, row, words)
 
@@ -496,7 +496,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         model = _model(name)
-        with self._database.write() as session, following(session, self.store, model.name):
+        with changing(self._database, self.store, model.name) as session:
             row = version_of(rows_of(session), model)[0].row
             for tag in tags:
                 if not writes.unlabel(session, row, tag.lower()):
@@ -651,9 +651,8 @@ class Registry:
                     found.stages[digest].folder / draft.entry, domains=self.settings.allow_domains
                 )
                 self._look(found.stages[digest], draft, must_open=False, progress=progress)
-            with self._database.write() as session, ExitStack() as records:
-                for model in packed.contents.models:
-                    records.enter_context(following(session, self.store, model.name))
+            names = [model.name for model in packed.contents.models]
+            with changing(self._database, self.store, *names) as session:
                 for digest, manifest in packed.contents.bundles.items():
                     if digest in found.stages:
                         self.store.publish(found.stages[digest])

@@ -115,8 +115,6 @@ class Neighbours:
 
     def _size_of(self, location: str, who: str) -> int:
         if location not in self._sizes:
-            if location == self._model.name:
-                raise Refused(f"{who} lies in `{location}`, the model itself")
             try:
                 self._sizes[location] = look(self._model, location, who).st_size
             except NotFound as error:
@@ -185,8 +183,10 @@ def look(model: Path, location: str, who: str) -> os.stat_result:
 
     Raises:
         NotFound: if nothing is there.
-        Refused: if it is a link, a folder, a pipe, a device, or has another name.
+        Refused: if it is the model, a link, a folder, a pipe, a device, or has another name.
     """
+    if location == model.name:
+        raise Refused(f"{who} lies in `{location}`, the model itself")
     path, cache = model.parent / location, _cache_of(model)
     for part in _parts(model.parent, location):
         try:

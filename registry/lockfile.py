@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from onnxzoo.registry.errors import NotFound, StorageError, UsageError, ZooError
 from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
+from onnxzoo.registry.store import sync
 
 VERSION = 1  # of the format; a reader refuses what is newer, and ignores keys that it does not know
 
@@ -95,11 +97,15 @@ def write(lock: Lock) -> None:
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         half.write_bytes(dump(lock).encode())
+        sync(half)
         half.replace(path)
+        sync(path.parent)
     except OSError as error:
-        half.unlink(missing_ok=True)
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"cannot write `{lock.path}`: {reason}") from error
+    finally:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
 
 
 def _check_merged(text: str, path: Path) -> None:

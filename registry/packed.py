@@ -9,7 +9,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageEr
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.exported_text import dump, parse
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import CHUNK, reading, reporting_storage, staging_name, sync
+from onnxzoo.registry.store import CHUNK, reading, staging_name, sync
 
 MANIFEST = "zoo.json"
 _LARGEST = 64 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
@@ -40,14 +40,17 @@ _KINDS = {
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write that becomes `path`, synced, when the block ends well."""
     part = path.with_name(f"{path.name}.{staging_name()}{_SUFFIX}")
-    with reporting_storage(path.parent):
-        try:
-            with part.open("xb", buffering=0) as file:
-                yield file
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync(path.parent)
-        finally:
+    try:
+        with part.open("xb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot write `{path}`: {reason}") from error
+    finally:
+        with suppress(OSError):
             part.unlink(missing_ok=True)
 
 

@@ -2,18 +2,20 @@
 
 It is written in the transaction that changes the rows, before the commit. So a kill leaves a
 sidecar that is ahead of the database at most, never behind: what is made again from it is what the
-user had asked for, told of it or not. Of two that disagree the newest counts; `write_missing`
-brings all in step with the database again.
+user had asked for, told of it or not. A change that fails takes its sidecars back, as far as the
+disk lets it. Of two that disagree the newest counts; `write_missing` brings all in step with the
+database again.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.db import Database, Rows, rows_of
+from onnxzoo.registry.errors import StorageError, ZooError
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.queries import events, listed, reading_rows, records
 from onnxzoo.registry.store import Store, reporting_storage, sync
@@ -49,13 +51,29 @@ WHERE d.digest = :digest ORDER BY m.name, v.number
 
 
 @contextmanager
-def following(session: "Session", store: Store, name: str) -> Iterator[None]:
-    """Bring the sidecars of a model's bundles in step with what the block changes in its rows."""
-    rows = rows_of(session)
-    before = _of_model(rows, name)
-    yield
-    session.flush()
-    _keep(rows, store, before | _of_model(rows, name))
+def changing(database: Database, store: Store, *names: str) -> "Iterator[Session]":
+    """Give a session in one transaction; the sidecars of these models' bundles follow it."""
+    written = set[str]()
+    try:
+        with database.write() as session:
+            rows = rows_of(session)
+            before = _of_models(rows, names)
+            yield session
+            session.flush()
+            written = before | _of_models(rows, names)
+            _keep(rows, store, written)
+    except BaseException:
+        if written:
+            _take_back(database, store, written)
+        raise
+
+
+def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None:
+    """Write what the database says after all, where the disk lets it: it may be full still."""
+    with suppress(ZooError), database.write() as session:
+        for digest in sorted(digests):
+            with suppress(StorageError):
+                _keep(rows_of(session), store, [digest])
 
 
 def behind(database: Database, store: Store) -> list[str]:
@@ -118,8 +136,8 @@ def _loses(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool
     return old is not None and (new is None or len(str(new)) < len(str(old)))
 
 
-def _of_model(rows: Rows, name: str) -> set[str]:
-    return _digests(rows(_OF_MODEL, key=fold(name)))
+def _of_models(rows: Rows, names: Iterable[str]) -> set[str]:
+    return {digest for name in names for digest in _digests(rows(_OF_MODEL, key=fold(name)))}
 
 
 def _digests(rows: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -16,7 +16,7 @@ from onnxzoo.registry.queries import Row, listed, manifests
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
 from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.sidecars import discard, following
+from onnxzoo.registry.sidecars import changing, discard
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
@@ -29,7 +29,7 @@ def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Remove
     """Forget everything that a reference means; the bytes stay until they are collected."""
     from onnxzoo.registry import writes
 
-    with database.write() as session, following(session, store, ref.name):
+    with changing(database, store, ref.name) as session:
         rows = rows_of(session)
         doomed = all_of(rows, ref)
         if not force:

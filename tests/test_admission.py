@@ -23,6 +23,7 @@ FOREIGN = hostile.written(
 KINDS = [
     "external: above",
     "external: a pipe",
+    "external: the model itself",
     "external: a hard link",
     "external: a folder that is a link",
     "external: short",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
 from tests import models
@@ -315,6 +315,16 @@ def test_a_failed_export_leaves_the_file_that_was_there(archive: Path, tmp_path:
             there.export(["a", "b"], archive)
     assert archive.read_bytes() == before
     assert list(tmp_path.glob("models.zoo*")) == [archive]
+
+
+def test_a_file_that_cannot_be_written_is_named(archive: Path, tmp_path: Path) -> None:
+    del archive
+    with (
+        Registry(tmp_path / "there") as there,
+        pytest.raises(StorageError, match=r"cannot write `.*/none/a\.zoo`: no such file") as caught,
+    ):
+        there.export(["a"], tmp_path / "none" / "a.zoo")
+    assert caught.value.hint is None
 
 
 def test_a_member_of_more_than_8_gib_has_a_header_that_tar_reads() -> None:

@@ -14,7 +14,7 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.claims import read
 from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.errors import Damaged, IntegrityError, Refused
+from onnxzoo.registry.errors import Damaged, IntegrityError, Refused, StorageError
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Draft, Lineage
 from onnxzoo.registry.settings import Settings
@@ -274,6 +274,20 @@ def test_a_change_that_fails_is_told_to_nobody_after_the_doctor(full: Registry) 
     assert full.write_sidecars() == 1
     assert full.write_sidecars() == 0
     assert [read(full.store, digest).variants[0].version.aliases] == [()]
+
+
+def test_a_change_that_fails_takes_back_the_sidecars_that_it_wrote(full: Registry) -> None:
+    """The first is written, the last cannot be: something lies in its place."""
+    first, *_, last = sorted({v.digest for v in full.list(name="acme/net")})
+    before = full.store.sidecar(first).read_text()
+    full.store.sidecar(last).unlink()
+    (full.store.sidecar(last) / "in the way").mkdir(parents=True)
+    with pytest.raises(StorageError):
+        full.tag("acme/net", ["never"])
+    assert (
+        json.loads(full.store.sidecar(first).read_text())["variants"]
+        == (json.loads(before)["variants"])
+    )
 
 
 def test_of_two_sidecars_that_claim_the_same_the_last_one_counts(

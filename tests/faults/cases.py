@@ -34,6 +34,7 @@ class Trial:
     points: Sequence[Point]
     before: State
     after: State
+    made: bytes | None  # what the file that it makes is in the end
 
     @classmethod
     def of(cls, runner: Runner, task: Task, folder: Path) -> "Trial":
@@ -47,7 +48,8 @@ class Trial:
         if ended.code:
             raise RuntimeError(f"{task.name}: {ended}")
         found = points(calls_in(calls), tried)
-        return cls(task, template, found, before, state(tried / "home"))
+        made = _content(tried, task.makes)
+        return cls(task, template, found, before, state(tried / "home"), made)
 
     def strike(
         self, runner: Runner, fault: Fault, judge: Callable[[Ended], list[str]]
@@ -60,7 +62,7 @@ class Trial:
         wait_for_children(case)
         lasting = alive(case)
         found = [f"processes go on: {lasting}"] if lasting else []
-        found += judge(ended) + self._sound(case / "home")
+        found += judge(ended) + self._sound(case / "home") + self._made(case, ended)
         if ended.code == 0 and state(case / "home") != self.after:
             found.append("it said that it is done")
         again = runner.run(self.task.words, case / "home", environment=environment)
@@ -69,11 +71,26 @@ class Trial:
         found += [f"again: {line}" for line in broken(case / "home")]
         if state(case / "home") != self.after:
             found.append(f"again: another state: {state(case / 'home') ^ self.after}")
+        if _content(case, self.task.makes) != self.made:
+            found.append(f"again: {self.task.makes} is not what it should be")
         found += _collected(runner, case / "home")
         return [f"{self.task.name}, {fault}: {line}" for line in found]
 
     def _sound(self, home: Path) -> list[str]:
         return broken(home) + between(self.before, state(home), self.after)
+
+    def _made(self, case: Path, ended: Ended) -> list[str]:
+        """Hold the files beside the home: one is made whole or stays, and nothing else changes."""
+        found, makes = [], self.task.makes
+        made, before = _content(case, makes), _content(self.template, makes)
+        if made != self.made and (ended.code == 0 or made != before):
+            found.append(f"{makes} is half-made: {len(made or b'')} bytes")
+        new = {path.name for path in case.iterdir()} - {
+            path.name for path in self.template.iterdir()
+        }
+        if ended.code >= 0:  # who was killed cannot tidy up
+            found += [f"left behind: {name}" for name in new - {makes}]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +119,28 @@ def tried(
     fault: Callable[[Point, int], Fault],
     judge: Callable[[Ended], list[str]],
 ) -> Tried:
-    """Strike each command at as many of its points as the effort allows, in shares of the time."""
+    """Strike each command at as many of its points as the effort allows, and hold everything."""
+    return struck(kind, runner, effort, lambda *at: at[0].strike(runner, fault(*at[1:]), judge))
+
+
+def struck(
+    kind: str, runner: Runner, effort: Effort, strike: Callable[[Trial, Point, int], list[str]]
+) -> Tried:
+    """Do something at as many points of each command as the effort allows, in shares of the time.
+
+    Args:
+        kind: what is counted.
+        runner: of the commands.
+        effort: which, and how much.
+        strike: says what broke of a trial, at a point, the nth that is tried.
+    """
     broke, count, until = list[str](), 0, time.monotonic() + effort.seconds
     for left, task in zip(range(len(effort.tasks), 0, -1), effort.tasks, strict=True):
         now = time.monotonic()
         end = now + (until - now) / left
         trial = trial_of(runner, task)
         for number, point in enumerate(sample(trial.points, effort.most, f"{kind} {task.name}")):
-            broke += trial.strike(runner, fault(point, number), judge)
+            broke += strike(trial, point, number)
             count += 1
             if time.monotonic() > end:
                 break
@@ -120,6 +151,11 @@ def tried(
 def trial_of(runner: Runner, task: Task) -> Trial:
     """Return a task made ready, once for all parts."""
     return Trial.of(runner, task, runner.folder / task.name.replace(" ", "-"))
+
+
+def _content(folder: Path, name: str | None) -> bytes | None:
+    path = folder / name if name else None
+    return path.read_bytes() if path and path.exists() else None
 
 
 def _collected(runner: Runner, home: Path) -> list[str]:

@@ -4,12 +4,13 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from onnxzoo.registry.manifest import File, Manifest
 
 State = frozenset[tuple[object, ...]]
+_MAGIC = b"SQLite format 3\0"  # Source: SQLite's documentation, "Database File Format"
 _STATE = (
     "SELECT 'variant', m.name, v.number, x.label, x.digest, x.entry, x.graph FROM variant x "
     "JOIN version v ON v.id = x.version_id JOIN model m ON m.id = v.model_id",
@@ -25,7 +26,7 @@ _STATE = (
 )
 # What may lie in a home when nothing runs and garbage was collected.
 _LASTING = re.compile(
-    r"registry\.db(-wal|-shm|\.\d{4}\.bak)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*|\.json)?)?"
+    r"registry\.db(-wal|-shm|\.\d{4}\.bak|\.damaged-[\dTZ.]+)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*|\.json)?)?"
     r"|store/\.staging|cache|cache/(downloads|conversions|sessions|sessions/\.staging)"
     r"|cache/downloads/.*"  # kept for a day, to be resumed
 )
@@ -33,7 +34,7 @@ _LASTING = re.compile(
 
 def broken(home: Path) -> list[str]:
     """Return what is wrong with a registry, whatever happened to it; empty if nothing is."""
-    if not (home / "registry.db").exists():
+    if not _is_database(home / "registry.db"):
         return [f"bundle {folder.name} is not whole" for folder in _unsound(home)]
     with closing(sqlite3.connect(home / "registry.db")) as rows:
         found = [f"integrity_check: {row[0]}" for row in rows.execute("PRAGMA integrity_check")]
@@ -45,8 +46,11 @@ def broken(home: Path) -> list[str]:
 
 
 def state(home: Path) -> State:
-    """Return everything that is held, as values that compare: two homes, or before and after."""
-    if not (home / "registry.db").exists():
+    """Return everything that is held, as values that compare: two homes, or before and after.
+
+    A file that is no database any more holds nothing.
+    """
+    if not _is_database(home / "registry.db"):
         return frozenset()
     with closing(sqlite3.connect(home / "registry.db")) as rows:
         tables = {row[0] for row in rows.execute("SELECT name FROM sqlite_master")}
@@ -66,6 +70,12 @@ def leftovers(home: Path) -> list[str]:
     """Return what lies in a home beside what may."""
     paths = (path.relative_to(home).as_posix() for path in home.rglob("*"))
     return sorted(path for path in paths if not _LASTING.fullmatch(path))
+
+
+def _is_database(path: Path) -> bool:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+    return False
 
 
 def _unsound(home: Path) -> Iterator[Path]:

@@ -1,15 +1,16 @@
-"""Places that refuse: a small disk, no inodes, a read-only disk, no rights, limits."""
+"""Places that refuse: a small disk, no inodes, a read-only disk, no rights, limits; cut files."""
 
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import models
 from tests.faults.cases import Effort, Tried, copy
 from tests.faults.errors import refused
 from tests.faults.invariants import broken, state
+from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Runner
 from tests.faults.tasks import matrix
 
@@ -25,6 +26,8 @@ _COMMANDS = (
     ("gc",),
     ("quantize", "matrix", "--to", "int8"),
 )
+_WRITING = (("export", "kept", "-o", "out.zoo"), ("lock", "kept", "-o", "zoo.lock"))
+_BEFORE = "lock-version = 1\n"  # what a file held that is to be replaced
 _READING = (("list",), ("path", "kept"), ("verify",), ("run", "kept"))
 
 
@@ -36,7 +39,7 @@ def places(runner: Runner, folder: Path, effort: Effort) -> Tried:
     matrix(runner, template / "home")
     models.sized(template / "big.onnx", _BIG)
     broke, count = list[str](), 0
-    for part in (_file_limits, _small_disks, _read_only, _no_rights):
+    for part in (_file_limits, _small_disks, _read_only, _no_rights, _outputs, _cut_files):
         tried = part(runner, folder, template, commands)
         broke += tried.broke
         count += tried.count
@@ -113,6 +116,46 @@ def _no_rights(
     return Tried("no rights", count, broke)
 
 
+def _outputs(runner: Runner, folder: Path, template: Path, _: Sequence[tuple[str, ...]]) -> Tried:
+    """Write files of the user's own into places that refuse them; what was there stays."""
+    broke, count = list[str](), 0
+    copy(template, folder / "case")
+    home, disk = folder / "case" / "home", folder / "outputs"
+    for where, make in (("no folder", _nothing), ("full", _full), ("read-only", _frozen)):
+        with make(disk) as there:
+            if there is None:
+                continue
+            for words in _WRITING:
+                target = there / words[-1]
+                before = _files(there)
+                ended = runner.run((*words[:-1], target), home)
+                found = refused(ended) + ([] if ended.code else ["it said that it is done"])
+                found += broken(home)
+                found += [f"left behind: {name}" for name in _files(there) ^ before]
+                broke += [f"{words} into {where}: {line}" for line in found]
+                count += 1
+    return Tried("outputs", count, broke)
+
+
+def _cut_files(runner: Runner, folder: Path, template: Path, _: Sequence[tuple[str, ...]]) -> Tried:
+    """Import a file that was cut off; nothing of it is kept."""
+    broke, count = list[str](), 0
+    copy(template, folder / "case")
+    home, cut = folder / "case" / "home", folder / "case" / "cut.zoo"
+    runner.run(("export", "matrix", "-o", cut), home)
+    whole = cut.read_bytes()
+    runner.run(("rm", "-y", "matrix"), home)
+    held = state(home)
+    for length in (0, 1, 511, 512, 600, len(whole) // 2, len(whole) - 1025, len(whole) - 1):
+        cut.write_bytes(whole[:length])
+        ended = runner.run(("import", cut), home)
+        found = unclear(ended, {4, 5}) + broken(home)
+        found += ["half done"] if state(home) != held else []
+        broke += [f"import of {length} bytes of {len(whole)}: {line}" for line in found]
+        count += 1
+    return Tried("cut files", count, broke)
+
+
 def _held(what: str, home: Path, template: Path, ended: Ended) -> list[str]:
     before, now = state(template / "home"), state(home)
     found = refused(ended) + broken(home)
@@ -130,6 +173,38 @@ def _again(runner: Runner, words: tuple[str, ...], home: Path) -> list[str]:
 def _beside(words: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """Return a command with the file that it reads on another disk."""
     return tuple(str(folder / word) if word.endswith(".onnx") else word for word in words)
+
+
+def _files(folder: Path) -> set[tuple[str, bytes]]:
+    return {(path.name, path.read_bytes()) for path in folder.glob("*")}
+
+
+@contextmanager
+def _nothing(disk: Path) -> Iterator[Path | None]:
+    yield disk / "none"
+
+
+@contextmanager
+def _full(disk: Path) -> Iterator[Path | None]:
+    """Give a disk with files of before, and no byte left."""
+    with mounted(disk, "tmpfs", "-o", "size=64k") as there:
+        if there is not None:
+            for words in _WRITING:
+                (there / words[-1]).write_text(_BEFORE)
+            with suppress(OSError), (there / "filler").open("wb", buffering=0) as file:
+                while file.write(bytes(1024)):
+                    pass
+        yield there
+
+
+@contextmanager
+def _frozen(disk: Path) -> Iterator[Path | None]:
+    with mounted(disk, "tmpfs", "-o", "size=64k") as there:
+        if there is not None:
+            for words in _WRITING:
+                (there / words[-1]).write_text(_BEFORE)
+            _mount("-o", "remount,ro", str(there))
+        yield there
 
 
 def _fits(home: Path, disk: Path) -> bool:

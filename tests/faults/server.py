@@ -20,10 +20,13 @@ _IMPORTS = (
     "alembic.command", "alembic.config", "alembic.runtime.migration", "concurrent.futures.thread",
     "filelock", "huggingface_hub.hf_api", "numpy", "onnx", "onnxruntime", "onnxzoo.cli.app",
     "onnxzoo.registry.api", "onnxzoo.registry.convert.offer", "onnxzoo.registry.derive.quantize",
-    "onnxzoo.registry.derive.to_opset", "onnxzoo.registry.inspect", "onnxzoo.registry.look",
+    "onnxzoo.registry.derive.to_opset", "onnxzoo.registry.exporting", "onnxzoo.registry.importing",
+    "onnxzoo.registry.inspect", "onnxzoo.registry.lockfile", "onnxzoo.registry.look",
+    "onnxzoo.registry.merge", "onnxzoo.registry.packed", "onnxzoo.registry.rebuild",
     "onnxzoo.registry.sniff", "onnxzoo.registry.testdata", "onnxzoo.registry.transport",
-    "onnxzoo.registry.upkeep", "onnxzoo.registry.writes", "onnxzoo.zoo_index.zoo", "pooch",
-    "requests", "rich.progress", "sqlmodel", "tempfile", "sqlalchemy.dialects.sqlite.pysqlite",
+    "onnxzoo.registry.upkeep", "onnxzoo.registry.writes", "onnxzoo.zoo_index.locks",
+    "onnxzoo.zoo_index.sync", "onnxzoo.zoo_index.zoo", "pooch", "requests", "rich.progress",
+    "sqlalchemy.dialects.sqlite.pysqlite", "sqlmodel", "tarfile", "tempfile", "tomllib",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ comes before it; a fault then strikes somewhere in `words`.
 """
 
 import platform
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -46,6 +47,7 @@ class Task:
         again: exit codes of the same command once it was done.
         environment: of the command.
         children: it starts child processes, so a run takes seconds.
+        makes: a file beside the home that is there whole, or as it was.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Task:
     again: tuple[int, ...] = (0,)
     environment: Mapping[str, str] = field(default_factory=dict)
     children: bool = False
+    makes: str | None = None
 
 
 def nothing(_: Runner, home: Path) -> None:
@@ -126,6 +129,38 @@ def old(runner: Runner, home: Path) -> None:
         rows.commit()
 
 
+def exported(runner: Runner, home: Path) -> None:
+    """Hold a model, and lay a file of two others beside the home."""
+    elsewhere = home.with_name("elsewhere")
+    one(runner, elsewhere)
+    for value, name in enumerate(("kept", "second"), start=5):  # "kept" is held here in part
+        path = models.linear(home.parent / "other.onnx", value=value)
+        _run(runner, elsewhere, "register", path, "--name", name, "--new-version")
+    _run(runner, elsewhere, "export", "kept", "second", "-o", home.parent / "m.zoo")
+    shutil.rmtree(elsewhere)
+    one(runner, home)
+
+
+def locked(runner: Runner, home: Path) -> None:
+    """Hold a model, and a lock of it and of one more that is to be fetched."""
+    elsewhere = home.with_name("elsewhere")
+    nothing(runner, elsewhere)
+    models.external(home.parent / "kept.onnx", value=3)
+    for name in ("m", "kept"):
+        _run(runner, elsewhere, "register", home.parent / f"{name}.onnx", "--name", name)
+    _run(runner, elsewhere, "lock", "m", "kept", "--lock", home.parent / "zoo.lock")
+    shutil.rmtree(elsewhere)
+    one(runner, home)
+
+
+def damaged(runner: Runner, home: Path) -> None:
+    """Damage the database, so that it is one no more."""
+    one(runner, home)
+    for path in home.glob("registry.db-*"):
+        path.unlink()
+    (home / "registry.db").write_bytes(b"garbage!" * 4096)
+
+
 def _run(runner: Runner, home: Path, *words: object) -> None:
     ended = runner.run(words, home)
     if ended.code:
@@ -141,6 +176,11 @@ TASKS = (
     Task("rm", ("rm", "-y", "kept@2"), one, again=(0, 3)),
     Task("gc", ("gc",), garbage),
     Task("migrate", ("list",), old),
+    Task("export", ("export", "kept", "-o", "out.zoo"), one, makes="out.zoo"),
+    Task("import", ("import", "m.zoo"), exported),
+    Task("lock", ("lock", "kept@2"), locked, makes="zoo.lock"),
+    Task("sync", ("sync",), locked),
+    Task("rebuild", ("doctor", "--rebuild"), damaged, again=(0, 5)),
     Task("convert", ("convert", "net.acme", "--name", "net"), converter, children=True,
          environment={"PYTHONPATH": "packages"}),
     Task("quantize", ("quantize", "matrix", "--to", "int8"), matrix, children=True),
