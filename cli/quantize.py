@@ -112,6 +112,9 @@ def _show(made: "Quantized", *, search: bool) -> None:
         ("REFERENCE", "SIZE", *_FIGURES),
         [(variant.ref, show_size(variant.bytes), *_figures(made.derived.proof))],
     )
+    proof = made.derived.proof
+    if proof.size > 1 and (proof.latency or 0) > 1:
+        talk("warning: it is larger and slower than what it was made from")
     talk(f"made so: {made.options}")
     if not made.derived.added.new:
         talk("these bytes were held already")

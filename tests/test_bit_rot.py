@@ -68,6 +68,16 @@ def test_a_repair_does_not_need_a_verify_before_it(registry: Registry, a: Path, 
     registry.load("net")
 
 
+def test_a_repair_whose_source_is_gone_says_the_ways_out(
+    registry: Registry, a: Path, zoo: Run
+) -> None:
+    flip(registry.register(a, "net").variant.path)
+    a.unlink()
+    ran = zoo("verify", "--repair")
+    assert ran.code == 4
+    assert "register it again from another place, or zoo rm net:fp32@1" in ran.err
+
+
 def test_the_same_bytes_registered_again_heal_what_was_changed(registry: Registry, a: Path) -> None:
     variant = registry.register(a, "net").variant
     flip(variant.path)

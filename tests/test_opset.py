@@ -264,6 +264,20 @@ def test_words_and_maps_are_compared_too(tmp_path: Path) -> None:
     assert (found.max, found.relative) == (1, 0.5)
 
 
+def test_an_opset_that_is_named_twice_is_converted_once(tmp_path: Path) -> None:
+    path = edit(
+        models.linear(tmp_path / "m.onnx"),
+        lambda model: model.opset_import.add(domain="", version=17),
+    )
+    assert [(o.domain, o.version) for o in converted(path, 18).opset_import] == [("", 18)]
+
+
+def test_what_is_at_another_opset_than_asked_is_refused(registry: Registry) -> None:
+    variant = registry.resolve("m")
+    with pytest.raises(Refused, match="opset 18 was asked for; what was made is at 17"):
+        judge(variant, 18)(Proof(Drift(0, 1, 1, relative=0), 1, 1, 8), variant.graph)
+
+
 def test_a_try_keeps_nothing(registry: Registry) -> None:
     assert try_opset(registry, registry.resolve("m"), 18).drift.relative == 0
     assert [v.ref for v in registry.list()] == ["m:fp32@1"]
@@ -290,5 +304,5 @@ def test_an_opset_that_cannot_be_is_refused_at_once(registry: Registry) -> None:
 def test_other_outputs_are_refused(registry: Registry, found: Drift, why: str) -> None:
     variant = registry.resolve("m")
     with pytest.raises(Refused, match=why):
-        judge(variant)(Proof(found, 1, 1, 8), variant.graph)
-    judge(variant)(Proof(Drift(2, 1, 1, relative=0.0009), 1, 1, 8), variant.graph)
+        judge(variant, variant.opset)(Proof(found, 1, 1, 8), variant.graph)
+    judge(variant, variant.opset)(Proof(Drift(2, 1, 1, relative=0.0009), 1, 1, 8), variant.graph)

@@ -155,6 +155,28 @@ def test_a_label_that_is_taken_is_refused_before_the_work(registry: Registry) ->
     assert made.derived.added.variant.ref == "mlp:partly@1"
 
 
+def test_a_search_says_before_it_begins_that_its_label_is_taken(registry: Registry) -> None:
+    parent = registry.resolve("mlp")
+    quantize(registry, parent, "uint8")
+    with pytest.raises(UsageError, match="`mlp:uint8@1` is held and was made otherwise"):
+        quantize(registry, parent, None, search=True)
+
+
+def test_a_model_of_an_old_ir_version_is_quantized_too(registry: Registry, tmp_path: Path) -> None:
+    """Before version 4 weights had to be inputs as well; those that are added are not."""
+    model = onnx.load(models.convolutions(tmp_path / "old.onnx", opset=12))
+    shapes = [
+        onnx.helper.make_tensor_value_info(one.name, one.data_type, one.dims)
+        for one in model.graph.initializer
+    ]
+    model.graph.input.extend(shapes)
+    model.ir_version = 3
+    onnx.save(model, tmp_path / "old.onnx")
+    parent = registry.register(tmp_path / "old.onnx", "old").variant
+    made = quantize(registry, parent, "int8", calibrate="random")
+    assert made.derived.added.variant.precision == "qdq"
+
+
 def test_a_search_keeps_the_smallest_within_the_bounds(registry: Registry) -> None:
     steps: list[tuple[int, int | None]] = []
     made = quantize(

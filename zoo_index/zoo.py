@@ -164,10 +164,18 @@ class Zoo:
 
     def repair(self, checked: Checked, progress: Progress | None = None) -> None:
         """Fetch the bytes of a damaged bundle again; see `bring_back` and `bring_data_back`."""
-        if Ref.parse(checked.refs[0]).variant is None:
-            bring_data_back(self.registry, self.indexes, checked, self.settings, progress)
-            return
-        bring_back(self.registry, checked, self.settings, progress)
+        ref = checked.refs[0]
+        try:
+            if Ref.parse(ref).variant is None:
+                bring_data_back(self.registry, self.indexes, checked, self.settings, progress)
+            else:
+                bring_back(self.registry, checked, self.settings, progress)
+        except NotFound as error:
+            error.hint = error.hint or (
+                f"zoo import a file that has `{ref}`, register it again from another place, or "
+                f"zoo rm {ref}"
+            )
+            raise
 
     def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:
         """Return the held variant that a reference means; an index's other names count too."""

@@ -54,6 +54,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     target = int(request["options"]["opset"])
     model, taken = read_skeleton(source)
     _check_convertible(model)
+    _name_opsets_once(model)
     skeleton = inline_functions(model)
     del model
     excuse = _problem_of_skeleton(skeleton)
@@ -119,6 +120,18 @@ def _check_convertible(model: "ModelProto") -> None:
         raise Refused("it holds sparse weights, which onnx's version converter drops")
     if all(entry.domain not in {"", "ai.onnx"} for entry in model.opset_import):
         raise Refused("it has no ops of ai.onnx, so there is no opset to convert")
+
+
+def _name_opsets_once(model: "ModelProto") -> None:
+    """Keep the highest version of each domain: skl2onnx names some twice, onnx converts one."""
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        versions[domain] = max(entry.version, versions.get(domain, 0))
+    if len(versions) < len(model.opset_import):
+        del model.opset_import[:]
+        for domain, version in versions.items():
+            model.opset_import.add(domain=domain, version=version)
 
 
 def _drop_defaults(model: "ModelProto", opset: int, target: int) -> None:

@@ -84,7 +84,8 @@ def quantize(
         ]
         options = [one for n, one in enumerate(options) if one not in options[:n]]
         inputs = inputs or _known(settings)
-        _check_label(registry, parent, label or to, None if search else options[0])
+        for name in {label or to or one.to for one in options}:
+            _check_label(registry, parent, name, None if search else options[0])
         if search:
             with best(
                 registry, parent, options, inputs=inputs, bounds=bounds, progress=progress

@@ -35,6 +35,8 @@ def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False
         model = inliner.inline_local_functions(model)
     if opset is not None:
         model = _raised(model, opset)
+    # Before IR version 4 weights had to be inputs too, which what is added here is not.
+    model.ir_version = max(model.ir_version, 4)
     _name_nodes(model.graph)
     onnx.load_external_data_for_model(model, str(path.parent))
     saved = save(model, folder / "plain.onnx")

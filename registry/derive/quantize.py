@@ -15,6 +15,7 @@ from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.records import Graph
 from onnxzoo.registry.sessions import CPU, open_session, signature
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONV = {"Conv", "ConvTranspose"}
 _PRODUCTS = _CONV | {"MatMul", "Gemm"}
+_SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
 
@@ -40,7 +42,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
     prepare.settled(model, onnx.load(parent, load_external_data=False), into)
-    if _kinds(into) == _kinds(parent):
+    if not _changed(parent, into):
         raise Refused(
             f"nothing in the model could be made {options.to} by the method `{options.method}`",
             hint="zoo show lists its ops; another --method or --ops may fit it",
@@ -216,13 +218,19 @@ def _heads(graph: "onnx.GraphProto") -> Iterator[str]:
             yield node.name
 
 
-def _kinds(path: Path) -> tuple[str, Mapping[str, int]]:
-    """Return what changes with a model's precision: the precision itself, and quantizing ops."""
-    graph = describe(path)
-    marks = ("Quantize", "Integer", "NBits", "QLinear", "Cast")
-    return graph.precision, {
-        op: count for op, count in graph.ops.items() if any(mark in op for mark in marks)
-    }
+def _changed(parent: Path, made: Path) -> bool:
+    """Tell whether a model's precision changed: by itself, by weights, or by ops that quantize."""
+    before, after = describe(parent), describe(made)
+    return (
+        before.precision != after.precision
+        or _marks(before) != _marks(after)
+        or bool(_SHORT & (set(after.weights or ()) - set(before.weights or ())))
+    )
+
+
+def _marks(graph: Graph) -> dict[str, int]:
+    words = ("Quantize", "Integer", "NBits", "QLinear")
+    return {op: count for op, count in graph.ops.items() if any(word in op for word in words)}
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def to_opset(
     recipe = _recipe(registry, variant, opset)
     with _naming(variant):
         made = derive(
-            registry, variant, recipe, label=label, judge=judge(variant), progress=progress
+            registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
         )
     return Converted(variant, made.added.variant, made.added.new, made.proof)
 
@@ -64,14 +64,16 @@ def try_opset(
     """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
     recipe = _recipe(registry, variant, opset)
     with _naming(variant), make(registry, variant, recipe, progress=progress) as made:
-        judge(variant)(made.proof, made.graph)
+        judge(variant, opset)(made.proof, made.graph)
         return made.proof
 
 
-def judge(parent: Variant) -> Callable[[Proof, Graph], None]:
-    """Return what refuses a model whose outputs are not its parent's."""
+def judge(parent: Variant, opset: int) -> Callable[[Proof, Graph], None]:
+    """Return what refuses a model that is not at an opset, or gives not its parent's outputs."""
 
     def agree(proof: Proof, graph: Graph) -> None:
+        if graph.opset != opset:
+            raise Refused(f"opset {opset} was asked for; what was made is at {graph.opset}")
         drift = proof.drift
         if drift.relative is None or drift.max is None:
             raise Refused(
