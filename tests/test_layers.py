@@ -33,7 +33,7 @@ LAYERS = (
     {"registry.loading"},
     {"registry.convert.job"},
     {"registry.convert.axes", "registry.convert.coreml_layers", "registry.convert.maps",
-     "registry.convert.naming", "registry.convert.weights"},
+     "registry.convert.glance", "registry.convert.naming", "registry.convert.weights"},
     {"registry.convert.coreml_models",
      "registry.convert.pickles", "registry.convert.protobufs", "registry.convert.draw",
      "registry.convert.samples", "registry.convert.children", "registry.convert.factory",

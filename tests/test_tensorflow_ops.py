@@ -137,3 +137,12 @@ def test_a_graph_that_breaks_off_is_not_taken_for_a_safe_one(tmp_path: Path) -> 
     (path / "saved_model.pb").write_bytes(content[:-9])
     with pytest.raises(InvalidModel, match=r"`saved_model.pb` cannot be read: a field goes on"):
         recognise(path)
+
+
+def test_functions_nested_without_end_are_one_clear_error(tmp_path: Path) -> None:
+    value = b""
+    for _ in range(1500):
+        value = field(10, field(2, field(2, value)))
+    path = saved(tmp_path / "m", graph(node("y", "Case") + field(5, field(2, value))))
+    with pytest.raises(InvalidModel, match="cannot be read: maximum recursion depth"):
+        recognise(path)
