@@ -5,7 +5,7 @@ Source: CatBoost's documentation, "ONNX".
 
 from typing import Any
 
-from onnxzoo.registry.convert.boosters import classified, complete, matrix_of, rows_of
+from onnxzoo.registry.convert.boosters import classified, complete, matrix_of, row_axis, rows_of
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Job, Made, Sample, pinned
 
@@ -37,7 +37,7 @@ def convert(job: Job) -> Made:
     made = onnx.load(job.model)
     _without_maps(made)
     _rename_input(made, one.name)
-    complete(made, job.opset)
+    complete(made, job.opset, row_axis(one))
     onnx.save(made, job.model)
     return Made(samples)
 

@@ -11,7 +11,7 @@ from onnxzoo.registry.convert.glance import SCANNED, glancing, member_of, start_
 from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
 from onnxzoo.registry.convert.tensorflow_ops import reaching
-from onnxzoo.registry.convert.weights import graph_in
+from onnxzoo.registry.convert.weights import graph_in, is_safetensors
 from onnxzoo.registry.errors import InvalidModel, NotFound
 
 _HEAD = 4096  # bytes; every magic number lies within
@@ -268,7 +268,7 @@ def _in_binary(path: Path, head: bytes) -> str | None:
             return None
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return _keras(start_of(path))
-    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:
+    if is_safetensors(path):
         return "weights"
     if head.startswith(_NO_LODS):
         return "paddle-params"
