@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.convert.axes import name_axes, opened, without_weights_as_inputs
+from onnxzoo.registry.convert.axes import name_axes, without_weights_as_inputs
 from onnxzoo.registry.convert.job import Input, Sample
 from onnxzoo.registry.convert.maps import without_maps
 
@@ -45,13 +45,6 @@ def test_one_sample_does_not_tell_what_varies() -> None:
     made = model("Other", None, domain="acme")
     name_axes(made, [Input("x", None, ("n", 4))], samples(2))
     assert shape(made) == [0, 0]
-
-
-def test_axes_are_opened_by_number() -> None:
-    assert opened([Input("x", None, (1, 4)), Input("y")], {0: "n"}) == [
-        Input("x", None, ("n", 4)),
-        Input("y"),
-    ]
 
 
 def test_initializers_are_no_inputs() -> None:

@@ -3,7 +3,9 @@
 import json
 import re
 import socket
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ CONVERTER = Converter(
     name="acme",
     module="acme",
     needs=("acme",),
-    recognises=lambda path: path.is_file() and path.read_bytes()[:4] == b"ACME",
+    recognises=lambda path: path.is_file() and path.suffix == ".acme",
 )
 __version__ = "1.2"
 
@@ -215,6 +217,29 @@ def test_a_child_has_no_secrets_and_no_hub() -> None:
 def test_what_is_not_there_is_not_found(source: str) -> None:
     with pytest.raises(NotFound, match=f"no file, folder or module:function `{source}`"):
         convert(source, "net")
+
+
+@pytest.mark.parametrize(
+    "source", ["specless:make", "~no-such-user/m.pt", "x" * 3000, "x" * 3000 + ":make", "a\0b"]
+)
+def test_what_cannot_be_is_not_found(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "specless", ModuleType("specless"))  # as `__main__` can be
+    with pytest.raises(NotFound, match="no file, folder or module:function"):
+        convert(source, "net")
+
+
+def test_a_device_is_no_source() -> None:
+    with pytest.raises(NotFound, match="`/dev/null` is neither a file nor a folder"):
+        convert("/dev/null", "net")
+
+
+@pytest.mark.parametrize("start", [b"GGUF", b"\x80\x04"])
+def test_what_is_refused_is_not_read_whole_before(start: bytes) -> None:
+    with Path("large").open("wb") as file:
+        file.write(start)
+        file.truncate(1 << 40)
+    with pytest.raises(Refused):
+        convert("large", "net")
 
 
 def test_a_value_of_no_framework_is_refused() -> None:

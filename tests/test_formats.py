@@ -1,11 +1,13 @@
 """What a file is, from its content: by magic numbers, keys, field numbers and opcodes."""
 
 import pickle
+import pickletools
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -199,11 +201,135 @@ def test_pickles_in_archives_in_archives_are_read(tmp_path: Path) -> None:
     assert imports(tmp_path / "m.pt2") == ["posix.system"]
 
 
+def zipped(path: Path, members: dict[str, str], method: int = zipfile.ZIP_STORED) -> bytes:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def marked(content: bytes, *, flags: int | None = None, method: int | None = None) -> bytes:
+    """A zip whose members are said to be encrypted, or packed by another method."""
+    made = bytearray(content)
+    for magic, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = made.find(magic)
+        while start >= 0:
+            if flags is not None:
+                made[start + at] = flags
+            if method is not None:
+                made[start + at + 2] = method
+            start = made.find(magic, start + 4)
+    return bytes(made)
+
+
+DEEP = '{"model_type":' + "[" * 100_000 + "]" * 100_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda made: marked(made, flags=1), "is encrypted"),
+        (lambda made: marked(made, method=99), "packed by method 99"),
+        (lambda made: marked(made, method=zipfile.ZIP_BZIP2), "packed by method 12"),
+        (lambda made: made.replace(b"Dense", b"DENSE"), None),
+    ],
+    ids=["encrypted", "an unknown method", "a method without bounds", "a wrong checksum"],
+)
+def test_an_archive_that_cannot_be_read_is_one_clear_error(
+    change: Callable[[bytes], bytes], said: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(change(zipped(path, ZIPS["keras"])))
+    with pytest.raises(InvalidModel, match=said or "of no format that is known"):
+        recognise(path)
+    path.write_bytes(change(zipped(path, {"m/data.pkl": "Dense", "m/version": "3"})))
+    with pytest.raises(InvalidModel, match=f"`file` cannot be read: .*{said or 'Bad CRC'}"):
+        code_in(path, recognise(path))
+
+
+def test_a_broken_stream_in_an_archive_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    made = zipped(path, {"config.json": "Dense" * 99, "metadata.json": ""}, zipfile.ZIP_DEFLATED)
+    at = 30 + len("config.json")
+    path.write_bytes(made[:at] + b"\xff\xff" + made[at + 2 :])
+    with pytest.raises(InvalidModel, match="`file` cannot be read: Error -3"):
+        recognise(path)
+
+
+def test_a_member_that_unpacks_to_far_more_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    zipped(path, {"config.json": " " * (9 << 20), "metadata.json": ""}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(InvalidModel, match=r"`config.json` in `file` is over 8388608 bytes"):
+        recognise(path)
+
+
+def test_a_config_that_is_nested_without_end_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(DEEP)
+    with pytest.raises(InvalidModel, match="cannot be read: maximum recursion depth"):
+        recognise(tmp_path)
+
+
+def test_of_a_long_config_only_the_start_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.write(BERT["config.json"].encode())
+        file.truncate(1 << 40)
+    with pytest.raises(InvalidModel, match="of no format that is known"):
+        recognise(tmp_path)
+
+
+def test_archives_in_archives_are_opened_to_a_depth_only(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/data.pkl", pickle.dumps(Planted(), 2))
+    for _ in range(2):
+        assert imports(path) == ["posix.system"]
+        content = path.read_bytes()
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("m.pt", content)
+    assert imports(path) == ["posix.system"]
+    content = path.read_bytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m.pt", content)
+    assert imports(path) == []
+
+
+def test_pickles_in_a_row_are_read_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(b"\x80\x02." * 50_000 + pickle.dumps(Planted(), 2))
+    assert imports(path) == ["posix.system"]
+
+
+def test_a_pickle_of_opcodes_without_end_is_read_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(b"\x80\x02" + b"N0" * 600_000 + b"cacme\nno\n." + b"c" * (4 << 20))
+    read = 0
+
+    def counted(stream: IO[bytes]) -> Iterator[object]:
+        nonlocal read
+        for read, found in enumerate(genops(stream), read + 1):  # noqa: B007, B020
+            yield found
+
+    genops = pickletools.genops
+    monkeypatch.setattr(pickletools, "genops", counted)
+    assert imports(path) == ["acme.no"]  # by its look
+    assert read == 1 << 20
+
+
+def test_a_pickle_before_a_zip_is_read_for_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    made = zipped(path, {"a.pkl": "\x80\x02."})
+    path.write_bytes(pickle.dumps(Planted(), 2) + made)
+    assert imports(path) == ["posix.system"]
+
+
 def test_names_behind_arrays_are_found(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     head = pickle.dumps(OrderedDict(), 4)[:-1]
-    path.write_bytes(head + b"\xff" * 64 + b"\x8c\x05posix\x94\x8c\x06system\x94\x93")
-    assert "posix.system" in imports(path)
+    names = b"\x8c\x05posix\x94\x8c\x06system\x94\x93\x8c\nsubprocess\x94\x8c\x03run\x94\x93"
+    path.write_bytes(head + b"\xff" * 64 + names + b"\xffcacme\nnet\n")
+    assert set(imports(path)) >= {"posix.system", "subprocess.run", "acme.net"}
 
 
 @pytest.mark.parametrize("text", ["", "=1,2", "x=1;2", "x=float32[1", "x=[1]", "x=1,,2"])

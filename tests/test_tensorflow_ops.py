@@ -7,7 +7,7 @@ import pytest
 from onnxzoo.registry.convert.formats import code_in, recognise
 from onnxzoo.registry.convert.tensorflow_ops import reaching
 from onnxzoo.registry.errors import InvalidModel
-from tests.test_formats import field
+from tests.test_formats import field, varint
 
 
 def node(name: str, op: str, *inputs: str, calls: str | None = None, listed: bool = False) -> bytes:
@@ -52,7 +52,9 @@ def test_what_only_the_saver_runs_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("op", ["PyFunc", "EagerPyFunc", "WriteFile", "ReadFile", "SaveV2",
-                                "MatchingFiles", "TFRecordDatasetV2", "PrintV2"])  # fmt: skip
+                                "MatchingFiles", "TFRecordDatasetV2", "PrintV2", "ImmutableConst",
+                                "GenerateVocabRemapping",
+                                "InitializeTableFromTextFileV2"])  # fmt: skip
 def test_an_op_that_reaches_beyond_the_model_is_found(op: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "m", graph(*NET, node("z", op, "x"), *SAVER))
     form = recognise(path)
@@ -81,6 +83,25 @@ def test_an_op_in_a_function_of_a_function_is_found(tmp_path: Path, *, listed: b
 def test_a_function_whose_name_is_the_op_is_found(tmp_path: Path) -> None:
     functions = (function("acme", node("b", "WriteFile")),)
     path = saved(tmp_path / "m", graph(NET[0], node("y", "acme", "x"), functions=functions))
+    assert reaching(path, "tf-savedmodel") == ["WriteFile"]
+
+
+CALL = field(10, field(1, b"outer"))  # an AttrValue
+OTHER = varint(2 << 3 | 5) + bytes(4)  # field 2 as FIXED32, which protobuf passes over
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        node("y", "WriteFile", "x") + OTHER,
+        node("y", "Case", "x") + field(5, field(1, b"f") + field(2, CALL) + field(2, b"")),
+        node("y", "Case", "x") + field(5, field(1, b"dtype") + field(2, CALL)),
+    ],
+    ids=["a field of another wire type", "a value in two parts", "an attribute of a plain name"],
+)
+def test_what_protobuf_passes_over_or_merges_hides_no_op(hidden: bytes, tmp_path: Path) -> None:
+    functions = (function("outer", node("a", "WriteFile")),)
+    path = saved(tmp_path / "m", graph(NET[0], hidden, functions=functions))
     assert reaching(path, "tf-savedmodel") == ["WriteFile"]
 
 
@@ -115,4 +136,13 @@ def test_a_graph_that_breaks_off_is_not_taken_for_a_safe_one(tmp_path: Path) -> 
     content = (path / "saved_model.pb").read_bytes()
     (path / "saved_model.pb").write_bytes(content[:-9])
     with pytest.raises(InvalidModel, match=r"`saved_model.pb` cannot be read: a field goes on"):
+        recognise(path)
+
+
+def test_functions_nested_without_end_are_one_clear_error(tmp_path: Path) -> None:
+    value = b""
+    for _ in range(1500):
+        value = field(10, field(2, field(2, value)))
+    path = saved(tmp_path / "m", graph(node("y", "Case") + field(5, field(2, value))))
+    with pytest.raises(InvalidModel, match="cannot be read: maximum recursion depth"):
         recognise(path)

@@ -59,20 +59,6 @@ def _shape_outputs(model: Any, words: Set[str], samples: Sequence[Sample]) -> No
                 dim.dim_param = next(iter(words))
 
 
-def opened(inputs: Sequence[Input], dynamic: Any) -> list[Input]:
-    """Return inputs whose axes of these numbers are open.
-
-    >>> opened([Input("x", None, (1, 3))], {0: "batch"})
-    [Input(name='x', dtype=None, shape=('batch', 3))]
-    """
-    return [
-        one._replace(shape=tuple(dynamic.get(axis, size) for axis, size in enumerate(one.shape)))
-        if one.shape
-        else one
-        for one in inputs
-    ]
-
-
 def without_weights_as_inputs(model: Any) -> None:
     """Take initializers out of a graph's inputs, where old exporters list them."""
     weights = {weight.name for weight in model.graph.initializer}

@@ -5,6 +5,8 @@ from typing import Any
 
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Converter, Input, Job, pinned
+from onnxzoo.registry.convert.naming import axes_of
+from onnxzoo.registry.errors import UsageError
 
 _OPSET = 15  # beside version 3 of ai.onnx.ml
 ROWS = 64  # in a sample: rows are cheap, and a tree has many thresholds
@@ -30,8 +32,21 @@ def converter(name: str, module: str) -> Converter:
 
 
 def matrix_of(job: Job, width: int) -> Input:
-    """Return the only input: a matrix with so many columns, under the name that was asked for."""
-    return Input(job.inputs[0].name if job.inputs else "X", "float32", ("batch", width))
+    """Return the only input: a matrix with so many columns, under the names that were asked for.
+
+    Raises:
+        UsageError: if its columns were to be open.
+    """
+    name = job.inputs[0].name if job.inputs else "X"
+    words = axes_of([name], [2], job)[name]
+    if strange := set(words) - {0}:
+        raise UsageError(f"axis {min(strange)} of `{name}` has {width} columns, and is not open")
+    return Input(name, "float32", (words.get(0, "batch"), width))
+
+
+def row_axis(one: Input) -> str:
+    """Return what the open axis of the only input is called."""
+    return str((one.shape or ("batch",))[0])
 
 
 def rows_of(one: Input, job: Job) -> Iterator[Mapping[str, Any]]:

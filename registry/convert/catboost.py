@@ -5,9 +5,10 @@ Source: CatBoost's documentation, "ONNX".
 
 from typing import Any
 
-from onnxzoo.registry.convert.boosters import classified, complete, matrix_of, rows_of
+from onnxzoo.registry.convert.boosters import classified, complete, matrix_of, row_axis, rows_of
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.maps import without_maps
 
 CONVERTER = Converter(
     name="catboost",
@@ -35,9 +36,12 @@ def convert(job: Job) -> Made:
     samples = [Sample(feed, _outputs(model, feed[one.name])) for feed in rows_of(one, job)]
     model.save_model(str(job.model), format="onnx")
     made = onnx.load(job.model)
-    _without_maps(made)
+    if any(node.op_type == "ZipMap" for node in made.graph.node):
+        without_maps(made)
+    else:
+        _with_ranks(made)
     _rename_input(made, one.name)
-    complete(made, job.opset)
+    complete(made, job.opset, row_axis(one))
     onnx.save(made, job.model)
     return Made(samples)
 
@@ -48,28 +52,12 @@ def _outputs(model: Any, rows: Any) -> list[Any]:
     return [model.predict(rows)]
 
 
-def _without_maps(model: Any) -> None:
-    """Give probabilities as a matrix instead of a sequence of maps, and regressions their rank."""
-    import onnx
-
-    nodes = {node.op_type: node for node in model.graph.node}
-    outputs = {value.name: value for value in model.graph.output}
-    if "ZipMap" not in nodes:
-        for value in outputs.values():
-            shape = value.type.tensor_type.shape
-            if len(shape.dim) == 1:
-                shape.dim.add().dim_value = 1
-        return
-    zipped = nodes["ZipMap"]
-    classes = next(len(a.ints) or len(a.strings) for a in zipped.attribute if "class" in a.name)
-    matrix = onnx.helper.make_tensor_value_info(
-        zipped.input[0], onnx.TensorProto.FLOAT, ["batch", classes]
-    )
-    place = list(outputs).index(zipped.output[0])
-    model.graph.node.remove(zipped)
-    model.graph.output.remove(outputs[zipped.output[0]])
-    model.graph.output.insert(place, matrix)
-    _rename(model, matrix.name, zipped.output[0])
+def _with_ranks(model: Any) -> None:
+    """Give regressions their rank: what comes out is a column."""
+    for value in model.graph.output:
+        shape = value.type.tensor_type.shape
+        if len(shape.dim) == 1:
+            shape.dim.add().dim_value = 1
 
 
 def _rename_input(model: Any, name: str) -> None:

@@ -22,7 +22,7 @@ _OURS = "onnxzoo's own NumPy reference"
 def check(job: Job) -> None:
     """Refuse an opset that is not written, and inputs, which the file names itself."""
     names_no_outputs(job)
-    if job.inputs:
+    if job.inputs or job.dynamic or job.axes:
         raise UsageError("a Core ML file names its inputs and their shapes itself")
     if job.opset is not None and job.opset > _NEWEST:
         raise UsageError(

@@ -30,6 +30,8 @@ def model_of(job: Job) -> Any:
         return job.value
     if job.source is None:
         return made_by(job)
+    if not job.format.endswith("pickle") and job.format != "unknown":
+        raise UsageError(f"the converter `{job.converter}` does not read a `{job.format}`")
     if not job.trust:
         raise Refused(f"`{job.source.name}` is a pickle and not trusted")
     import joblib

@@ -1,6 +1,5 @@
 """What a file or folder is, seen from its content; nothing is ever unpickled."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from onnxzoo.registry.convert import hub_folder
+from onnxzoo.registry.convert.glance import SCANNED, glancing, member_of, start_of, values_of
 from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
 from onnxzoo.registry.convert.tensorflow_ops import reaching
-from onnxzoo.registry.convert.weights import graph_in
+from onnxzoo.registry.convert.weights import graph_in, is_safetensors
 from onnxzoo.registry.errors import InvalidModel, NotFound
 
 _HEAD = 4096  # bytes; every magic number lies within
-_SCANNED = 8 << 20  # bytes of a JSON or HDF5 file that are searched for words
 _SHOWN = 6  # names that a pickle would import
 _LAMBDA = re.compile(rb'"class_name":\s*"Lambda"')
 
@@ -188,21 +187,33 @@ def recognise(path: Path) -> Format:
 
     Raises:
         NotFound: if nothing is there.
-        InvalidModel: if it is no format that is known.
+        InvalidModel: if it is no format that is known, or cannot be read.
+        StorageError: if the disk refuses.
     """
-    name = _in_folder(path) if path.is_dir() else _in_file(path)
+    with glancing(path):
+        name = _in_folder(path) if path.is_dir() else _in_file(path)
+        if name in _TENSORFLOW and reaching(path, name):
+            name += "-code"
     if name is None:
         raise InvalidModel(
             f"`{path.name}` is of no format that is known",
             hint="say what it is: --from sklearn, torch, tensorflow, …",
         )
-    if name in _TENSORFLOW and reaching(path, name):
-        name += "-code"
     return FORMATS[name]
 
 
 def code_in(path: Path, form: Format) -> str:
-    """Return what loading a file would import or run, as far as can be told without."""
+    """Return what loading a file would import or run, as far as can be told without.
+
+    Raises:
+        InvalidModel: if it cannot be read.
+        StorageError: if the disk refuses.
+    """
+    with glancing(path):
+        return _code_in(path, form)
+
+
+def _code_in(path: Path, form: Format) -> str:
     if form.name == "keras-lambda":
         return "it holds a Lambda layer's Python code"
     if form.name == "torchscript":
@@ -224,9 +235,9 @@ def _in_folder(path: Path) -> str | None:
         return "tf-savedmodel"
     if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
         return "coreml-mlprogram"
-    config = path / "config.json"
-    if config.is_file() and {"model_type", "architectures"} & set(_json(config)):
-        return hub_folder.kind_of(path, _json(config))
+    config = values_of(path / "config.json") if (path / "config.json").is_file() else {}
+    if {"model_type", "architectures"} & set(config):
+        return hub_folder.kind_of(path, config)
     graph = graph_in(path)
     if graph is None:
         return None
@@ -256,19 +267,22 @@ def _in_binary(path: Path, head: bytes) -> str | None:
         except BadZipFile:
             return None
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _keras(_scan(path))
-    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return _keras(start_of(path))
+    if is_safetensors(path):
         return "weights"
     if head.startswith(_NO_LODS):
         return "paddle-params"
-    return kind(path) or ("jax-export" if _STABLEHLO in _scan(path) else None)
+    return kind(path) or ("jax-export" if _STABLEHLO in start_of(path) else None)
 
 
 def _in_zip(path: Path) -> str | None:
     with ZipFile(path) as archive:
         names = archive.namelist()
         if {"config.json", "metadata.json"} <= set(names):
-            return _keras(archive.read("config.json"))
+            config = member_of(archive, "config.json", SCANNED + 1)
+            if len(config) > SCANNED:  # a layer with code may lie beyond
+                raise InvalidModel(f"the `config.json` in `{path.name}` is over {SCANNED} bytes")
+            return _keras(config)
     return next((form for form, is_it in _ZIPS if is_it(names)), None)
 
 
@@ -289,24 +303,11 @@ def _in_pickle(path: Path) -> str:
 def _in_json(path: Path, head: bytes) -> str | None:
     if head.startswith(b"{L") and b"learner" in head:  # UBJSON
         return "xgboost"
-    if re.match(rb'\s*{\s*"(learner|version)"', head) and b'"learner"' in _scan(path):
+    if re.match(rb'\s*{\s*"(learner|version)"', head) and b'"learner"' in start_of(path):
         return "xgboost"
-    text = _scan(path)
+    text = start_of(path)
     if b'"base_code"' in head and b'"pir"' in head:
         return "paddle"
     if b'"arg_nodes"' in text and b'"heads"' in text:
         return "mxnet"
     return None
-
-
-def _scan(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_SCANNED)
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        values = json.loads(path.read_bytes()[:_SCANNED])
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}

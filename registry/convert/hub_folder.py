@@ -3,11 +3,11 @@
 Source: transformers' documentation, "Custom models", and the file names that it looks for.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from onnxzoo.registry.convert.glance import values_of
 from onnxzoo.registry.convert.pickles import imports
 
 _KINDS = ("AutoConfig", "AutoModel")  # what is loaded: no tokenizer, no image processor
@@ -32,8 +32,7 @@ def safe(folder: Path) -> list[Path]:
 
 def code_in(folder: Path) -> str:
     """Return what loading a folder would import."""
-    config = json.loads((folder / "config.json").read_bytes())
-    files = sorted(set(_code(config)))
+    files = sorted(set(_code(values_of(folder / "config.json"))))
     if files:
         return f"it would import {', '.join(files)}"
     names = sorted({name for path in pickled(folder) for name in imports(path)})

@@ -9,17 +9,15 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import made_by
-from onnxzoo.registry.convert.job import (
-    BATCH,
-    OTHER_BATCH,
-    Converter,
-    Input,
-    Job,
-    Made,
-    Sample,
-    pinned,
+from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.naming import (
+    Axes,
+    axes_of,
+    names_of,
+    opened,
+    other_sizes,
+    outputs_named,
 )
-from onnxzoo.registry.convert.naming import Axes, axes_of, names_of, outputs_named, shaped
 from onnxzoo.registry.convert.traces import without_traces
 from onnxzoo.registry.errors import UsageError
 
@@ -109,7 +107,7 @@ def _inputs(function: Callable[..., Any], given: Sequence[Any] | None, job: Job)
             hint="give their shapes, with names for open axes: --input x=batch,28,28,1 "
             "(in code: example=(x,))",
         )
-    inputs = [one._replace(dtype=_dtype(one.dtype or "float32")) for one in shaped(job)]
+    inputs = [one._replace(dtype=_dtype(one.dtype or "float32")) for one in opened(job.inputs, job)]
     calls = [[feed[one.name] for one in inputs] for feed in feeds(inputs, job)]
     if job.example is not None:
         names = [one.name for one in inputs]
@@ -134,12 +132,11 @@ def _other_sizes(arrays: Sequence[Any], names: Sequence[str], axes: Axes) -> Ite
 
     if not any(axes.values()):
         return
-    sizes: dict[str, int] = {}
     changed = []
-    for name, value in zip(names, arrays, strict=True):
+    sizes = other_sizes(names, [value.shape for value in arrays], axes)
+    for value, ones in zip(arrays, sizes, strict=True):
         array = value
-        for axis, word in axes[name].items():
-            size = sizes.setdefault(word, array.shape[axis] + OTHER_BATCH - BATCH)
+        for axis, size in ones.items():
             array = np.take(array, np.arange(size) % array.shape[axis], axis)
         changed.append(array)
     yield changed

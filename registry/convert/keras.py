@@ -10,6 +10,7 @@ from typing import Any
 from onnxzoo.registry.convert import torch as by_torch
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, pinned
+from onnxzoo.registry.convert.naming import axis_name
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -60,7 +61,7 @@ def _inputs(model: Any, said: Mapping[str, Input]) -> tuple[Input, ...]:
     for tensor in model.inputs:
         name = str(tensor.name)
         shape = tuple(
-            size if size is not None else f"{name}_{axis}" if axis else "batch"
+            size if size is not None else axis_name(name, axis)
             for axis, size in enumerate(tensor.shape)
         )
         own = said.get(name, Input(name))

@@ -8,6 +8,7 @@ from onnxzoo.registry.convert.boosters import (
     converter,
     matrix_of,
     outputs_of,
+    row_axis,
     rows_of,
 )
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
@@ -36,7 +37,7 @@ def convert(job: Job) -> Made:
         target_opset=job.opset,
         zipmap=False,
     )
-    complete(made, job.opset)
+    complete(made, job.opset, row_axis(one))
     job.model.write_bytes(made.SerializeToString())
     return Made(samples)
 

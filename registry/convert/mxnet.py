@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.convert.axes import name_axes, opened, without_weights_as_inputs
+from onnxzoo.registry.convert.axes import name_axes, without_weights_as_inputs
 from onnxzoo.registry.convert.draw import example_of, feeds
 from onnxzoo.registry.convert.factory import made_by, names_no_outputs
 from onnxzoo.registry.convert.job import BATCH, Converter, Input, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.naming import opened
 from onnxzoo.registry.convert.weights import graph_in, needed_weights
 from onnxzoo.registry.errors import InvalidModel, UsageError
 
@@ -130,7 +131,7 @@ def _exported(block: Any, job: Job, folder: Path) -> tuple[Path, Path]:
     """Export a Gluon block, which knows its shapes once it was called."""
     import mxnet
 
-    first = next(iter(feeds(opened(job.inputs, job.dynamic), job)))
+    first = next(iter(feeds(opened(job.inputs, job), job)))
     block.hybridize()
     block(*(mxnet.nd.array(value, dtype=value.dtype) for value in first.values()))
     block.export(str(folder / "m"), epoch=0)
@@ -147,13 +148,13 @@ def _inputs(graph: _Graph, job: Job) -> list[Input]:
             name: Input(name, array.dtype.name, array.shape) for name, array in arrays.items()
         } | said
     if len(names) == len(said) == 1 and job.source is None:
-        return opened([said.popitem()[1]._replace(name=names[0])], job.dynamic)
+        return opened([said.popitem()[1]._replace(name=names[0])], job)
     if set(said) != set(names):
         raise UsageError(
             f"the symbol's inputs are {_list(names)}; shapes are given for {_list(said)}",
             hint="give one each: " + " ".join(f"--input {name}=batch,…" for name in names),
         )
-    return opened([said[name] for name in names], job.dynamic)
+    return opened([said[name] for name in names], job)
 
 
 def _list(names: Iterable[str]) -> str:

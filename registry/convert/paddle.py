@@ -10,10 +10,11 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from onnxzoo.registry.convert.axes import name_axes, opened
+from onnxzoo.registry.convert.axes import name_axes
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import made_by, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.naming import axes_of, axis_name, opened
 from onnxzoo.registry.convert.weights import graph_in, needed_weights
 from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
 
@@ -110,19 +111,13 @@ def _saved(layer: Any, job: Job, folder: Path) -> Path:
 
 def _inputs_of_layer(job: Job) -> list[Input]:
     if job.given is None:
-        return opened(job.inputs, job.dynamic)
+        return opened(job.inputs, job)
     import numpy as np
 
     names = [one.name for one in job.inputs] or [f"x{place}" for place in range(len(job.given))]
     arrays = [np.asarray(value) for value in job.given]
-    return [
-        Input(
-            name,
-            array.dtype.name,
-            tuple(job.axes.get(name, {}).get(axis, size) for axis, size in enumerate(array.shape)),
-        )
-        for name, array in zip(names, arrays, strict=True)
-    ]
+    shown = zip(names, arrays, strict=True)
+    return opened([Input(name, array.dtype.name, array.shape) for name, array in shown], job)
 
 
 def _ran(graph: Path, job: Job) -> tuple[list[Sample], list[Input]]:
@@ -189,7 +184,7 @@ def _found(program: Any, names: Sequence[str]) -> Iterator[Input]:
         }
     for name in names:
         shape = tuple(
-            size if size >= 0 else f"{name}_{axis}" if axis else "batch"
+            size if size >= 0 else axis_name(name, axis)
             for axis, size in enumerate(values[name].shape)
         )
         yield Input(name, str(values[name].dtype).rpartition(".")[2], shape)
@@ -201,13 +196,27 @@ def _inputs(found: Iterator[Input], job: Job) -> list[Input]:
     inputs = []
     for one in found:
         own = said.pop(one.name, one)
-        inputs.append(one._replace(shape=own.shape or one.shape))
+        shape = _shape_of(one, own.shape or one.shape or (), job)
+        inputs.append(one._replace(shape=shape))
     if said:
         raise UsageError(
             f"no input is called `{next(iter(said))}`; there are "
             + ", ".join(f"`{one.name}`" for one in inputs)
         )
     return inputs
+
+
+def _shape_of(one: Input, shape: Sequence[int | str], job: Job) -> tuple[int | str, ...]:
+    """Return a shape with the open axes that are asked for, which the program has to leave open."""
+    axes = axes_of([one.name], [len(shape)], job)[one.name]
+    for axis, size in enumerate(one.shape or ()):
+        if axis in axes and isinstance(size, int):
+            raise UsageError(
+                f"axis {axis} of the input `{one.name}` is {size} in the Paddle program, and "
+                f"cannot be opened as `{axes[axis]}`",
+                hint="save the program again, with None for that axis",
+            )
+    return tuple(axes.get(axis, size) for axis, size in enumerate(shape))
 
 
 def _export(graph: Path, job: Job, inputs: Sequence[Input], samples: Sequence[Sample]) -> None:

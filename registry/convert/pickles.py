@@ -5,15 +5,34 @@ Source: CPython, `pickletools`; PyTorch's and joblib's ways of wrapping pickles.
 
 import pickletools
 import re
+import string
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 from zipfile import BadZipFile, ZipFile
 
+from onnxzoo.registry.convert.glance import member_of
+
 _MOST = 64 << 20  # bytes of a pickle that are read: names stand among the weights
+_DEEPEST = 2  # zips in zips; PyTorch's programs hold one
+_LONGEST = 255  # characters of a name
+_OF_NAMES = (string.ascii_letters + string.digits + "_.").encode()
+_ZIP = b"PK\x03\x04"
 _TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE")
 _ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
+
+
+@dataclass(slots=True)
+class _Left:
+    """How much more of a file is looked at, all its pickles together."""
+
+    bytes: int = 2 * _MOST
+    opcodes: int = 1 << 20
 
 
 def is_pickle(head: bytes) -> bool:
@@ -42,58 +61,71 @@ def imports(path: Path) -> list[str]:
     Arrays between the opcodes, as joblib writes them, end the reading early: then names that
     look like a module's are added from the rest.
     """
-    found: set[str] = set()
-    for content in _pickles(path):
-        found.update(_imports(content))
+    left = _Left()
+    found = {name for content in _pickles(path, left) for name in _imports(content, left)}
     return sorted(found)
 
 
-def _pickles(file: Path | BytesIO) -> Iterator[bytes]:
+def _pickles(path: Path, left: _Left) -> Iterator[bytes]:
     """Yield the pickles of a file: itself, or those in a zip, and in the zips in that."""
-    try:
-        with ZipFile(file) as archive:
-            for info in archive.infolist():
-                if info.filename.endswith((".pkl", ".pt")):
-                    with archive.open(info) as member:
-                        content = member.read(_MOST)
-                    if content.startswith(b"PK"):
-                        yield from _pickles(BytesIO(content))
-                    else:
-                        yield content
-    except BadZipFile:
-        if isinstance(file, Path):
-            with file.open("rb") as opened:
-                yield unpacked(opened.read(_MOST))
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) == _ZIP:
+            yield from _zipped(file, left, _DEEPEST)
+        else:
+            file.seek(0)
+            yield unpacked(file.read(_MOST))
 
 
-def _imports(content: bytes) -> Iterator[str]:
-    start = 0
-    while content[start : start + 1] == b"\x80":
-        texts: list[str] = []
-        end: int | None = None
+def _zipped(file: IO[bytes], left: _Left, deeper: int) -> Iterator[bytes]:
+    with ZipFile(file) as archive:
+        for info in archive.infolist():
+            if not info.filename.endswith((".pkl", ".pt")) or left.bytes <= 0:
+                continue
+            content = member_of(archive, info, min(_MOST, left.bytes))
+            left.bytes -= len(content)
+            if not content.startswith(_ZIP):
+                yield content
+            elif deeper:
+                with suppress(BadZipFile):
+                    yield from _zipped(BytesIO(content), left, deeper - 1)
+
+
+def _imports(content: bytes, left: _Left) -> Iterator[str]:
+    stream, start = BytesIO(content), 0
+    while content[start : start + 1] == b"\x80" and left.opcodes > 0:
+        texts: deque[str] = deque(maxlen=2)
+        broken = False
         try:
-            for opcode, argument, at in pickletools.genops(content[start:]):
+            for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "GLOBAL":
-                    yield str(argument).replace(" ", ".")
+                    yield str(argument)[:_LONGEST].replace(" ", ".")
                 elif opcode.name == "STACK_GLOBAL":
-                    yield ".".join(texts[-2:])
+                    yield ".".join(texts)
                 elif opcode.name in _TEXT:
-                    texts.append(str(argument))
-                elif opcode.name == "STOP":
-                    end = start + (at or 0) + 1
+                    texts.append(str(argument)[:_LONGEST])
+                left.opcodes -= 1
+                if left.opcodes <= 0:
+                    break
         except (ValueError, IndexError, UnicodeDecodeError, EOFError, OverflowError):
+            broken = True
+        if broken or left.opcodes <= 0:
             yield from _beyond(content[start:])
-        if end is None:
             return
-        start = end
+        start = stream.tell()
 
 
 def _beyond(content: bytes) -> Iterator[str]:
-    r"""Yield what follows protocol 4's two short strings or protocol 2's GLOBAL."""
-    for match in re.finditer(rb"c([A-Za-z_][\w.]*)\n([A-Za-z_]\w*)\n", content):
-        yield f"{match[1].decode()}.{match[2].decode()}"
+    r"""Yield what follows protocol 4's two short strings or protocol 2's GLOBAL.
+
+    Line feeds are found first: to try every byte as the start of a name would take far longer.
+    """
+    for match in re.finditer(rb"\n([A-Za-z_]\w*+)(?=\n)", content):
+        before = content[max(0, match.start() - _LONGEST) : match.start()]
+        run = before[len(before.rstrip(_OF_NAMES)) :]
+        if found := re.search(rb"c([A-Za-z_][\w.]*)\Z", run):
+            yield f"{found[1].decode()}.{match[1][:_LONGEST].decode()}"
     for match in re.finditer(
-        rb"\x8c(.)([A-Za-z_][\w.]+)\x94\x8c(.)([A-Za-z_]\w*)\x94\x93", content
+        rb"(?s)\x8c(.)([A-Za-z_][\w.]++)\x94\x8c(.)([A-Za-z_]\w*+)\x94\x93", content
     ):
         module, name = match[2], match[4]
         if len(module) == match[1][0] and len(name) == match[3][0]:

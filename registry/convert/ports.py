@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.job import Input, Job, Sample
+from onnxzoo.registry.convert.naming import axis_name, outputs_named
 from onnxzoo.registry.errors import NotFound, UsageError
 
 
@@ -60,8 +61,7 @@ def port_of(tensor: Any, name: str) -> Port:
 
 def _open(axes: Sequence[int | None], name: str) -> tuple[int | str, ...]:
     return tuple(
-        size if size is not None else f"{name}_{axis}" if axis else "batch"
-        for axis, size in enumerate(axes)
+        size if size is not None else axis_name(name, axis) for axis, size in enumerate(axes)
     )
 
 
@@ -115,10 +115,6 @@ def named(tensors: Sequence[Any], known: Sequence[str], job: Job) -> list[Port]:
     Raises:
         UsageError: if the user names more or less than there are.
     """
-    names = job.outputs or known
-    if job.outputs and len(names) != len(tensors):
-        raise UsageError(f"{len(names)} outputs are named, and the model gives {len(tensors)}")
-    if len(names) != len(tensors):
-        count = len(tensors)
-        names = ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
+    free = not job.outputs and len(known) == len(tensors)
+    names = known if free else outputs_named(job, len(tensors))
     return [port_of(tensor, name) for tensor, name in zip(tensors, names, strict=True)]

@@ -11,6 +11,7 @@ from onnxzoo.registry.convert.boosters import ROWS, complete
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
+from onnxzoo.registry.convert.naming import opened
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -39,7 +40,7 @@ def convert(job: Job) -> Made:
     """Convert an estimator; a classifier gives labels and a matrix of probabilities."""
     names_no_outputs(job)
     model = model_of(job)
-    inputs = _inputs(model, job)
+    inputs = opened(_inputs(model, job), job)
     samples = [Sample(feed, _outputs(model, feed)) for feed in _feeds(inputs, job)]
     made = _onnx(model, inputs, job.opset)
     complete(made, job.opset, _rows(inputs))

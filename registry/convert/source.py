@@ -1,7 +1,9 @@
 """What is to be converted: a file, a folder, a function that makes it, or a value in code."""
 
 import hashlib
-from collections.abc import Mapping
+import os.path
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.convert.weights import weights_of
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.manifest import File, Manifest
+from onnxzoo.registry.store import reading
 
 # A value's framework by the packages that its type comes from; the first of them decides.
 _FRAMEWORKS = {
@@ -37,9 +40,7 @@ class Source(NamedTuple):
         factory: ``module:function``.
         value: the model itself.
         framework: of a value, by its type; None where that is not known.
-        bytes: its size on disk.
-        sha256: of its content: the file's, the factory's module's, a manifest's where there are
-            several files, as in a folder or with weights that lie beside the graph.
+        content: what tells its SHA-256 and its size on disk.
     """
 
     name: str
@@ -48,8 +49,21 @@ class Source(NamedTuple):
     factory: str | None = None
     value: Any = None
     framework: str | None = None
-    bytes: int = 0
-    sha256: str | None = None
+    content: Callable[[], tuple[str | None, int]] = lambda: (None, 0)
+
+    @property
+    def bytes(self) -> int:
+        """Its size on disk."""
+        return self.content()[1]
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of its content, which is read when this is first asked.
+
+        The file's, the factory's module's, a manifest's where there are several files, as in a
+        folder or with weights that lie beside the graph.
+        """
+        return self.content()[0]
 
 
 def source_of(
@@ -64,21 +78,23 @@ def source_of(
 
     Raises:
         NotFound: if there is no such file, folder or module.
+        UsageError: if a function that makes its module is given another one.
     """
     if not isinstance(what, str | Path):
         kind = type(what)
         called = f"{kind.__module__}.{kind.__qualname__}"
         return Source(called, f"code:{called}", value=what, framework=_framework(kind))
-    path = Path(what).expanduser()
-    if path.exists():
-        digest, size = _digest(path, options or {})
-        return Source(
-            path.name, str(path.absolute()), path.absolute(), factory, None, None, size, digest
-        )
+    path = Path(os.path.expanduser(what))  # noqa: PTH111  (Path's own raises for an unknown user)
+    if os.path.exists(path):  # noqa: PTH110  (Path's own raises for a name that is too long)
+        if not (path.is_file() or path.is_dir()):
+            raise NotFound(f"`{what}` is neither a file nor a folder")
+        content = cache(partial(_content, path.absolute(), options or {}))
+        return Source(path.name, str(path.absolute()), path.absolute(), factory, content=content)
     if is_factory(str(what)):
         if factory:
             raise UsageError(f"`{what}` makes its model itself; --factory goes with a file")
-        return Source(str(what), str(what), factory=str(what), sha256=_of_module(str(what)))
+        module = _of_module(str(what))
+        return Source(str(what), str(what), factory=str(what), content=lambda: (module, 0))
     raise NotFound(f"no file, folder or module:function `{what}`")
 
 
@@ -93,17 +109,28 @@ def is_factory(text: str) -> bool:
         bool(sign)
         and function.isidentifier()
         and all(map(str.isidentifier, names))
-        and (
-            Path(f"{names[0]}.py").is_file()
-            or Path(names[0], "__init__.py").is_file()
-            or find_spec(names[0]) is not None
-        )
+        and _is_module(names[0])
     )
+
+
+def _is_module(name: str) -> bool:
+    files = (f"{name}.py", f"{name}/__init__.py")
+    if any(map(os.path.isfile, files)):
+        return True
+    try:
+        return find_spec(name) is not None
+    except (OSError, ValueError):  # `__main__`, or a name that is too long for a file
+        return False
 
 
 def _framework(kind: type) -> str | None:
     roots = {base.__module__.partition(".")[0] for base in kind.__mro__}
     return next((name for root, name in _FRAMEWORKS.items() if root in roots), None)
+
+
+def _content(path: Path, options: Mapping[str, str]) -> tuple[str, int]:
+    with reading(path):
+        return _digest(path, options)
 
 
 def _digest(path: Path, options: Mapping[str, str]) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
+from onnxzoo.registry.convert.naming import words_by_sizes
 from onnxzoo.registry.convert.ports import Loaded
 from onnxzoo.registry.convert.tensorflow_graphs import of_function, of_graph_def, of_saved_model
 from onnxzoo.registry.convert.tflite import of_tflite
@@ -200,14 +201,14 @@ def _name_axes(model: Any, loaded: Loaded) -> None:
     del model.graph.value_info[:]  # it names the same axes otherwise
     ins = {port.name: port for port in loaded.inputs}
     first, last = loaded.samples[0], loaded.samples[-1]
-    words: dict[int, str] = {}
+    words = words_by_sizes(
+        (first.inputs[name].shape, last.inputs[name].shape, _open(port.shape or ()))
+        for name, port in ins.items()
+    )
     for value in model.graph.input:
         shape = ins[value.name].shape if value.name in ins else None
         if shape is not None:
             _write(value.type.tensor_type.shape, shape)
-        for axis, size in enumerate(shape or ()):
-            if isinstance(size, str):
-                words.setdefault(last.inputs[value.name].shape[axis], size)
     for place, value in enumerate(model.graph.output):
         before, after = first.outputs[place].shape, last.outputs[place].shape
         shape_of = value.type.tensor_type.shape
@@ -217,8 +218,12 @@ def _name_axes(model: Any, loaded: Loaded) -> None:
             if dim.HasField("dim_value"):
                 continue
             moves = first is last or before[axis] != after[axis]
-            dim.dim_param = words.get(after[axis], "") if moves else ""
+            dim.dim_param = words.get((before[axis], after[axis]), "") if moves else ""
             dim.dim_param = dim.dim_param or f"{value.name}_{axis}"
+
+
+def _open(shape: Sequence[int | str]) -> dict[int, str]:
+    return {axis: size for axis, size in enumerate(shape) if isinstance(size, str)}
 
 
 def _write(proto: Any, shape: Sequence[int | str]) -> None:

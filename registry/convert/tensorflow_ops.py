@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxzoo.registry.errors import InvalidModel
-from onnxzoo.registry.wire import Field, Reader
+from onnxzoo.registry.wire import BYTES, Field, Reader
 
 _BLOCK = 1 << 22  # bytes of a TFLite file that are searched at once
 _LONGEST = 128  # bytes; no op has a longer name
@@ -19,10 +19,10 @@ _REACHING = (
     r"(?:(?:Eager)?PyFunc(?:Stateless)?|ReadFile|WriteFile|MatchingFiles|DumpTensor|RecordInput"
     r"|Skipgram|LoadAndRemapMatrix|FileSystemSetConfiguration|CalibrationStatisticsSaver"
     r"|DistributedSave|Save|SaveV2|SaveSlices|MergeV2Checkpoints|PrintV2|RemoteCall|Rpc\w+|Debug\w+"
-    r"|XlaCustomCall\w*|\w*Dataset\w*|\w+Reader(?:V2)?|\w*SummaryWriter|CreateSummary\w+)"
+    r"|XlaCustomCall\w*|\w*Dataset\w*|\w+Reader(?:V2)?|\w*SummaryWriter|CreateSummary\w+"
+    r"|ImmutableConst|GenerateVocabRemapping|InitializeTableFromTextFile\w*)"
 )
 _REACHES = re.compile(_REACHING)
-_PLAIN = {"_output_shapes", "T", "dtype", "shape", "value"}  # attributes that name no function
 _FLEX = re.compile(rb"Flex(" + _REACHING.encode() + rb")(?!\w)")  # TensorFlow's ops in TFLite
 
 
@@ -163,9 +163,8 @@ def _add_node(reader: Reader, node: Field, graph: _Graph) -> None:
     graph.ops[name] = op
     graph.takes[name].update(_node(reader.text(one)) for one in parts[3])
     for entry in parts[5]:
-        key, value = (_numbered(reader, entry)[number] for number in (1, 2))
-        if value and not (key and reader.text(key[-1]) in _PLAIN):
-            graph.calls[name].update(_called(reader, value[-1]))
+        for value in _numbered(reader, entry)[2]:  # protobuf merges several into one
+            graph.calls[name].update(_called(reader, value))
 
 
 def _called(reader: Reader, value: Field) -> Iterator[str]:
@@ -181,10 +180,13 @@ def _called(reader: Reader, value: Field) -> Iterator[str]:
 
 
 def _numbered(reader: Reader, message: Field) -> defaultdict[int, list[Field]]:
-    """Return the fields of a message by their numbers; numbers and payloads are not read."""
+    """Return the strings and messages in a message by their numbers; their payloads are not read.
+
+    Protobuf takes a field of another wire type than its own for one that it does not know.
+    """
     found = defaultdict(list)
     for one in reader.fields(message.start, message.end):
-        if one.value is None:
+        if one.kind == BYTES:
             found[one.number].append(one)
     return found
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Input, Job, Sample
+from onnxzoo.registry.convert.naming import axis_name
 from onnxzoo.registry.convert.ports import Loaded, Port, chosen, shaped
 from onnxzoo.registry.errors import Refused, UsageError
 
@@ -67,8 +68,7 @@ def _tensor(detail: Mapping[str, Any], names: Mapping[str, str]) -> _Tensor:
     name = names.get(tensor, tensor.removesuffix(":0").removeprefix("serving_default_"))
     axes = detail.get("shape_signature", detail["shape"])
     shape = tuple(
-        int(size) if size >= 0 else f"{name}_{axis}" if axis else "batch"
-        for axis, size in enumerate(axes)
+        int(size) if size >= 0 else axis_name(name, axis) for axis, size in enumerate(axes)
     )
     dtype = "string" if detail["dtype"] in {np.bytes_, np.str_} else np.dtype(detail["dtype"]).name
     scale, zero = detail["quantization"]

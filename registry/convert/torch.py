@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
-from onnxzoo.registry.convert.naming import Axes, outputs_named
+from onnxzoo.registry.convert.naming import Axes, outputs_named, words_by_sizes
 from onnxzoo.registry.convert.torch_inputs import (
     Inputs,
     inputs_of,
@@ -21,6 +21,7 @@ from onnxzoo.registry.convert.torch_inputs import (
     symbolic_axes,
 )
 from onnxzoo.registry.convert.traces import nodes, without_traces
+from onnxzoo.registry.convert.weights import is_safetensors
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -93,7 +94,7 @@ def _load(job: Job) -> tuple[Any, Sequence[Any] | None]:
 def _checkpoint(job: Job, source: Path) -> tuple[Any, Sequence[Any] | None]:
     import torch
 
-    if source.suffix == ".safetensors":
+    if is_safetensors(source):
         from safetensors.torch import load_file
 
         found: Any = load_file(source)
@@ -149,21 +150,20 @@ def _one_mode(module: Any) -> Iterator[None]:
 
 def _open_outputs(inputs: Inputs, outputs: Sequence[Sequence[Any]], names: Sequence[str]) -> Axes:
     """Return the axes of outputs that follow those of inputs: their size changes with them."""
-    words = {
-        (call[place].shape[axis]): word
-        for call in inputs.calls
-        for place, name in enumerate(inputs.names)
-        for axis, word in inputs.axes[name].items()
+    first, last = inputs.calls[0], inputs.calls[-1]
+    words = words_by_sizes(
+        (before.shape, after.shape, inputs.axes[name])
+        for name, before, after in zip(inputs.names, first, last, strict=True)
+    )
+    return {
+        name: {
+            axis: words.get(sizes, f"{name}_{axis}")
+            for axis, sizes in enumerate(zip(before.shape, after.shape, strict=True))
+            if sizes[0] != sizes[1]
+        }
+        for name, before, after in zip(names, outputs[0], outputs[-1], strict=True)
+        if len(before.shape) == len(after.shape)
     }
-    found: Axes = {}
-    for name, first, last in zip(names, outputs[0], outputs[-1], strict=True):
-        if first.dim() == last.dim():
-            found[name] = {
-                axis: words.get(int(last.shape[axis]), f"{name}_{axis}")
-                for axis in range(first.dim())
-                if first.shape[axis] != last.shape[axis]
-            }
-    return found
 
 
 def _said_of(names: Sequence[str], job: Job) -> Axes:

@@ -1,12 +1,12 @@
 """A PyTorch module's inputs: their names, examples at two sizes, and the outputs for them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnxzoo.registry.convert.draw import feeds
-from onnxzoo.registry.convert.job import OTHER_BATCH, Job, Sample
-from onnxzoo.registry.convert.naming import Axes, axes_of, names_of, shaped
+from onnxzoo.registry.convert.job import Job, Sample
+from onnxzoo.registry.convert.naming import Axes, axes_of, axis_name, names_of, opened, other_sizes
 from onnxzoo.registry.errors import UsageError
 
 
@@ -49,11 +49,9 @@ def inputs_of(
         axes = axes_of(names, [value.dim() for value in given], job)
         for place, open_ones in symbolic.items():
             axes[names[place]] = {**open_ones, **axes[names[place]]}
-        others = [
-            call
-            for call in _other_sizes(given, names, axes)
-            if not symbolic or _runs(module, call)  # a program may bound its open axes
-        ]
+        others = _others(module, given, names, axes)
+        if symbolic:  # a program may bound its open axes
+            others = [call for call in others if _runs(module, call)]
         return Inputs(names, axes, [tuple(given), *others])
     if not job.inputs:
         raise UsageError(
@@ -63,10 +61,10 @@ def inputs_of(
         )
     names = [one.name for one in job.inputs]
     axes = axes_of(names, [len(one.shape or ()) for one in job.inputs], job)
-    drawn = feeds(shaped(job), job)
+    drawn = feeds(opened(job.inputs, job), job)
     calls = [tuple(torch.from_numpy(feed[name]) for name in names) for feed in drawn]
-    if job.example is not None:
-        calls += _other_sizes(calls[0], names, axes)
+    more = _apart if job.example is None else _others
+    calls += more(module, calls[0], names, axes)
     return Inputs(names, axes, calls)
 
 
@@ -79,7 +77,7 @@ def symbolic_axes(program: Any) -> dict[int, dict[int, str]]:
     for place, name in enumerate(program.graph_signature.user_inputs):
         shape = getattr(nodes[name].meta.get("val"), "shape", ())
         found[place] = {
-            axis: f"{name}_{axis}" if axis else "batch"
+            axis: axis_name(name, axis)
             for axis, size in enumerate(shape)
             if isinstance(size, torch.SymInt)
         }
@@ -100,7 +98,7 @@ def _runs(module: Any, call: Sequence[Any]) -> bool:
     """Tell whether a module takes another size of its open axes."""
     try:
         outputs_of(module, call)
-    except (RuntimeError, AssertionError, ValueError):
+    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError):
         return False
     return True
 
@@ -121,21 +119,35 @@ def array_of(tensor: Any) -> Any:
     return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
 
 
-def _other_sizes(
-    given: Sequence[Any], names: Sequence[str], axes: Axes
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the example again with its open axes at another size, its values repeated."""
+def _others(
+    module: Any, given: Sequence[Any], names: Sequence[str], axes: Axes
+) -> list[tuple[Any, ...]]:
+    """Return the example with its open axes at another size, its values repeated."""
+    if not any(axes.values()):
+        return []
+    sizes = other_sizes(names, [value.shape for value in given], axes)
+    return _apart(module, given, names, axes) or [_resized(given, sizes)]
+
+
+def _apart(
+    module: Any, given: Sequence[Any], names: Sequence[str], axes: Axes
+) -> list[tuple[Any, ...]]:
+    """Return the example with several open axes at sizes that tell them apart, if that runs."""
+    if len({word for ones in axes.values() for word in ones.values()}) < 2:  # noqa: PLR2004
+        return []
+    sizes = other_sizes(names, [value.shape for value in given], axes, apart=True)
+    call = _resized(given, sizes)
+    return [call] if _runs(module, call) else []
+
+
+def _resized(given: Sequence[Any], sizes: Sequence[Mapping[int, int]]) -> tuple[Any, ...]:
     import torch
 
-    if not any(axes.values()):
-        return
-    sizes: dict[str, int] = {}
     changed = []
-    for name, value in zip(names, given, strict=True):
+    for value, ones in zip(given, sizes, strict=True):
         tensor = value
-        for axis, word in axes[name].items():
-            size = sizes.setdefault(word, tensor.shape[axis] + OTHER_BATCH - 2)
+        for axis, size in ones.items():
             places = torch.arange(size, device=tensor.device) % tensor.shape[axis]
             tensor = tensor.index_select(axis, places)
         changed.append(tensor)
-    yield tuple(changed)
+    return tuple(changed)

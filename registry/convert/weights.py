@@ -11,6 +11,13 @@ _EPOCH = re.compile(r"-(\d+)\.params")
 _PADDLE = {".json", ".pdmodel"}
 
 
+def is_safetensors(path: Path) -> bool:
+    """Tell whether a file is safetensors, by its header: a length, then JSON."""
+    with path.open("rb") as file:
+        head = file.read(10)
+    return head[8:] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
 def weights_of(graph: Path, options: Mapping[str, str]) -> Path | None:
     """Return the file of weights of a graph's file, or None if there is none.
 

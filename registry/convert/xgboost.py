@@ -9,6 +9,7 @@ from onnxzoo.registry.convert.boosters import (
     converter,
     matrix_of,
     outputs_of,
+    row_axis,
     rows_of,
 )
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
@@ -34,7 +35,7 @@ def convert(job: Job) -> Made:
     booster.feature_names = None  # the converter takes none but f0, f1, …
     types = [(one.name, FloatTensorType([None, booster.num_features()]))]
     made = convert_xgboost(model, initial_types=types, target_opset=job.opset)
-    complete(made, job.opset)
+    complete(made, job.opset, row_axis(one))
     job.model.write_bytes(made.SerializeToString())
     return Made(samples)
 
