@@ -149,6 +149,13 @@ def test_the_environment_says_how_long_and_how_often_a_server_is_asked(
     assert zoo("pull", f"{server.url}/m.onnx").code == 2
 
 
+def test_doctor_shows_a_hub_without_its_password(zoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:canary-password@hub.example.org")
+    out = zoo("doctor", "--json").out
+    assert json.loads(out)["hub"] == "https://hub.example.org"
+    assert "canary" not in out
+
+
 def test_https_is_not_left_for_http(
     server: Server, part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
