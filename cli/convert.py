@@ -120,7 +120,8 @@ def convert(
         convert_opset(source, opset, label=label, dry_run=dry_run, quiet=quiet, json=json)
         return
     if name is None:
-        raise UsageError("a converted model needs a name", hint=f"zoo convert {source} --name NAME")
+        verb = "register" if source.endswith(".onnx") else "convert"
+        raise UsageError("a model needs a name", hint=f"zoo {verb} {source} --name NAME")
     _refuse("goes with a model of the registry", {"--label": label, "--dry-run": dry_run})
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.convert import run

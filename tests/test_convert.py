@@ -314,9 +314,13 @@ def test_the_command_converts_and_says_how_well() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "a converted model needs a name"),
+        ([], "a model needs a name"),
         (["--name", "net", "--dynamic", "batch=x"], "`x` is not an axis"),
         (["--name", "net", "--from", "theano"], "no converter is called `theano`"),
+        (
+            ["--name", "net", "--from", "sklearn", "--option", "a=b"],
+            "has no option `a`",
+        ),
         (["--name", "net", "--dry-run"], "`--dry-run` goes with a model of the registry"),
         (["--name", "net", "--label", "x"], "`--label` goes with a model of the registry"),
     ],

@@ -195,6 +195,18 @@ def test_a_jax_model_in_code_is_registered(
     assert not (said := run_apart(code, tmp_path)), said
 
 
+@pytest.mark.parametrize("name", ["sklearn-regression", "xgboost-json", "lightgbm"])
+def test_the_same_model_converted_again_is_held_already(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing(converter(converter_in(name))):
+        pytest.skip(f"not installed: {name}")
+    monkeypatch.chdir(tmp_path)
+    make(CASES[name], tmp_path)
+    refs = {convert(CASES[name].file, "net", **CASES[name].how).ref for _ in range(2)}
+    assert refs == {"net:fp32@1"}
+
+
 def test_a_checkpoint_that_would_run_code_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

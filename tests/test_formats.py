@@ -191,6 +191,32 @@ def test_what_a_pickle_would_import_is_read_without_loading_it(
     assert not (tmp_path / "planted").exists()
 
 
+def text(words: str) -> bytes:
+    return b"\x8c" + bytes([len(words)]) + words.encode()
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        text("posix") + b"\x94" + text("system") + b"\x94" + text("sklearn.x") + b"0h\x00h\x01\x93",
+        text("posix") + text("system") + text("decoy") + b"0\x93",
+        b"(" + text("decoy") + b"1" + text("posix") + text("system") + b"\x93",
+    ],
+    ids=["memo", "pop", "mark"],
+)
+def test_no_decoy_hides_what_a_pickle_imports(hidden: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(b"\x80\x04" + hidden + text("id") + b"\x85R.")
+    assert imports(path) == ["posix.system"]
+
+
+def test_a_converter_that_does_not_read_a_file_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_bytes(FILES["xgboost"])
+    with pytest.raises(UsageError, match="which the converter `lightgbm` does not read"):
+        converter_of(path, "lightgbm")
+
+
 def test_pickles_in_archives_in_archives_are_read(tmp_path: Path) -> None:
     inner = tmp_path / "inner.pt"
     with zipfile.ZipFile(inner, "w") as archive:

@@ -22,6 +22,7 @@ def converter(name: str, module: str) -> Converter:
     return Converter(
         name=name,
         module=module,
+        options=(),
         needs=(name, "onnxmltools", "onnxconverter_common", "skl2onnx"),
         extra="boosters",
         requirements=pinned("boosters"),
@@ -79,6 +80,13 @@ def classified(scores: Any, classes: Sequence[Any] = ()) -> list[Any]:
         scores = np.stack([1 - scores, scores], axis=1)
     labels = scores.argmax(axis=1)
     return [np.asarray(classes)[labels] if len(classes) else labels, scores]
+
+
+def highest(opset: int | None) -> int | None:
+    """Return an opset, or the highest that onnxmltools knows, if that is lower."""
+    from onnxconverter_common.onnx_ex import get_maximum_opset_supported
+
+    return opset and min(opset, get_maximum_opset_supported())
 
 
 def complete(model: Any, opset: int | None, rows: str = "batch") -> None:

@@ -13,6 +13,7 @@ from onnxzoo.registry.convert.maps import without_maps
 CONVERTER = Converter(
     name="catboost",
     module=__name__,
+    options=(),
     needs=("catboost", "onnx"),
     extra="catboost",
     requirements=pinned("catboost"),

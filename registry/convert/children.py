@@ -11,6 +11,7 @@ from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings, child_environment
 
 _log = logger()
+_SAME_ORDER = {"PYTHONHASHSEED": "0"}  # some exporters write what they keep in sets
 _PACKAGE = Path(__file__).parents[2]
 # Finds onnxzoo alone: what else lies beside it must not shadow the framework's own packages.
 _FIND = """
@@ -58,6 +59,7 @@ class Child:
                 doing=self.doing,
                 limits=self.limits,
                 environment=child_environment(isolated=self.python is not None)
+                | _SAME_ORDER
                 | dict(self.environment),
             )
         finally:

@@ -54,6 +54,7 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
     Raises:
         NotFound: if nothing is there.
         InvalidModel: if it is of no format that is known.
+        UsageError: if the converter that was asked for does not read it.
         Refused: if it is of one from which nothing converts.
     """
     for one in _others().values():
@@ -69,7 +70,22 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
     dead = form.converter is None and form.name not in _TAKEN
     if name is None or (asked and dead):
         raise Refused(f"`{path.name}` is {form.words}", hint=form.way_out)
+    _check_reads(name, form, path)
     return converter(name), form
+
+
+def _check_reads(name: str, form: Format, path: Path) -> None:
+    """Refuse a converter of ours that was asked for and cannot read what a file is.
+
+    Pickles are anyone's: what they hold is known once they are loaded.
+    """
+    readers = {form.converter, "tensorflow" if form.converter == "keras" else None}
+    if form.converter is None or form.runs_code or name in readers or name not in _OURS:
+        return
+    raise UsageError(
+        f"`{path.name}` is {form.words}, which the converter `{name}` does not read",
+        hint="leave --from out",
+    )
 
 
 def missing(one: Converter) -> list[str]:

@@ -34,6 +34,7 @@ def check(job: Job) -> None:
 CONVERTER = Converter(
     name="coreml",
     module=__name__,
+    options=(),
     needs=("coremltools", "onnxmltools", "onnxconverter_common", "onnx"),
     extra="coreml",
     requirements=pinned("coreml"),

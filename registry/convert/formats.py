@@ -15,6 +15,8 @@ from onnxzoo.registry.convert.weights import graph_in, is_safetensors
 from onnxzoo.registry.errors import InvalidModel, NotFound
 
 _HEAD = 4096  # bytes; every magic number lies within
+# Packages whose names come last where not all are shown: others are what one looks for.
+_USUAL = {"collections", "joblib", "numpy", "scipy", "sklearn", "torch"}
 _SHOWN = 6  # names that a pickle would import
 _LAMBDA = re.compile(rb'"class_name":\s*"Lambda"')
 
@@ -222,7 +224,8 @@ def _code_in(path: Path, form: Format) -> str:
         return f"it holds ops that run Python or reach files: {_listed(reaching(path, form.name))}"
     if form.converter == "transformers":
         return hub_folder.code_in(path)
-    return f"it would import {_listed(imports(path)) or 'nothing that can be told'}"
+    found = sorted(imports(path), key=lambda name: (name.partition(".")[0] in _USUAL, name))
+    return f"it would import {_listed(found) or 'nothing that can be told'}"
 
 
 def _listed(found: Sequence[str]) -> str:

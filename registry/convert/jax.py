@@ -24,6 +24,7 @@ from onnxzoo.registry.errors import UsageError
 CONVERTER = Converter(
     name="jax",
     module=__name__,
+    options=(),
     needs=("jax", "jax2onnx", "onnx"),
     extra="jax",
     requirements=pinned("jax"),

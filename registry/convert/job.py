@@ -31,6 +31,7 @@ class Converter:
             none.
         recognises: tells whether a file or folder is its format, without loading it; None where
             `onnxzoo.registry.convert.formats` knows.
+        options: what ``--option`` may name; None for anything.
         check: refuses, in the parent, what the framework would not take; called with the job before
             an environment is made or a child started.
         python: the newest Python that the requirements are for; None for any.
@@ -50,6 +51,7 @@ class Converter:
     requirements: Path | None = None
     recognises: Callable[[Path], bool] | None = None
     check: "Callable[[Job], None] | None" = None
+    options: tuple[str, ...] | None = None
     python: tuple[int, int] | None = None
     runs_code: bool = False
     rtol: float = 1e-3

@@ -16,6 +16,7 @@ from onnxzoo.registry.errors import UsageError
 CONVERTER = Converter(
     name="keras",
     module=__name__,
+    options=("exporter",),
     needs=("keras", "torch", "onnx"),
     extra="keras",
     requirements=pinned("keras"),

@@ -6,6 +6,7 @@ from onnxzoo.registry.convert.boosters import (
     classified,
     complete,
     converter,
+    highest,
     matrix_of,
     outputs_of,
     row_axis,
@@ -34,11 +35,12 @@ def convert(job: Job) -> Made:
     made = convert_lightgbm(
         model,
         initial_types=[(one.name, FloatTensorType([None, booster.num_feature()]))],
-        target_opset=job.opset,
+        target_opset=highest(job.opset),
         zipmap=False,
     )
     complete(made, job.opset, row_axis(one))
-    job.model.write_bytes(made.SerializeToString())
+    made.graph.name = job.converter  # a random one makes other bytes of the same model
+    job.model.write_bytes(made.SerializeToString(deterministic=True))
     return Made(samples)
 
 

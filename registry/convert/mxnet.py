@@ -41,6 +41,7 @@ def check(job: Job) -> None:
 CONVERTER = Converter(
     name="mxnet",
     module=__name__,
+    options=("params",),
     needs=("mxnet", "onnx"),
     requirements=pinned("mxnet"),
     check=check,

@@ -46,6 +46,7 @@ def check(job: Job) -> None:
 CONVERTER = Converter(
     name="paddle",
     module=__name__,
+    options=("params",),
     needs=("paddle", "paddle2onnx", "onnx"),
     extra="paddle",
     requirements=pinned("paddle"),

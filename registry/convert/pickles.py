@@ -7,7 +7,6 @@ import pickletools
 import re
 import string
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ _MOST = 64 << 20  # bytes of a pickle that are read: names stand among the weigh
 _DEEPEST = 2  # zips in zips; PyTorch's programs hold one
 _LONGEST = 255  # characters of a name
 _OF_NAMES = (string.ascii_letters + string.digits + "_.").encode()
+_MARK = pickletools.markobject
 _ZIP = b"PK\x03\x04"
 _TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE")
 _ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
@@ -93,16 +93,14 @@ def _zipped(file: IO[bytes], left: _Left, deeper: int) -> Iterator[bytes]:
 def _imports(content: bytes, left: _Left) -> Iterator[str]:
     stream, start = BytesIO(content), 0
     while content[start : start + 1] == b"\x80" and left.opcodes > 0:
-        texts: deque[str] = deque(maxlen=2)
-        broken = False
+        machine, broken = _Machine(), False
         try:
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "GLOBAL":
                     yield str(argument)[:_LONGEST].replace(" ", ".")
                 elif opcode.name == "STACK_GLOBAL":
-                    yield ".".join(texts)
-                elif opcode.name in _TEXT:
-                    texts.append(str(argument)[:_LONGEST])
+                    yield ".".join(text or "?" for text in machine.top())
+                machine.step(opcode, argument)
                 left.opcodes -= 1
                 if left.opcodes <= 0:
                     break
@@ -112,6 +110,44 @@ def _imports(content: bytes, left: _Left) -> Iterator[str]:
             yield from _beyond(content[start:])
             return
         start = stream.tell()
+
+
+class _Machine:
+    """A pickle's stack and memo, of which only the texts are known: names lie in both."""
+
+    def __init__(self) -> None:
+        self._stack: list[object] = []
+        self._memo: dict[int, object] = {}
+
+    def top(self) -> list[str | None]:
+        """Return the two topmost texts; None for what is none."""
+        two = [None, None, *self._stack][-2:]
+        return [one if isinstance(one, str) else None for one in two]
+
+    def step(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
+        """Do what an opcode does to the stack, without making any value."""
+        name, last = opcode.name, self._stack[-1] if self._stack else None
+        if name == "MEMOIZE":
+            self._memo[len(self._memo)] = last
+        elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
+            self._memo[int(str(argument))] = last
+        elif name in {"GET", "BINGET", "LONG_BINGET"}:
+            self._stack.append(self._memo.get(int(str(argument))))
+        elif name == "DUP":
+            self._stack.append(last)
+        elif name in _TEXT:
+            self._stack.append(str(argument)[:_LONGEST])
+        else:
+            self._pop(opcode.stack_before)
+            self._stack += [_MARK if o is _MARK else None for o in opcode.stack_after]
+
+    def _pop(self, before: list[pickletools.StackObject]) -> None:
+        if _MARK in before:
+            while self._stack and self._stack.pop() is not _MARK:
+                pass
+            before = before[: before.index(_MARK)]
+        if before:
+            del self._stack[-len(before) :]
 
 
 def _beyond(content: bytes) -> Iterator[str]:

@@ -94,6 +94,7 @@ def convert(
     _check_example(order.example)
     source = source_of(what, order.factory, order.options)
     one, form = _converter(source, order)
+    _check_options(one, order)
     _check_trust(source, form, order)
     with _folder(registry.settings) as folder:
         job = _job(source, one, form, order, folder)
@@ -128,6 +129,14 @@ def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
     name = order.from_ or source.framework or "torch"
     word = "object" if source.factory is None else "factory"
     return converter(name), Format(word, f"a model of {name}", name)
+
+
+def _check_options(one: Converter, order: Order) -> None:
+    known = order.options if one.options is None else one.options
+    for name in order.options:
+        if name not in known:
+            listed = ", ".join(f"`{own}`" for own in known) or "none"
+            raise UsageError(f"the converter `{one.name}` has no option `{name}`; it has {listed}")
 
 
 def _check_trust(source: Source, form: Format, order: Order) -> None:

@@ -17,6 +17,7 @@ from onnxzoo.registry.errors import UsageError
 CONVERTER = Converter(
     name="sklearn",
     module=__name__,
+    options=(),
     needs=("sklearn", "skl2onnx"),
     extra="sklearn",
     requirements=pinned("sklearn"),
@@ -44,7 +45,8 @@ def convert(job: Job) -> Made:
     samples = [Sample(feed, _outputs(model, feed)) for feed in _feeds(inputs, job)]
     made = _onnx(model, inputs, job.opset)
     complete(made, job.opset, _rows(inputs))
-    job.model.write_bytes(made.SerializeToString())
+    made.graph.name = job.converter  # a random one makes other bytes of the same model
+    job.model.write_bytes(made.SerializeToString(deterministic=True))
     return Made(samples)
 
 

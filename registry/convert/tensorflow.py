@@ -15,7 +15,6 @@ from onnxzoo.registry.convert.tflite import of_tflite
 from onnxzoo.registry.errors import Refused, UsageError
 
 _HIGHEST, _USUAL = 18, 15  # opsets: tf2onnx 1.17 writes none above, and takes 15 by itself
-_OPTIONS = {"signature", "dequantize"}
 _SHOWN = 6  # ops in a message
 
 
@@ -26,8 +25,6 @@ def check(job: Job) -> None:
             f"tf2onnx writes opsets up to {_HIGHEST}; `{job.opset}` was asked for",
             hint=f"convert it without --opset, then: zoo convert NAME --opset {job.opset}",
         )
-    if strange := sorted(set(job.options) - _OPTIONS):
-        raise UsageError(f"no option `{strange[0]}`; there are {', '.join(sorted(_OPTIONS))}")
 
 
 CONVERTER = Converter(
@@ -36,6 +33,7 @@ CONVERTER = Converter(
     needs=("tensorflow", "tf2onnx", "onnx"),
     extra="tensorflow",
     requirements=pinned("tensorflow"),
+    options=("dequantize", "signature"),
     check=check,
     memory=10 << 30,
     environment={

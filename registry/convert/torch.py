@@ -27,6 +27,7 @@ from onnxzoo.registry.errors import UsageError
 CONVERTER = Converter(
     name="torch",
     module=__name__,
+    options=("exporter",),
     needs=("torch", "onnx"),
     extra="torch",
     requirements=pinned("torch"),

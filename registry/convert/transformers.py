@@ -19,11 +19,11 @@ from onnxzoo.registry.errors import NotFound, Refused, UsageError
 CONVERTER = Converter(
     name="transformers",
     module=__name__,
+    options=("part", "task"),
     needs=("transformers", "optimum", "torch", "onnx"),
     requirements=pinned("transformers"),
 )
 _PAST = "-with-past"
-_OPTIONS = ("task", "part")
 _SHOWN = 3  # names of weights that are missing
 # Source: the file names of tokenizers, image processors and sentence-transformers on the Hub.
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "preprocessor_config.json")
@@ -57,11 +57,6 @@ def _check(job: Job) -> None:
     names_no_outputs(job)
     if job.inputs or job.dynamic or job.axes:
         raise UsageError("Optimum names the inputs of a transformers model, and opens their axes")
-    for name in job.options:
-        if name not in _OPTIONS:
-            raise UsageError(
-                f"the converter `transformers` has no option `{name}`; it has {', '.join(_OPTIONS)}"
-            )
 
 
 def _loaded(job: Job) -> Loaded:

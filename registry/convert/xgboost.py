@@ -7,6 +7,7 @@ from onnxzoo.registry.convert.boosters import (
     classified,
     complete,
     converter,
+    highest,
     matrix_of,
     outputs_of,
     row_axis,
@@ -34,9 +35,10 @@ def convert(job: Job) -> Made:
     samples = [Sample(feed, _outputs(model, feed[one.name])) for feed in rows_of(one, job)]
     booster.feature_names = None  # the converter takes none but f0, f1, …
     types = [(one.name, FloatTensorType([None, booster.num_features()]))]
-    made = convert_xgboost(model, initial_types=types, target_opset=job.opset)
+    made = convert_xgboost(model, initial_types=types, target_opset=highest(job.opset))
     complete(made, job.opset, row_axis(one))
-    job.model.write_bytes(made.SerializeToString())
+    made.graph.name = job.converter  # a random one makes other bytes of the same model
+    job.model.write_bytes(made.SerializeToString(deterministic=True))
     return Made(samples)
 
 
