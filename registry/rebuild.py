@@ -14,7 +14,7 @@ from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.records import Graph
-from onnxzoo.registry.schema import making
+from onnxzoo.registry.schema import check_whole, making
 from onnxzoo.registry.settings import without_password
 from onnxzoo.registry.sidecars import check
 from onnxzoo.registry.store import Store, sync
@@ -85,6 +85,7 @@ def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
     with making(database.path) as fresh:
         with closing(Database(fresh)) as made, made.write() as session:
             _insert(session, told)
+        check_whole(fresh)
         if _identity(database.path) != before:
             raise Refused(f"`{database.path}` was changed meanwhile; nothing was done")
         moved = _set_aside(database.path) if before else None

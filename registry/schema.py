@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.connect import damaged, make_engine
+from onnxzoo.registry.connect import damaged, make_engine, translating
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError
 from onnxzoo.registry.store import (
     abandoned,
@@ -45,12 +45,14 @@ def making(path: Path) -> Iterator[Path]:
         make_folder(path.parent)
         folder.mkdir()
         fresh = folder / path.name
-        with sqlite3.connect(fresh) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.close()
-        _fill(fresh)
-        yield fresh
+        with translating(f"sqlite:///{path}"):
+            with sqlite3.connect(fresh) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.close()
+            _fill(fresh)
+            check_whole(fresh)
+            yield fresh
     except OSError as error:
         raise StorageError(
             f"cannot make the registry `{path}`: {(error.strerror or str(error)).lower()}",
@@ -58,6 +60,20 @@ def making(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         clear(folder)
+
+
+def check_whole(path: Path) -> None:
+    """Raise StorageError unless all of a closed database is in its file.
+
+    SQLite tells nobody that the last checkpoint failed: it leaves the log, and only the file is
+    linked in.
+    Source: SQLite's documentation, "Write-Ahead Logging", section "The WAL File".
+    """
+    if path.with_name(f"{path.name}-wal").exists():
+        raise StorageError(
+            f"cannot write `{path}`: the disk refused a part of it",
+            hint="set ZOO_HOME to a folder that you may write, or free some space",
+        )
 
 
 def half_made(path: Path) -> list[Path]:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import Effort, copy
+from tests.faults.cases import Effort, copy, trial_of
 from tests.faults.crowd import StoppedWriter, crowd
-from tests.faults.errors import errors
+from tests.faults.errors import errors, refused
+from tests.faults.hostile import hostile
 from tests.faults.invariants import broken, state
 from tests.faults.kills import kills
 from tests.faults.places import places
 from tests.faults.power import order, power
-from tests.faults.runner import Runner, bare, traces
+from tests.faults.rebuilds import rebuilds
+from tests.faults.runner import Fault, Runner, bare, traces
 from tests.faults.signals import signals
 from tests.faults.tasks import TASKS
 
@@ -33,17 +35,30 @@ def runner() -> Iterator[Runner]:
 
 @traced
 def test_a_kill_before_any_change_leaves_a_sound_registry(runner: Runner, tmp_path: Path) -> None:
-    assert not kills(runner, tmp_path, Effort(8, tasks=QUICK)).broke
+    assert not kills(runner, tmp_path, Effort(6, tasks=QUICK)).broke
 
 
 @traced
 def test_an_error_of_the_disk_is_one_clear_error(runner: Runner, tmp_path: Path) -> None:
-    assert not errors(runner, tmp_path, Effort(8, tasks=QUICK)).broke
+    assert not errors(runner, tmp_path, Effort(6, tasks=QUICK)).broke
+
+
+@traced
+def test_a_database_that_is_made_again_is_whole_or_not_there(runner: Runner) -> None:
+    """Its last checkpoint fails, of which SQLite says nothing."""
+    trial = trial_of(runner, next(task for task in TASKS if task.name == "rebuild"))
+    last = [point for point in trial.points if point.call == "pwrite64"][-1]
+    assert not trial.strike(runner, Fault("error=ENOSPC", last, ever_after=True), refused)
 
 
 @traced
 def test_a_signal_ends_a_command_tidily(runner: Runner, tmp_path: Path) -> None:
-    assert not signals(runner, tmp_path, Effort(4, tasks=QUICK)).broke
+    assert not signals(runner, tmp_path, Effort(3, tasks=QUICK)).broke
+
+
+@traced
+def test_a_rebuild_after_a_fault_brings_what_was_told(runner: Runner, tmp_path: Path) -> None:
+    assert not rebuilds(runner, tmp_path, Effort(4, tasks=QUICK)).broke
 
 
 @traced
@@ -53,11 +68,15 @@ def test_contents_come_before_names_and_names_before_rows(runner: Runner, tmp_pa
 
 @traced
 def test_a_power_cut_loses_nothing_that_was_said_to_be_done(runner: Runner, tmp_path: Path) -> None:
-    assert not power(runner, tmp_path, Effort(5, most=2)).broke
+    assert not power(runner, tmp_path, Effort(5, most=1)).broke
 
 
 def test_a_place_that_refuses_is_one_clear_error(runner: Runner, tmp_path: Path) -> None:
     assert not places(runner, tmp_path, Effort(5)).broke
+
+
+def test_a_hostile_model_is_refused_by_the_whole_command(runner: Runner, tmp_path: Path) -> None:
+    assert not hostile(runner, tmp_path / "hostile", Effort(3)).broke
 
 
 def test_a_crowd_loses_nothing_and_one_that_stands_still_is_named(

@@ -19,7 +19,10 @@ _SHUTDOWN = 0x8004587D
 _FLUSH_NAMES, _FLUSH_NOTHING = 1, 2  # the journal is written first, or not
 _MOUNT = "loop,commit=300,data=writeback"  # nothing is written unless it is asked for
 _IMAGE = 96 << 20  # bytes
-_NAMES = ("register first", "register", "pull", "alias", "rm", "gc")
+_NAMES = {
+    "register first", "register", "pull", "alias", "rm", "gc",
+    "export", "import", "lock", "sync", "rebuild",
+}  # fmt: skip
 
 
 def power(runner: Runner, folder: Path, effort: Effort) -> Tried:
@@ -63,6 +66,7 @@ def _cut(
         home = disk / "case" / "home"
         now = state(home) if home.exists() else frozenset()
         found = broken(home) + between(trial.before, now, trial.after)
+        found += trial.made_of(home.parent, ended)
         if ended.code == 0 and now != trial.after:
             found.append("it was said to be done, and is not there")
         again = runner.run(trial.task.words, home)
