@@ -122,6 +122,12 @@ class Variant:
         return f"{self.name}:{self.variant}@{self.version}"
 
     @property
+    def entry(self) -> str:
+        """The path of its `.onnx` file inside the bundle, whose folder has the digest's name."""
+        folder = f"/{self.digest.removeprefix('sha256:')}/"
+        return self.path.as_posix().rpartition(folder)[2]
+
+    @property
     def precision(self) -> str:
         """What the weights truly are, as the graph says."""
         return self.graph.precision

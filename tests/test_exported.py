@@ -5,6 +5,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
-from tests import models
-from tests.archives import header, tar
+from tests import hostile, models
+from tests.archives import header, tar, twins, zoo
 from tests.hub import sha256
 
 Values = dict[str, Any]
@@ -330,6 +331,65 @@ def test_an_archive_can_be_written_to_a_stream(archive: Path, tmp_path: Path) ->
     with Registry(tmp_path / "there") as there:
         there.export(["a", "b"], stream)
     assert stream.getvalue() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_model_of_a_bundle_is_looked_at(tmp_path: Path, order: int) -> None:
+    graph = hostile.graph([hostile.node("Foo", domain="com.acme")])
+    evil = hostile.written(hostile.model(graph))(tmp_path)
+    members = members_of(twins(tmp_path, evil))
+    values = json.loads(members.pop(MANIFEST))
+    first_version(values)["variants"] = first_version(values)["variants"][::order]
+    odd = zoo(tmp_path / "odd.zoo", values, members)
+    assert_refused(odd, tmp_path, Refused, r"the domain `com\.acme`")
+
+
+def test_another_model_of_a_held_bundle_is_looked_at_too(tmp_path: Path) -> None:
+    graph = hostile.graph([hostile.node("Foo", domain="com.acme")])
+    evil = hostile.written(hostile.model(graph))(tmp_path)
+    both = twins(tmp_path, evil)
+    members = members_of(both)
+    values = json.loads(members.pop(MANIFEST))
+    other = first_version(values)["variants"].pop()
+    zoo(tmp_path / "first.zoo", values, members)
+    with Registry(tmp_path / "here") as here:
+        here.import_file(tmp_path / "first.zoo")
+        with pytest.raises(Refused, match=r"the domain `com\.acme`"):
+            here.import_file(both)
+        assert [held.ref for held in here.list()] == ["twins:fp32@1"]
+        assert not here.import_file(tmp_path / "first.zoo").changed
+    assert other["entry"] == "b.onnx"
+
+
+def test_each_model_of_a_bundle_is_described_by_itself(tmp_path: Path) -> None:
+    other = models.linear(tmp_path / "b.onnx", dtype="float16")
+    with Registry(tmp_path / "here") as here:
+        here.import_file(twins(tmp_path, other))
+        assert {held.variant: held.precision for held in here.list()} == {
+            "fp32": "fp32",
+            "other": "fp16",
+        }
+
+
+def test_a_content_under_thousands_of_paths_does_not_fill_the_disk(tmp_path: Path) -> None:
+    content = b"x" * 1_000_000
+    many = [File(f"{number}.bin", sha256(content), len(content)) for number in range(2000)]
+    path = models.linear(tmp_path / "a.onnx")
+    many.append(File("a.onnx", sha256(path), path.stat().st_size))
+    bundle = Manifest.of(many)
+    members = members_of(twins(tmp_path, path))
+    values = json.loads(members[MANIFEST])
+    del first_version(values)["variants"][1]
+    first_variant(values)["digest"] = bundle.digest
+    values["bundles"] = [
+        {"digest": bundle.digest, "files": [asdict(file) for file in bundle.files]}
+    ]
+    files = {"a": path.read_bytes(), "b": content}
+    values["members"] = [
+        {"name": name, "sha256": sha256(data), "bytes": len(data)} for name, data in files.items()
+    ]
+    odd = zoo(tmp_path / "odd.zoo", values, files)
+    assert_refused(odd, tmp_path, Refused, "would become 2.0 GB")
 
 
 def test_a_model_that_is_none_is_refused_like_one_that_is_pulled(
