@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
 
-from onnxzoo.registry.external import Extent, Neighbours
+from onnxzoo.registry.external import Extent, Neighbours, Where, cut
 from onnxzoo.registry.folding import FEW, Constant
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.wire import BYTES, Field
@@ -59,7 +59,7 @@ class _Met:
 
 
 def read(
-    walk: Walk, within: Field, depth: int, where: str, beside: Neighbours | None
+    walk: Walk, within: Field, depth: int, where: Where, beside: Neighbours | None
 ) -> tuple[str, Constant]:
     """Walk a tensor; return its name, and what is known of its values.
 
@@ -67,14 +67,14 @@ def read(
         walk: the walk through its file.
         within: where the message lies.
         depth: of how many messages it is a part.
-        where: what it belongs to, in words.
+        where: what it belongs to.
         beside: the files beside the model; None where they need not be there.
 
     Raises:
         InvalidModel, Refused: naming the tensor.
     """
     met = _met(walk, within, depth)
-    who = f"the tensor `{met.name}` of {where}"
+    who = Where("the tensor", met.name, around=where)
     count = elements(walk, met.dims, who)
     if met.dtype not in _BITS:
         raise walk.invalid(f"{who} has the data type {met.dtype}, which ONNX has not got")
@@ -91,7 +91,7 @@ def read(
 
 
 def read_sparse(
-    walk: Walk, within: Field, depth: int, where: str, beside: Neighbours | None
+    walk: Walk, within: Field, depth: int, where: Where, beside: Neighbours | None
 ) -> tuple[str, Constant]:
     """Walk a sparse tensor; return its name, and its size as the dense one that it becomes."""
     dims: list[int] = []
@@ -104,7 +104,7 @@ def read_sparse(
             count, bits = values.elements, values.bits
         else:
             indices = read(walk, found, depth + 1, where, beside)[1].elements
-    who = f"the sparse tensor `{name}` of {where}"
+    who = Where("the sparse tensor", name, around=where)
     dense = elements(walk, dims, who)
     if indices not in {count, count * len(dims)} and not (count == 0 and indices == -1):
         raise walk.invalid(f"{who} has {count} values and {max(indices, 0)} indices")
@@ -113,7 +113,7 @@ def read_sparse(
     return name, Constant(dense, bits, None)
 
 
-def elements(walk: Walk, dims: Sequence[int], who: str) -> int:
+def elements(walk: Walk, dims: Sequence[int], who: object) -> int:
     """Return how many elements there are, where the dims are sound."""
     if len(dims) > RANK:
         raise walk.invalid(f"{who} has more than {RANK} axes")
@@ -139,7 +139,9 @@ def _met(walk: Walk, within: Field, depth: int) -> _Met:
             case "external_data":
                 met.entries.append(_entry(walk, found, depth + 1))
             case "segment":
-                raise walk.invalid(f"the tensor `{met.name}` is a segment, which nothing reads")
+                raise walk.invalid(
+                    f"the tensor `{cut(met.name)}` is a segment, which nothing reads"
+                )
             case "metadata_props":
                 walk.skim(spec.kind, found, depth + 1)
             case data if data in _DATA:
@@ -182,7 +184,7 @@ def _count(walk: Walk, data: str, found: Field) -> int:
     return count
 
 
-def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: str) -> None:
+def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: object) -> None:
     there = {data: number for data, number in met.counts.items() if number}
     raw = met.raw.end - met.raw.start if met.raw else 0
     if len(there) + bool(raw) > 1:
@@ -200,7 +202,7 @@ def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: str) -> N
 
 
 def _outside(
-    walk: Walk, met: _Met, needed: int, who: str, beside: Neighbours | None
+    walk: Walk, met: _Met, needed: int, who: object, beside: Neighbours | None
 ) -> tuple[float, ...] | None:
     extent = Extent.of(met.entries, who)
     if met.dtype == _STRING:
