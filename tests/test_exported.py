@@ -189,11 +189,12 @@ def test_a_newer_format_is_refused_by_its_number(archive: Path, tmp_path: Path) 
     assert_refused(archive, tmp_path, Refused, "format 2; this release reads 1")
 
 
-def test_a_manifest_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [20 << 30, 9 << 20])
+def test_a_manifest_that_claims_too_much_is_not_read(tmp_path: Path, size: int) -> None:
     info = tarfile.TarInfo(MANIFEST)
-    info.size = 20 << 30
+    info.size = size
     (tmp_path / "odd.zoo").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    assert_refused(tmp_path / "odd.zoo", tmp_path, Refused, "a manifest of 21474836480 bytes")
+    assert_refused(tmp_path / "odd.zoo", tmp_path, Refused, f"a manifest of {size} bytes")
 
 
 def first_model(values: Values) -> Values:
@@ -209,6 +210,16 @@ def first_version(values: Values) -> Values:
 def first_variant(values: Values) -> Values:
     variant: Values = first_version(values)["variants"][0]
     return variant
+
+
+def recipe(**words: object) -> Values:
+    return {"parent": None, "called": "x", "recipe": words}
+
+
+def measured(values: Values, **changes: object) -> Values:
+    sound = {"metric": "m", "value": 1, "unit": "", "context": {}}
+    sound |= {"digest": first_variant(values)["digest"], "at": "2026-01-01T00:00:00+00:00"}
+    return sound | changes
 
 
 @pytest.mark.parametrize(
@@ -246,6 +257,19 @@ def first_variant(values: Values) -> Values:
         lambda v: v["members"].pop(),
         lambda v: v["members"][1].update(name=v["members"][0]["name"]),
         lambda v: v["measurements"].append({"digest": "sha256:00"}),
+        lambda v: v.update(version=0),
+        lambda v: first_model(v).update(created_at="0001-01-01T00:00:00+23:59"),
+        lambda v: first_variant(v).update(created_at="9999-12-31T23:59:59-23:59"),
+        lambda v: first_version(v).update(created_at="0001-01-02T00:00:00+00:00"),
+        lambda v: first_variant(v).update(lineage=recipe()),
+        lambda v: first_variant(v).update(lineage=recipe(kind=["quantize"])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", ops=[{"\ud800": 1}])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", ops=[["a\0"]])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", block=10**30)),
+        lambda v: v["measurements"].append(measured(v, value=10**400)),
+        lambda v: v["measurements"].append(measured(v, context={"cpu": "a\0"})),
+        lambda v: v["measurements"].append(measured(v, context={"\ud800": 1})),
+        lambda v: v["measurements"].append(measured(v, at="0001-01-01T00:00:00+23:59")),
         lambda v: v["measurements"].append(
             {"digest": first_variant(v)["digest"], "metric": "m", "value": float("nan"),
              "unit": "", "context": {}, "at": "2026-01-01T00:00:00+00:00"}
