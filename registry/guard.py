@@ -168,7 +168,7 @@ class _Guard:
                 case "int" if spec.name != "type" and len(ints) <= FEW:
                     ints += islice(map(signed, self._walk.reader.varints(found)), FEW + 1)
         if known is None and 0 < len(ints) <= FEW:
-            known = Constant(len(ints), 64, tuple(ints))
+            known = Constant(len(ints), 64, tuple(ints), (len(ints),))
         return known
 
     def _sparse(self, within: Field, depth: int, where: Where, body: Body) -> tuple[str, Constant]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
 
+from onnxzoo.registry.dtypes import BITS, NAMES, STRING
 from onnxzoo.registry.external import Extent, Neighbours, Where, cut
 from onnxzoo.registry.folding import FEW, Constant
 from onnxzoo.registry.messages import Walk, signed
@@ -16,13 +17,9 @@ from onnxzoo.registry.wire import BYTES, Field
 
 RANK = 64  # axes; as many as an array of NumPy 2 has
 _MOST = (1 << 63) - 1  # elements, and the size of an axis: what an int64 holds
-_STRING = 8
-# Bits of one element, by TensorProto.DataType.
-_BITS = {
-    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, _STRING: 8, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64,
-    14: 64, 15: 128, 16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
-    27: 6, 28: 6,
-}  # fmt: skip
+_STRING = NAMES.index(STRING)
+# Bits of one element, by TensorProto.DataType; of a string, those of its shortest one.
+_BITS = {number: BITS[name] or 8 for number, name in enumerate(NAMES) if number}
 _COMPLEX = {14, 15}  # two numbers an element
 _PACKED = {21, 22, 23, 25, 26}  # several elements in each number of int32_data
 # Which field holds the numbers of which types, where they are not raw.
@@ -87,7 +84,7 @@ def read(
     else:
         _check_inside(walk, met, count, needed, who)
         values = _inside(walk, met)
-    return met.name, Constant(count, _BITS[met.dtype], values)
+    return met.name, Constant(count, _BITS[met.dtype], values, tuple(met.dims))
 
 
 def read_sparse(
@@ -110,7 +107,7 @@ def read_sparse(
         raise walk.invalid(f"{who} has {count} values and {max(indices, 0)} indices")
     if count > dense:
         raise walk.invalid(f"{who} has {count} values for {dense} elements")
-    return name, Constant(dense, bits, None)
+    return name, Constant(dense, bits, None, tuple(dims))
 
 
 def elements(walk: Walk, dims: Sequence[int], who: object) -> int:

@@ -382,6 +382,12 @@ def _foldings() -> Iterator[Case]:
         written(model(graph([node("Expand", "v s")], [little, giga]))),
         says,
     )
+    column = numpy_helper.from_array(np.zeros((25_000, 1), "float32"), "v")
+    yield Case(
+        "folding: a column expanded to a square",
+        written(model(graph([node("Expand", "v s")], [column, shape("s", 1, 25_000)]))),
+        says,
+    )
     yield Case(
         "folding: a constant tiled",
         written(model(graph([node("Tile", "v s")], [shape("v", 1, 1), shape("s", 1 << 27)]))),
