@@ -27,7 +27,15 @@ from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.queries import derived, events, holding, listed, measurements, records
+from onnxzoo.registry.queries import (
+    derived,
+    events,
+    holding,
+    listed,
+    measurements,
+    places,
+    records,
+)
 from onnxzoo.registry.records import (
     Added,
     Checked,
@@ -214,7 +222,9 @@ class Registry:
 
         allowed = {*self.settings.allow_domains, *domains}
         guard(stage.folder / draft.entry, domains=allowed)
-        self._look(stage, draft, must_open=must_open, progress=progress)
+        self._look(
+            stage.folder, stage.manifest.digest, draft, must_open=must_open, progress=progress
+        )
         with changing(self._database, self.store, draft.name) as session:
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
@@ -223,14 +233,20 @@ class Registry:
         return Added(self.resolve(ref), new)
 
     def _look(
-        self, stage: Stage, draft: Draft, *, must_open: bool, progress: Progress | None
+        self,
+        folder: Path,
+        digest: str,
+        draft: Draft,
+        *,
+        must_open: bool,
+        progress: Progress | None,
     ) -> None:
         try:
-            self.loader.look_at(stage.folder / draft.entry, stage.manifest.digest, progress)
+            self.loader.look_at(folder, draft.entry, digest, progress)
         except InvalidModel as error:
             if must_open:
                 raise
-            said = error.message.replace(str(stage.folder / draft.entry), draft.entry)
+            said = error.message.replace(str(folder / draft.entry), draft.entry)
             warn(f"`{draft.name}` is kept, but does not open here: {said}")
         except StorageError as error:
             warn(f"`{draft.name}` opens from its plain file: {error.message}")
@@ -645,12 +661,12 @@ class Registry:
         with opened(Path(path).expanduser()) as packed, ExitStack() as stack:
             for model, version in packed.contents.versions():
                 check_license(f"{model.name}@{version.number}", version.license, allowed)
-            found = stack.enter_context(staged(packed, self.store, progress))
-            for digest, draft in found.new.items():
-                guard(
-                    found.stages[digest].folder / draft.entry, domains=self.settings.allow_domains
-                )
-                self._look(found.stages[digest], draft, must_open=False, progress=progress)
+            with self._database.read() as rows:
+                held = places(rows)
+            found = stack.enter_context(staged(packed, self.store, held, progress))
+            for (digest, entry), (folder, draft) in found.new.items():
+                guard(folder / entry, domains=self.settings.allow_domains)
+                self._look(folder, digest, draft, must_open=False, progress=progress)
             names = [model.name for model in packed.contents.models]
             with changing(self._database, self.store, *names) as session:
                 for digest, manifest in packed.contents.bundles.items():

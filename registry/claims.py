@@ -10,7 +10,7 @@ from typing import Any
 from onnxzoo.registry.errors import IntegrityError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.records import Lineage
+from onnxzoo.registry.records import Lineage, utc
 from onnxzoo.registry.store import Store
 
 FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
@@ -208,6 +208,4 @@ def _number(fields: Mapping[str, Any], key: str, most: int) -> int:
 
 def _time(fields: Mapping[str, Any], key: str) -> str:
     text = _text(fields, key)
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError(f"`{key}` is `{text}`, a time without its zone")
-    return text
+    return utc(text).isoformat()

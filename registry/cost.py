@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.external import cut
 from onnxzoo.registry.folding import Scope
 
 Op = tuple[str, str, str]  # domain, name, overload
@@ -61,7 +62,7 @@ def shown(op: Op) -> str:
     >>> shown(("acme", "Twice", "")), shown(("", "Add", ""))
     ('acme.Twice', 'Add')
     """
-    return ".".join(filter(None, op[:2]))
+    return ".".join(cut(word) for word in op[:2] if word)
 
 
 def _cost(body: Body, functions: Mapping[Op, Body], known: dict[Op, Cost], above: list[Op]) -> Cost:

@@ -8,6 +8,8 @@ from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.records import Draft, Graph, Lineage, Measurement
 
+Place = tuple[str, str]  # a bundle's digest, and the path of a model in it
+
 _LONGEST = 100  # bytes of a member's name that a plain tar header holds
 
 
@@ -36,6 +38,11 @@ class VariantOut:
     revision: str | None
     created_at: datetime
     lineage: Lineage | None
+
+    @property
+    def place(self) -> Place:
+        """Where the model lies; a bundle may hold several."""
+        return self.digest, self.entry
 
 
 @dataclass(frozen=True, slots=True)

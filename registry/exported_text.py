@@ -16,13 +16,15 @@ from onnxzoo.registry.exported import (
 )
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, check_name, check_word
-from onnxzoo.registry.records import Lineage, Measurement
+from onnxzoo.registry.records import Lineage, Measurement, utc
 
 T = TypeVar("T")
 
 FORMAT = "onnxzoo"  # the word by which the first member says what the file is
 VERSION = 1  # of the format; a higher one is not read
 _MOST = 2**31 - 1  # the highest version number that a database's column takes
+_LARGEST = 2**63 - 1
+_DEEPEST = 30  # values within values; a recipe has some five
 _TEXT = 1 << 16  # characters of a source, a licence, a task
 
 
@@ -110,19 +112,40 @@ def parse(text: bytes, where: str) -> Contents:
     """
     try:
         values = json.loads(text)
+        _check_plain(values, _DEEPEST)
         _check_format(values, where)
         return agreeing(_contents(values))
     except Refused:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ZooError) as error:
+    except (ArithmeticError, RecursionError) as error:
+        raise IntegrityError(f"the manifest of `{where}` is malformed: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, ZooError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise IntegrityError(f"the manifest of `{where}` is malformed: {said}") from error
+
+
+def _check_plain(value: Any, depth: int) -> None:
+    """Raise unless every text and number, at any depth, is one that a database takes."""
+    if not depth:
+        raise ValueError(f"it nests deeper than {_DEEPEST}")
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair is no text
+        if "\0" in value:
+            raise ValueError("a text holds a zero byte")
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError("a number has more than 64 bits")
+    elif isinstance(value, dict | list):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in parts:
+            _check_plain(part, depth - 1)
 
 
 def _check_format(values: Any, where: str) -> None:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise ValueError(f"it does not say `{FORMAT}`")
-    if _whole(values.get("version")) > VERSION:
+    if _whole(values.get("version")) < 1:
+        raise ValueError(f"there is no format {values['version']}")
+    if values["version"] > VERSION:
         raise Refused(
             f"`{where}` is of format {values['version']}; this release reads {VERSION}",
             hint="pip install --upgrade onnxzoo",
@@ -188,6 +211,7 @@ def _variant(values: Any) -> VariantOut:
 def _lineage(values: Any) -> Lineage:
     if not isinstance(values["recipe"], dict):
         raise TypeError("a recipe is an object")
+    _text(values["recipe"]["kind"])
     return Lineage(_maybe(_text, values["parent"]), _text(values["called"]), values["recipe"])
 
 
@@ -223,9 +247,6 @@ def _maybe(read: Callable[[Any], T], value: Any) -> T | None:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _TEXT:
         raise TypeError(f"expected text, found {json.dumps(value)[:40]}")
-    value.encode()  # half a surrogate pair is no text that a database takes
-    if "\0" in value:
-        raise ValueError("a text holds a zero byte")
     return value
 
 
@@ -242,7 +263,4 @@ def _number(value: Any) -> int:
 
 
 def _time(value: Any) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    if found.tzinfo is None:
-        raise ValueError(f"`{value}` has no time zone")
-    return found
+    return utc(_text(value))

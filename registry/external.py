@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from onnxzoo.registry.errors import InvalidModel, NotFound, Refused
 from onnxzoo.registry.manifest import check_path
@@ -27,8 +28,38 @@ _MOST = (1 << 63) - 1  # what a file's offset holds
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 _CHUNK = 1 << 20  # bytes hashed at once
+_SHOWN = 80  # characters of a name in a message
 _OVERLAP = 8  # times a file's size that is hashed at most: tensors may share bytes, within reason
 _CACHED = re.compile(r"(models|datasets|spaces)--.+")  # a repository in the Hugging Face cache
+
+
+class Where(NamedTuple):
+    """A part of a model, named only where something is wrong with it: names may be of any length.
+
+    Attributes:
+        kind: what it is: ``the tensor``.
+        name: what it is called; None where it has no name.
+        link: how it belongs to what is around it: ``of``.
+        around: what that is.
+    """
+
+    kind: str
+    name: str | None = None
+    link: str = "of"
+    around: "Where | None" = None
+
+    def __str__(self) -> str:
+        named = self.kind if self.name is None else f"{self.kind} `{cut(self.name)}`"
+        return named if self.around is None else f"{named} {self.link} {self.around}"
+
+
+def cut(text: str) -> str:
+    """Return a text short enough for a message.
+
+    >>> cut("conv1"), len(cut("a" * 1000))
+    ('conv1', 80)
+    """
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +72,7 @@ class Extent:
     checksum: str | None
 
     @classmethod
-    def of(cls, entries: Sequence[tuple[str, str]], who: str) -> "Extent":
+    def of(cls, entries: Sequence[tuple[str, str]], who: object) -> "Extent":
         """Parse a tensor's entries.
 
         Args:
@@ -54,14 +85,18 @@ class Extent:
         """
         found = dict(entries)
         for key in found.keys() - _KEYS:
-            raise InvalidModel(f"{who} says `{key}` of its external data, which ONNX has not got")
+            raise InvalidModel(
+                f"{who} says `{cut(key)}` of its external data, which ONNX has not got"
+            )
         if len(found) < len(entries):
             raise InvalidModel(f"{who} says the same of its external data twice")
         location = check_location(found.get("location", ""), who)
         offset, length = (_number(found, key, who, location) for key in ("offset", "length"))
         checksum = found.get("checksum")
         if checksum is not None and not _SHA1.fullmatch(checksum):
-            raise InvalidModel(f"{who} in `{location}` has the checksum `{checksum}`: no SHA-1")
+            raise InvalidModel(
+                f"{who} in `{location}` has the checksum `{cut(checksum)}`: no SHA-1"
+            )
         if (offset or 0) + (length or 0) > _MOST:
             raise InvalidModel(f"{who} in `{location}` ends beyond any file")
         return cls(location, offset or 0, length, checksum)
@@ -85,7 +120,7 @@ class Neighbours:
         """What the files that were looked at take together."""
         return sum(self._sizes.values())
 
-    def check(self, extent: Extent, needed: int, who: str) -> None:
+    def check(self, extent: Extent, needed: int, who: object) -> None:
         """Raise unless a tensor's bytes are there, as many as its shape wants.
 
         Args:
@@ -113,7 +148,7 @@ class Neighbours:
             file.seek(extent.offset)
             return file.read(count)
 
-    def _size_of(self, location: str, who: str) -> int:
+    def _size_of(self, location: str, who: object) -> int:
         if location not in self._sizes:
             try:
                 self._sizes[location] = look(self._model, location, who).st_size
@@ -121,7 +156,7 @@ class Neighbours:
                 raise InvalidModel(error.message) from error
         return self._sizes[location]
 
-    def _compare(self, extent: Extent, size: int, who: str) -> None:
+    def _compare(self, extent: Extent, size: int, who: object) -> None:
         """Compare a checksum: the file's by onnx.proto, the tensor's own bytes' by some writers."""
         parts = [(0, size), (extent.offset, extent.length or size - extent.offset)]
         wanted = (extent.checksum or "").lower()
@@ -144,7 +179,7 @@ class Neighbours:
         return self._sums[key]
 
 
-def check_location(text: str, who: str) -> str:
+def check_location(text: str, who: object) -> str:
     """Return a location in its plain form (``./w.bin`` is ``w.bin``), or raise Refused.
 
     Args:
@@ -162,14 +197,14 @@ def check_location(text: str, who: str) -> str:
     )
     for reason, true in reasons:
         if true:
-            raise Refused(f"{who} {reason}: `{text}`")
+            raise Refused(f"{who} {reason}: `{cut(text)}`")
     try:
         return check_path(str(path))
     except Refused as error:
         raise Refused(f"{who} has a location that is none: {error.message}") from error
 
 
-def look(model: Path, location: str, who: str) -> os.stat_result:
+def look(model: Path, location: str, who: object) -> os.stat_result:
     """Return the status of a file beside a model, without opening it.
 
     Links are refused, since what a model names is read, copied and handed on: a symbolic link, or
@@ -238,7 +273,7 @@ def _stays(link: Path, cache: Path | None) -> bool:
         return False
 
 
-def _followed(link: Path, location: str, who: str) -> os.stat_result:
+def _followed(link: Path, location: str, who: object) -> os.stat_result:
     try:
         return link.stat()
     except OSError as error:
@@ -254,7 +289,7 @@ def _kind(mode: int) -> str:
     return next((word for test, word in kinds if test(mode)), "a device")
 
 
-def _number(found: dict[str, str], key: str, who: str, location: str) -> int | None:
+def _number(found: dict[str, str], key: str, who: object, location: str) -> int | None:
     if key not in found:
         return None
     if not _NUMBER.fullmatch(found[key]):

@@ -1,7 +1,9 @@
 """What a graph's constants become when a runtime folds them: bytes that no file has to hold.
 
 onnxruntime evaluates what is constant while it opens a model, so that 75 bytes can cost a gigabyte
-there. Only what is certain is counted; the first look's bounds on memory catch the rest.
+there. Only what is certain is counted: outputs of the ops in `MAKERS`, whose sizes constants say.
+What other ops make, and how what is expanded meets axes that were moved before, is left to the
+first look's bounds on memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +22,13 @@ class Constant(NamedTuple):
         elements: how many.
         bits: of one of them.
         values: all of them, where they are few.
+        dims: its sizes by axis; None where they are not followed: behind what moves axes.
     """
 
     elements: int
     bits: int
     values: tuple[float, ...] | None
+    dims: tuple[int, ...] | None = None
 
     @property
     def bytes(self) -> int:
@@ -88,8 +92,9 @@ class Scope:
         return next((at for at in places if self.find(maker.inputs[at]) is None), None)
 
 
-def _keep(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
-    return inputs[0] if inputs else None
+def _keep(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+    data = inputs[0] if inputs else None
+    return data and (data if maker.op in _AS_IT_IS else data._replace(dims=None))
 
 
 def _concat(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -104,16 +109,29 @@ def _concat(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
 
 
 def _filled(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
-    count = _product(_at(inputs, 0))
-    value = Constant(count or 0, maker.value.bits if maker.value else 32, None)
-    return None if count is None else value
+    sizes = _at(inputs, 0)
+    count = _product(sizes)
+    if sizes is None or count is None:
+        return None
+    return Constant(count, maker.value.bits if maker.value else 32, None, tuple(map(int, sizes)))
 
 
 def _expanded(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
-    count, data = _product(_at(inputs, 1)), inputs[0] if inputs else None
-    if count is None:
+    sizes, data = _at(inputs, 1), inputs[0] if inputs else None
+    count = _product(sizes)
+    if sizes is None or count is None:
         return None
-    return Constant(max(count, data.elements if data else 0), data.bits if data else 8, None)
+    if data is None or data.dims is None:
+        return Constant(max(count, data.elements if data else 0), data.bits if data else 8, None)
+    dims = _broadcast(data.dims, tuple(map(int, sizes)))
+    return Constant(min(prod(dims), _HUGE), data.bits, None, dims)
+
+
+def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes that two shapes take together: of each axis the larger, but nothing wins."""
+    rank = max(len(one), len(other))
+    pairs = zip(*((1,) * (rank - len(sizes)) + sizes for sizes in (one, other)), strict=True)
+    return tuple(min(pair) if 0 in pair else max(pair) for pair in pairs)
 
 
 def _tiled(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -133,7 +151,7 @@ def _range(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
         return None
     steps = (limit - start) / delta
     count = _HUGE if steps > _HUGE else max(0, ceil(steps))
-    return Constant(count, inputs[0].bits if inputs[0] else 64, None)
+    return Constant(count, inputs[0].bits if inputs[0] else 64, None, (count,))
 
 
 def _window(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -153,6 +171,7 @@ def _product(sizes: Sequence[float] | None) -> int | None:
     return min(prod(map(int, sizes)), _HUGE)
 
 
+_AS_IT_IS = {"Cast", "Identity"}
 _KEEP = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 MAKERS: dict[str, Callable[[Maker, Sequence[Constant | None]], Constant | None]] = {
     "BlackmanWindow": _window,

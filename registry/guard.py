@@ -14,7 +14,7 @@ from shlex import quote
 
 from onnxzoo.registry.cost import Body, Op, shown, total
 from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.external import Neighbours
+from onnxzoo.registry.external import Neighbours, Where, cut
 from onnxzoo.registry.folding import FEW, MAKERS, Constant, Maker, Scope
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.settings import show_size
@@ -28,6 +28,7 @@ NODES = 1_000_000  # in all graphs, functions expanded; large language models ha
 FOLDED = 800_000_000  # bytes
 _OPSET = 1000  # of a domain of ONNX's or onnxruntime's: the highest is 26, and grows by two a year
 _IR_VERSION = 1000
+_SUB_GRAPH = "a sub-graph"
 _MOST = (1 << 31) - 1  # any other domain's version
 # The domains that onnxruntime knows, or that what comes with it fills.
 # Source: onnxruntime, core/graph/constants.h; onnxruntime-extensions.
@@ -73,7 +74,7 @@ class _Guard:
             match spec.kind:
                 case "Graph":
                     graphs += 1
-                    self._graph(found, 1, "the graph", main, None)
+                    self._graph(found, 1, Where("the graph"), main, None)
                 case "Opset":
                     self._opset(found, 1)
                 case "Training":
@@ -90,7 +91,7 @@ class _Guard:
         self._check_cost(main, size)
 
     def _graph(
-        self, within: Field, depth: int, where: str, body: Body, outer: Scope | None
+        self, within: Field, depth: int, where: Where, body: Body, outer: Scope | None
     ) -> None:
         scope = Scope(outer)
         body.scopes.append(scope)
@@ -107,7 +108,7 @@ class _Guard:
                 case "Value" | "Annotation" | "Entry":
                     self._walk.skim(spec.kind, found, depth + 1)
 
-    def _node(self, within: Field, depth: int, where: str, body: Body, scope: Scope) -> None:
+    def _node(self, within: Field, depth: int, where: Where, body: Body, scope: Scope) -> None:
         self._nodes += 1
         if self._nodes > NODES:
             raise self._walk.invalid(f"it has more than {NODES:,} nodes")
@@ -122,10 +123,8 @@ class _Guard:
                 case "output":
                     outputs.append(text)
                 case "attribute":
-                    node = words["name"] or words["op_type"]
-                    known = self._attribute(
-                        found, depth + 1, f"the node `{node}` in {where}", body, scope
-                    )
+                    node = Where("the node", words["name"] or words["op_type"], "in", where)
+                    known = self._attribute(found, depth + 1, node, body, scope)
                     constant = known or constant
                 case name if name in words:
                     words[name] = text
@@ -149,7 +148,7 @@ class _Guard:
             scope.makers.append(Maker(op, taken, output, constant))
 
     def _attribute(
-        self, within: Field, depth: int, where: str, body: Body, scope: Scope
+        self, within: Field, depth: int, where: Where, body: Body, scope: Scope
     ) -> Constant | None:
         """Return the constant that an attribute holds, if it is one that can stand for a tensor."""
         known: Constant | None = None
@@ -161,8 +160,7 @@ class _Guard:
                 case "Sparse":
                     _, known = self._sparse(found, depth + 1, where, body)
                 case "Graph":
-                    inner = where if where.startswith("a sub-graph") else f"a sub-graph of {where}"
-                    self._graph(found, depth + 1, inner, body, scope)
+                    self._graph(found, depth + 1, _within(where), body, scope)
                 case "Type":
                     self._walk.skim(spec.kind, found, depth + 1)
                 case "bytes":
@@ -170,10 +168,10 @@ class _Guard:
                 case "int" if spec.name != "type" and len(ints) <= FEW:
                     ints += islice(map(signed, self._walk.reader.varints(found)), FEW + 1)
         if known is None and 0 < len(ints) <= FEW:
-            known = Constant(len(ints), 64, tuple(ints))
+            known = Constant(len(ints), 64, tuple(ints), (len(ints),))
         return known
 
-    def _sparse(self, within: Field, depth: int, where: str, body: Body) -> tuple[str, Constant]:
+    def _sparse(self, within: Field, depth: int, where: Where, body: Body) -> tuple[str, Constant]:
         name, known = read_sparse(self._walk, within, depth, where, self._beside)
         body.dense += known.bytes
         return name, known
@@ -181,7 +179,7 @@ class _Guard:
     def _training(self, within: Field, depth: int, main: Body) -> None:
         for spec, found, _ in self._walk.fields("Training", within, depth):
             if spec.kind == "Graph":
-                self._graph(found, depth + 1, "the training information", main, None)
+                self._graph(found, depth + 1, Where("the training information"), main, None)
             else:
                 self._walk.skim(spec.kind, found, depth + 1)
 
@@ -192,10 +190,10 @@ class _Guard:
         for spec, found, text in self._walk.fields("Function", within, depth):
             match spec.kind:
                 case "Node":
-                    where = f"the function `{words['name'] or '?'}`"
+                    where = Where("the function", words["name"] or "?")
                     self._node(found, depth + 1, where, body, scope)
                 case "Attribute":
-                    self._attribute(found, depth + 1, "a function's defaults", body, scope)
+                    self._attribute(found, depth + 1, Where("a function's defaults"), body, scope)
                 case "Opset":
                     self._opset(found, depth + 1)
                 case "Value" | "Entry":
@@ -215,7 +213,7 @@ class _Guard:
             else:
                 version = signed(found.value or 0)
         if not 0 <= version <= (_OPSET if domain in DOMAINS else _MOST):
-            raise self._walk.invalid(f"it wants opset {version} of {domain or 'ai.onnx'}")
+            raise self._walk.invalid(f"it wants opset {version} of {cut(domain) or 'ai.onnx'}")
 
     def _check_domains(self, main: Body, domains: Collection[str]) -> None:
         """Refuse ops that only a library of custom ops has, unless their domain is allowed."""
@@ -227,13 +225,13 @@ class _Guard:
                     raise self._foreign(op)
 
     def _foreign(self, op: Op) -> Refused:
-        node = self._examples[op]
+        node, domain = self._examples[op], quote(cut(op[0]))
         return Refused(
-            f"`{self._walk.name}` wants an op of the domain `{op[0]}`, `{op[1]}`"
-            + (f" (the node `{node}`)" if node else "")
+            f"`{self._walk.name}` wants an op of the domain `{cut(op[0])}`, `{cut(op[1])}`"
+            + (f" (the node `{cut(node)}`)" if node else "")
             + ": nothing here defines it, only a library of custom ops can",
-            hint=f"if you mean to run it with one: --allow-domain {quote(op[0])}, or "
-            f"ZOO_ALLOW_DOMAINS={quote(op[0])}",
+            hint=f"if you mean to run it with one: --allow-domain {domain}, or "
+            f"ZOO_ALLOW_DOMAINS={domain}",
         )
 
     def _check_cost(self, main: Body, size: int) -> None:
@@ -251,6 +249,13 @@ class _Guard:
                 f"a node of `{self._walk.name}` makes {show_size(cost.largest)} whenever it runs; "
                 f"at most {show_size(most)} are expected of a file of {show_size(size)}"
             )
+
+
+def _within(node: Where) -> Where:
+    """Return the sub-graph that a node holds; one in another is that of the outermost node."""
+    if node.around and node.around.kind == _SUB_GRAPH:
+        return node.around
+    return Where(_SUB_GRAPH, around=node)
 
 
 def _plain(domain: str) -> str:

@@ -1,19 +1,24 @@
 """The bundles of a `.zoo` file, staged: every byte held against its manifest, every model seen."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from onnxzoo.registry.errors import IntegrityError, Refused
-from onnxzoo.registry.exported import Contents, VersionOut, draft_of
+from onnxzoo.registry.exported import Contents, Place, VersionOut, draft_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.packed import Packed
 from onnxzoo.registry.records import Draft, Graph, Progress
+from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import Stage, Store
 
 _DATA_FILE = re.compile(r"[a-z0-9._-]+/test_data_set_\d+/(input|output)_\d+\.pb")
+
+# What bundles may take: versions share a content, some dozen times a large file of weights.
+_GROWTH = 100  # times the archive's files …
+_LITTLE = 1_000_000_000  # … where it is more than this many bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +27,33 @@ class Staged:
 
     Attributes:
         stages: by digest.
-        graphs: by digest.
-        new: a draft of each model that is staged.
+        graphs: by place.
+        new: each model that was not held at its place: the bundle's folder, and a draft.
     """
 
     stages: Mapping[str, Stage]
-    graphs: Mapping[str, Graph]
-    new: Mapping[str, Draft]
+    graphs: Mapping[Place, Graph]
+    new: Mapping[Place, tuple[Path, Draft]]
 
 
 @contextmanager
-def staged(packed: Packed, store: Store, progress: Progress | None = None) -> Iterator[Staged]:
+def staged(
+    packed: Packed, store: Store, held: Collection[Place], progress: Progress | None = None
+) -> Iterator[Staged]:
     """Read a whole archive; give its bundles in staging folders, all of them proven.
+
+    Args:
+        packed: the archive.
+        store: where bundles are held.
+        held: the places of the models that the registry has.
+        progress: told of the bytes of all files.
 
     Raises:
         IntegrityError: if a byte is not what it should be.
         Refused, InvalidModel: if something in it is no plain file, no model, or unfit.
     """
     contents = packed.contents
+    _check_size(packed)
     with ExitStack() as stack:
         stages = {
             digest: stack.enter_context(store.stage())
@@ -56,12 +70,27 @@ def staged(packed: Packed, store: Store, progress: Progress | None = None) -> It
             if version.test_data:
                 ref = f"{model.name}@{version.number}"
                 _check_data(ref, version, contents.bundles, folders[version.test_data], graphs)
-        drafts = {
-            variant.digest: draft_of(model, version, variant, graphs[variant.digest])
+        new = {
+            variant.place: (
+                folders[variant.digest],
+                draft_of(model, version, variant, graphs[variant.place]),
+            )
             for model, version, variant in contents.variants()
-            if variant.digest in stages
+            if variant.digest in stages or variant.place not in held
         }
-        yield Staged(stages, graphs, drafts)
+        yield Staged(stages, graphs, new)
+
+
+def _check_size(packed: Packed) -> None:
+    """Refuse what would fill a disk: a content is there once, and may be named without end."""
+    bundles, there = packed.contents.bundles.values(), packed.contents.bytes
+    total, most = sum(manifest.bytes for manifest in bundles), max(_LITTLE, _GROWTH * there)
+    if total > most:
+        raise Refused(
+            f"the files of `{packed.path.name}` take {show_size(there)} and would become "
+            f"{show_size(total)}; at most {show_size(most)} are expected",
+            hint="if it is yours, export the models to several files",
+        )
 
 
 def _unpack(packed: Packed, stages: Mapping[str, Stage], progress: Progress | None) -> None:
@@ -93,19 +122,19 @@ def _counted(
             progress(packed.path.name, done, packed.contents.bytes)
 
 
-def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[str, Graph]:
+def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[Place, Graph]:
     """Return what each model says of itself; the same checks as for one that is pulled."""
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
-    graphs: dict[str, Graph] = {}
+    graphs: dict[Place, Graph] = {}
     for model, version, variant in contents.variants():
         path = folders[variant.digest] / variant.entry
-        if variant.digest not in graphs:
+        if variant.place not in graphs:
             check(path)
-            graphs[variant.digest] = describe(path)
+            graphs[variant.place] = describe(path)
         there = {file.path for file in contents.bundles[variant.digest].files}
-        for location in graphs[variant.digest].external:
+        for location in graphs[variant.place].external:
             if str(PurePosixPath(variant.entry).parent / location) not in there:
                 ref = f"{model.name}:{variant.label}@{version.number}"
                 raise IntegrityError(f"`{ref}` keeps weights in `{location}`, which is not with it")
@@ -117,7 +146,7 @@ def _check_data(
     version: VersionOut,
     bundles: Mapping[str, Manifest],
     folder: Path,
-    graphs: Mapping[str, Graph],
+    graphs: Mapping[Place, Graph],
 ) -> None:
     """Raise unless reference data lie as they are kept, and are for the version's models."""
     from onnxzoo.registry.testdata import read, sets
@@ -127,4 +156,4 @@ def _check_data(
             raise Refused(f"the test data of `{ref}` hold `{file.path}`, which is none")
     for variant in version.variants:
         for found in sets(folder / variant.label):
-            read(found, graphs[variant.digest])
+            read(found, graphs[variant.place])

@@ -10,27 +10,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from onnxzoo.registry.dtypes import BITS, NAMES
 from onnxzoo.registry.records import Axis, Graph, Tensor, Weights
 from onnxzoo.registry.wire import Field, Reader
 
 _DEEPEST = 100  # messages within messages; protobuf's own limit
 _LONGEST = 1 << 20  # bytes in a name; a longer one is an attack or an accident
 _SHORT = 1024  # bytes kept of a metadata value that is longer than that: some hold whole files
-# TensorProto.DataType, in NumPy's and ml_dtypes' words.
-_DTYPES = (
-    "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool",
-    "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16",
-    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4",
-    "float4_e2m1fn", "float8_e8m0fnu", "uint2", "int2",
-)  # fmt: skip
 _MOST = 1 << 62  # elements: a number of 64 bits, with a sign, counts bytes
 _BYTE = 8  # bits
-# Bits of an element where they are not 8; a string's are counted.
-_BITS = {
-    "undefined": 0, "string": 0, "uint2": 2, "int2": 2, "uint4": 4, "int4": 4, "float4_e2m1fn": 4,
-    "float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16, "float32": 32, "int32": 32,
-    "uint32": 32, "float64": 64, "int64": 64, "uint64": 64, "complex64": 64, "complex128": 128,
-}  # fmt: skip
 _EXTERNAL = 1  # TensorProto.DataLocation
 _FLOATS = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
@@ -255,7 +243,7 @@ def _elements(reader: Reader, dims: list[int]) -> int:
 
 def _count(weights: _Weights, dtype: str, elements: int, text: int = 0) -> None:
     weights.elements[dtype] += elements
-    weights.bytes[dtype] += text + (elements * _BITS.get(dtype, _BYTE) + _BYTE - 1) // _BYTE
+    weights.bytes[dtype] += text + (elements * BITS.get(dtype, _BYTE) + _BYTE - 1) // _BYTE
 
 
 def _sparse(reader: Reader, tensor: Field, weights: _Weights) -> str:
@@ -375,7 +363,7 @@ def _signed(value: int) -> int:
 
 
 def _dtype(number: int) -> str:
-    return _DTYPES[number] if number < len(_DTYPES) else f"dtype{number}"
+    return NAMES[number] if number < len(NAMES) else f"dtype{number}"
 
 
 def _precision(weights: _Weights, inputs: tuple[Tensor, ...]) -> str:

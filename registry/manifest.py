@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from onnxzoo.registry.errors import Refused, UsageError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST = 255  # bytes of a file's name that file systems take
+_DEEPEST = 1024  # bytes of a path: what macOS takes, and a quarter of what Linux does
 # Device names that Windows reserves in every folder, with any suffix.
 # Source: Microsoft, "Naming Files, Paths, and Namespaces".
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -42,8 +44,13 @@ class Manifest:
         if not paths or paths != sorted(set(paths)):
             raise UsageError("a manifest needs at least one file, sorted by path, none twice")
         folded = [path.casefold() for path in paths]
-        if len(set(folded)) != len(folded):
+        there = set(folded)
+        if len(there) != len(folded):
             raise Refused("two files of the bundle differ only in upper and lower case")
+        for path in folded:
+            above = next((str(p) for p in PurePosixPath(path).parents if str(p) in there), None)
+            if above is not None:
+                raise Refused(f"`{above}` is a file of the bundle, and the folder of `{path}`")
 
     @classmethod
     def of(cls, files: Iterable[File]) -> "Manifest":
@@ -76,8 +83,14 @@ def check_path(path: str) -> str:
         or path.startswith(("/", "~"))
         or any(part in {".", ".."} or _RESERVED.fullmatch(part) for part in parts)
         or any(part.endswith((" ", ".")) for part in parts)
+        or _bytes(path) > _DEEPEST
+        or any(_bytes(part) > _LONGEST for part in parts)
         or any(ord(char) < ord(" ") or char in '\\:*?"<>|\x7f' for char in path)
     )
     if bad:
-        raise Refused(f"the path `{path}` is not a plain path inside a bundle")
+        raise Refused(f"the path `{path[:_LONGEST]}` is not a plain path inside a bundle")
     return path
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry import writes
 from onnxzoo.registry.db import Rows, rows_of
-from onnxzoo.registry.exported import Contents, ModelOut, VersionOut, draft_of
+from onnxzoo.registry.exported import Contents, ModelOut, Place, VersionOut, draft_of
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.queries import Row, context_text, measurements
 from onnxzoo.registry.records import Graph, Measurement
@@ -72,7 +72,7 @@ class _Merge:
 
     session: "Session"
     contents: Contents
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[Place, Graph]
     variants: list[Arrival] = field(default_factory=list)
     set: list[str] = field(default_factory=list)
     kept: list[tuple[str, int, int]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class _Merge:
 
 
 def merge(
-    session: "Session", contents: Contents, graphs: Mapping[str, Graph], *, move_aliases: bool
+    session: "Session", contents: Contents, graphs: Mapping[Place, Graph], *, move_aliases: bool
 ) -> Imported:
     """Insert what an archive holds and the registry does not; runs inside a transaction.
 
@@ -99,7 +99,7 @@ def merge(
     Args:
         session: where the bundles' rows go too; their bytes are in the store.
         contents: what the archive holds.
-        graphs: by the digests of the variants' bundles.
+        graphs: by the places of the models.
         move_aliases: move aliases that point elsewhere here.
     """
     work = _Merge(session, contents, graphs)
@@ -201,7 +201,7 @@ def _merge_version(
 ) -> None:
     name, number = model["name"], target["number"]
     for variant in version.variants:
-        draft = draft_of(exported, version, variant, work.graphs[variant.digest])
+        draft = draft_of(exported, version, variant, work.graphs[variant.place])
         ref, version_id = f"{name}:{variant.label}@{number}", target["version_id"]
         new = not work.rows(_VARIANT, version=version_id, label=variant.label)
         if new:

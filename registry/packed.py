@@ -21,7 +21,7 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.store import CHUNK, reading, staging_name, sync
 
 MANIFEST = "zoo.json"
-_LARGEST = 64 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
+_LARGEST = 8 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
 _BLOCK = tarfile.BLOCKSIZE
 HEADER = _BLOCK  # bytes before each member
 _END = bytes(2 * _BLOCK)
@@ -72,8 +72,14 @@ def pack(
 
     Raises:
         IntegrityError: if a file is not what the contents say.
+        Refused: if there is so much to say that nothing would read it.
     """
     text = dump(contents)
+    if len(text) > _LARGEST:
+        raise Refused(
+            f"the manifest of `{name}` would have {len(text)} bytes; at most {_LARGEST} are read",
+            hint="export the models to several files",
+        )
     _write(out, _header(MANIFEST, len(text)) + text + bytes(-len(text) % _BLOCK))
     done = 0
     for member in contents.members:

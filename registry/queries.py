@@ -190,6 +190,11 @@ def holding(rows: Rows, store: Store, digest: str) -> list[Variant]:
     return records(rows, store, found)
 
 
+def places(rows: Rows) -> set[tuple[str, str]]:
+    """Return where each held model lies: its bundle's digest, and its path in it."""
+    return {(row["digest"], row["entry"]) for row in rows("SELECT digest, entry FROM variant")}
+
+
 def manifests(rows: Rows, digests: Sequence[str] | None = None) -> list[Manifest]:
     """Return the manifests of these bundles, or of all that a variant refers to."""
     if digests is None:

@@ -17,6 +17,27 @@ Context = Mapping[str, str | int | float | None]
 Progress = Callable[[str, int, int | None], None]
 """``progress(label, done, total)``: bytes done so far and in all (None: unknown)."""
 
+# What is out of these years overflows in some zone, and no registry was there to write it.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+
+
+def utc(text: str) -> datetime:
+    """Return a time in UTC, from a text that says its zone.
+
+    Raises:
+        ValueError: if it is none, or one that other zones cannot tell.
+    """
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"`{text}` is a time without its zone")
+    try:
+        found = found.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"`{text}` is a time beyond the calendar") from error
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise ValueError(f"`{text}` is a time when nothing was made")
+    return found
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -120,6 +141,12 @@ class Variant:
     def ref(self) -> str:
         """The reference that always means exactly this variant."""
         return f"{self.name}:{self.variant}@{self.version}"
+
+    @property
+    def entry(self) -> str:
+        """The path of its `.onnx` file inside the bundle, whose folder has the digest's name."""
+        folder = f"/{self.digest.removeprefix('sha256:')}/"
+        return self.path.as_posix().rpartition(folder)[2]
 
     @property
     def precision(self) -> str:

@@ -9,20 +9,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
 
-from onnxzoo.registry.external import Extent, Neighbours
+from onnxzoo.registry.dtypes import BITS, NAMES, STRING
+from onnxzoo.registry.external import Extent, Neighbours, Where, cut
 from onnxzoo.registry.folding import FEW, Constant
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.wire import BYTES, Field
 
 RANK = 64  # axes; as many as an array of NumPy 2 has
 _MOST = (1 << 63) - 1  # elements, and the size of an axis: what an int64 holds
-_STRING = 8
-# Bits of one element, by TensorProto.DataType.
-_BITS = {
-    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, _STRING: 8, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64,
-    14: 64, 15: 128, 16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
-    27: 6, 28: 6,
-}  # fmt: skip
+_STRING = NAMES.index(STRING)
+# Bits of one element, by TensorProto.DataType; of a string, those of its shortest one.
+_BITS = {number: BITS[name] or 8 for number, name in enumerate(NAMES) if number}
 _COMPLEX = {14, 15}  # two numbers an element
 _PACKED = {21, 22, 23, 25, 26}  # several elements in each number of int32_data
 # Which field holds the numbers of which types, where they are not raw.
@@ -59,7 +56,7 @@ class _Met:
 
 
 def read(
-    walk: Walk, within: Field, depth: int, where: str, beside: Neighbours | None
+    walk: Walk, within: Field, depth: int, where: Where, beside: Neighbours | None
 ) -> tuple[str, Constant]:
     """Walk a tensor; return its name, and what is known of its values.
 
@@ -67,14 +64,14 @@ def read(
         walk: the walk through its file.
         within: where the message lies.
         depth: of how many messages it is a part.
-        where: what it belongs to, in words.
+        where: what it belongs to.
         beside: the files beside the model; None where they need not be there.
 
     Raises:
         InvalidModel, Refused: naming the tensor.
     """
     met = _met(walk, within, depth)
-    who = f"the tensor `{met.name}` of {where}"
+    who = Where("the tensor", met.name, around=where)
     count = elements(walk, met.dims, who)
     if met.dtype not in _BITS:
         raise walk.invalid(f"{who} has the data type {met.dtype}, which ONNX has not got")
@@ -87,11 +84,11 @@ def read(
     else:
         _check_inside(walk, met, count, needed, who)
         values = _inside(walk, met)
-    return met.name, Constant(count, _BITS[met.dtype], values)
+    return met.name, Constant(count, _BITS[met.dtype], values, tuple(met.dims))
 
 
 def read_sparse(
-    walk: Walk, within: Field, depth: int, where: str, beside: Neighbours | None
+    walk: Walk, within: Field, depth: int, where: Where, beside: Neighbours | None
 ) -> tuple[str, Constant]:
     """Walk a sparse tensor; return its name, and its size as the dense one that it becomes."""
     dims: list[int] = []
@@ -104,16 +101,16 @@ def read_sparse(
             count, bits = values.elements, values.bits
         else:
             indices = read(walk, found, depth + 1, where, beside)[1].elements
-    who = f"the sparse tensor `{name}` of {where}"
+    who = Where("the sparse tensor", name, around=where)
     dense = elements(walk, dims, who)
     if indices not in {count, count * len(dims)} and not (count == 0 and indices == -1):
         raise walk.invalid(f"{who} has {count} values and {max(indices, 0)} indices")
     if count > dense:
         raise walk.invalid(f"{who} has {count} values for {dense} elements")
-    return name, Constant(dense, bits, None)
+    return name, Constant(dense, bits, None, tuple(dims))
 
 
-def elements(walk: Walk, dims: Sequence[int], who: str) -> int:
+def elements(walk: Walk, dims: Sequence[int], who: object) -> int:
     """Return how many elements there are, where the dims are sound."""
     if len(dims) > RANK:
         raise walk.invalid(f"{who} has more than {RANK} axes")
@@ -139,7 +136,9 @@ def _met(walk: Walk, within: Field, depth: int) -> _Met:
             case "external_data":
                 met.entries.append(_entry(walk, found, depth + 1))
             case "segment":
-                raise walk.invalid(f"the tensor `{met.name}` is a segment, which nothing reads")
+                raise walk.invalid(
+                    f"the tensor `{cut(met.name)}` is a segment, which nothing reads"
+                )
             case "metadata_props":
                 walk.skim(spec.kind, found, depth + 1)
             case data if data in _DATA:
@@ -182,7 +181,7 @@ def _count(walk: Walk, data: str, found: Field) -> int:
     return count
 
 
-def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: str) -> None:
+def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: object) -> None:
     there = {data: number for data, number in met.counts.items() if number}
     raw = met.raw.end - met.raw.start if met.raw else 0
     if len(there) + bool(raw) > 1:
@@ -200,7 +199,7 @@ def _check_inside(walk: Walk, met: _Met, count: int, needed: int, who: str) -> N
 
 
 def _outside(
-    walk: Walk, met: _Met, needed: int, who: str, beside: Neighbours | None
+    walk: Walk, met: _Met, needed: int, who: object, beside: Neighbours | None
 ) -> tuple[float, ...] | None:
     extent = Extent.of(met.entries, who)
     if met.dtype == _STRING:

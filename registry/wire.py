@@ -14,6 +14,9 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _BLOCK = 1 << 16  # bytes read at once; small fields lie close together
 _MOST = 10  # bytes in a varint of 64 bits
 _CONTINUES = 0x80
+# The highest tag and length, of 32 bits. Protobuf's own parsers cut off what is above: a field that
+# is unknown here, and skipped, would be another one there.
+_TAG = _LENGTH = (1 << 32) - 1
 
 
 class CutOff(InvalidModel):
@@ -63,14 +66,16 @@ class Reader:
         while at < end:
             tag, at = self._varint(at, end)
             number, kind = tag >> 3, tag & 7
-            if number == 0:
-                raise self.malformed(f"no field has number 0 (at byte {at})")
+            if number == 0 or tag > _TAG:
+                raise self.malformed(f"no field has number {number} (at byte {at})")
             value = None
             first = at
             if kind == VARINT:
                 value, at = self._varint(at, end)
             elif kind == BYTES:
                 length, first = self._varint(at, end)
+                if length > _LENGTH:
+                    raise self.malformed(f"no field has {length} bytes (at byte {at})")
                 at = first + length
             elif kind in {FIXED64, FIXED32}:
                 at += 8 if kind == FIXED64 else 4

@@ -1,14 +1,21 @@
 """Archives of test data that the tests make themselves, harmless and hostile."""
 
+import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import numpy_helper
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.manifest import File, Manifest
+from tests import models
 
 Member = tuple[str, bytes]
 
@@ -60,6 +67,49 @@ def one_set(factor: float = 1.0, *, number: int = 0, under: str = "") -> dict[st
     x = np.arange(8, dtype=np.float32).reshape(2, 4) + number
     folder = f"{under}test_data_set_{number}"
     return {f"{folder}/input_0.pb": pb(x), f"{folder}/output_0.pb": pb(x * np.float32(factor))}
+
+
+def twins(folder: Path, other: Path) -> Path:
+    """Write a `.zoo` file: a bundle with a sound model, ``twins:fp32``, and another one.
+
+    The other model is the variant ``twins:other`` of the same version, on the same bundle.
+    """
+    sound = models.linear(folder / "a.onnx")
+    with Registry(folder / "twins") as registry:
+        registry.register(sound, "twins")
+        registry.export(["twins"], folder / "twins.zoo")
+    members = {"models/a.onnx": sound.read_bytes(), "models/b.onnx": other.read_bytes()}
+    files = [
+        File(name.removeprefix("models/"), hashlib.sha256(content).hexdigest(), len(content))
+        for name, content in members.items()
+    ]
+    values = _manifest_of(folder / "twins.zoo")
+    manifest = Manifest.of(files)
+    first = values["models"][0]["versions"][0]["variants"][0]
+    first["digest"] = manifest.digest
+    values["models"][0]["versions"][0]["variants"].append(
+        {**first, "label": "other", "entry": "b.onnx"}
+    )
+    values["bundles"] = [{"digest": manifest.digest, "files": [asdict(file) for file in files]}]
+    values["members"] = [
+        {"name": name, "sha256": file.sha256, "bytes": file.bytes}
+        for name, file in zip(members, files, strict=True)
+    ]
+    return zoo(folder / "twins.zoo", values, members)
+
+
+def zoo(path: Path, values: Mapping[str, Any], members: Mapping[str, bytes]) -> Path:
+    """Write a `.zoo` file of any manifest and any members, which ends as ours do."""
+    tar(path, [("zoo.json", json.dumps(values).encode()), *members.items()], mode="w:")
+    data = path.read_bytes()
+    end = len(data.rstrip(b"\0"))
+    path.write_bytes(data[: end + -end % 512] + bytes(1024))
+    return path
+
+
+def _manifest_of(path: Path) -> dict[str, Any]:
+    with tarfile.open(path) as archive:
+        return json.load(archive.extractfile("zoo.json"))  # type: ignore[arg-type, no-any-return]
 
 
 def spread(folder: Path, files: Mapping[str, bytes]) -> Path:

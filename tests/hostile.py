@@ -382,6 +382,12 @@ def _foldings() -> Iterator[Case]:
         written(model(graph([node("Expand", "v s")], [little, giga]))),
         says,
     )
+    column = numpy_helper.from_array(np.zeros((25_000, 1), "float32"), "v")
+    yield Case(
+        "folding: a column expanded to a square",
+        written(model(graph([node("Expand", "v s")], [column, shape("s", 1, 25_000)]))),
+        says,
+    )
     yield Case(
         "folding: a constant tiled",
         written(model(graph([node("Tile", "v s")], [shape("v", 1, 1), shape("s", 1 << 27)]))),
@@ -537,6 +543,17 @@ def _forms() -> Iterator[Case]:
     within = function("F0", "Neg")
     within.opset_import[0].version = 9999
     yield Case("form: an opset of a function", written(calling(within)), "opset 9999")
+    high = 1 << 32  # a parser that reads tags as 32 bits sees the field below it
+    led_out = outside(("location", "../secret.bin")).SerializeToString()
+    for name, number, payload in (
+        ("a node", 1, node("Foo", domain="com.acme").SerializeToString()),
+        ("an initializer that leads out", 5, led_out),
+        ("an output", 12, helper.make_tensor_value_info("z", 1, [4]).SerializeToString()),
+    ):
+        hidden = varint(number << 3 | 2 | high) + varint(len(payload)) + payload
+        yield Case(f"form: {name} behind a tag of 33 bits", raw(hidden), "no field has number")
+    longer = varint(10 << 3 | 2) + varint(high | 4) + b"abcd"
+    yield Case("form: a length of 33 bits", raw(longer), "no field has 4294967300 bytes")
     future = model(graph())
     future.ir_version = 1_000_000
     yield Case("form: an IR version that is absurd", written(future), "IR version is 1000000")

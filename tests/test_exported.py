@@ -5,6 +5,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
-from tests import models
-from tests.archives import header, tar
+from tests import hostile, models
+from tests.archives import header, tar, twins, zoo
 from tests.hub import sha256
 
 Values = dict[str, Any]
@@ -188,11 +189,12 @@ def test_a_newer_format_is_refused_by_its_number(archive: Path, tmp_path: Path) 
     assert_refused(archive, tmp_path, Refused, "format 2; this release reads 1")
 
 
-def test_a_manifest_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [20 << 30, 9 << 20])
+def test_a_manifest_that_claims_too_much_is_not_read(tmp_path: Path, size: int) -> None:
     info = tarfile.TarInfo(MANIFEST)
-    info.size = 20 << 30
+    info.size = size
     (tmp_path / "odd.zoo").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    assert_refused(tmp_path / "odd.zoo", tmp_path, Refused, "a manifest of 21474836480 bytes")
+    assert_refused(tmp_path / "odd.zoo", tmp_path, Refused, f"a manifest of {size} bytes")
 
 
 def first_model(values: Values) -> Values:
@@ -208,6 +210,16 @@ def first_version(values: Values) -> Values:
 def first_variant(values: Values) -> Values:
     variant: Values = first_version(values)["variants"][0]
     return variant
+
+
+def recipe(**words: object) -> Values:
+    return {"parent": None, "called": "x", "recipe": words}
+
+
+def measured(values: Values, **changes: object) -> Values:
+    sound = {"metric": "m", "value": 1, "unit": "", "context": {}}
+    sound |= {"digest": first_variant(values)["digest"], "at": "2026-01-01T00:00:00+00:00"}
+    return sound | changes
 
 
 @pytest.mark.parametrize(
@@ -245,6 +257,19 @@ def first_variant(values: Values) -> Values:
         lambda v: v["members"].pop(),
         lambda v: v["members"][1].update(name=v["members"][0]["name"]),
         lambda v: v["measurements"].append({"digest": "sha256:00"}),
+        lambda v: v.update(version=0),
+        lambda v: first_model(v).update(created_at="0001-01-01T00:00:00+23:59"),
+        lambda v: first_variant(v).update(created_at="9999-12-31T23:59:59-23:59"),
+        lambda v: first_version(v).update(created_at="0001-01-02T00:00:00+00:00"),
+        lambda v: first_variant(v).update(lineage=recipe()),
+        lambda v: first_variant(v).update(lineage=recipe(kind=["quantize"])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", ops=[{"\ud800": 1}])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", ops=[["a\0"]])),
+        lambda v: first_variant(v).update(lineage=recipe(kind="quantize", block=10**30)),
+        lambda v: v["measurements"].append(measured(v, value=10**400)),
+        lambda v: v["measurements"].append(measured(v, context={"cpu": "a\0"})),
+        lambda v: v["measurements"].append(measured(v, context={"\ud800": 1})),
+        lambda v: v["measurements"].append(measured(v, at="0001-01-01T00:00:00+23:59")),
         lambda v: v["measurements"].append(
             {"digest": first_variant(v)["digest"], "metric": "m", "value": float("nan"),
              "unit": "", "context": {}, "at": "2026-01-01T00:00:00+00:00"}
@@ -340,6 +365,65 @@ def test_an_archive_can_be_written_to_a_stream(archive: Path, tmp_path: Path) ->
     with Registry(tmp_path / "there") as there:
         there.export(["a", "b"], stream)
     assert stream.getvalue() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_model_of_a_bundle_is_looked_at(tmp_path: Path, order: int) -> None:
+    graph = hostile.graph([hostile.node("Foo", domain="com.acme")])
+    evil = hostile.written(hostile.model(graph))(tmp_path)
+    members = members_of(twins(tmp_path, evil))
+    values = json.loads(members.pop(MANIFEST))
+    first_version(values)["variants"] = first_version(values)["variants"][::order]
+    odd = zoo(tmp_path / "odd.zoo", values, members)
+    assert_refused(odd, tmp_path, Refused, r"the domain `com\.acme`")
+
+
+def test_another_model_of_a_held_bundle_is_looked_at_too(tmp_path: Path) -> None:
+    graph = hostile.graph([hostile.node("Foo", domain="com.acme")])
+    evil = hostile.written(hostile.model(graph))(tmp_path)
+    both = twins(tmp_path, evil)
+    members = members_of(both)
+    values = json.loads(members.pop(MANIFEST))
+    other = first_version(values)["variants"].pop()
+    zoo(tmp_path / "first.zoo", values, members)
+    with Registry(tmp_path / "here") as here:
+        here.import_file(tmp_path / "first.zoo")
+        with pytest.raises(Refused, match=r"the domain `com\.acme`"):
+            here.import_file(both)
+        assert [held.ref for held in here.list()] == ["twins:fp32@1"]
+        assert not here.import_file(tmp_path / "first.zoo").changed
+    assert other["entry"] == "b.onnx"
+
+
+def test_each_model_of_a_bundle_is_described_by_itself(tmp_path: Path) -> None:
+    other = models.linear(tmp_path / "b.onnx", dtype="float16")
+    with Registry(tmp_path / "here") as here:
+        here.import_file(twins(tmp_path, other))
+        assert {held.variant: held.precision for held in here.list()} == {
+            "fp32": "fp32",
+            "other": "fp16",
+        }
+
+
+def test_a_content_under_thousands_of_paths_does_not_fill_the_disk(tmp_path: Path) -> None:
+    content = b"x" * 1_000_000
+    many = [File(f"{number}.bin", sha256(content), len(content)) for number in range(2000)]
+    path = models.linear(tmp_path / "a.onnx")
+    many.append(File("a.onnx", sha256(path), path.stat().st_size))
+    bundle = Manifest.of(many)
+    members = members_of(twins(tmp_path, path))
+    values = json.loads(members[MANIFEST])
+    del first_version(values)["variants"][1]
+    first_variant(values)["digest"] = bundle.digest
+    values["bundles"] = [
+        {"digest": bundle.digest, "files": [asdict(file) for file in bundle.files]}
+    ]
+    files = {"a": path.read_bytes(), "b": content}
+    values["members"] = [
+        {"name": name, "sha256": sha256(data), "bytes": len(data)} for name, data in files.items()
+    ]
+    odd = zoo(tmp_path / "odd.zoo", values, files)
+    assert_refused(odd, tmp_path, Refused, "would become 2.0 GB")
 
 
 def test_a_model_that_is_none_is_refused_like_one_that_is_pulled(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import Refused, ZooError
+from onnxzoo.registry.external import Where
 from onnxzoo.registry.guard import guard
 from tests import hostile
 
@@ -167,6 +169,39 @@ def test_many_checksums_of_one_file_hash_it_a_few_times_at_most(tmp_path: Path) 
         weights.append(hostile.outside(*keys.items()))
     with pytest.raises(Refused, match="more checksums than bytes"):
         guard(hostile.held(*weights)(tmp_path))
+
+
+def test_what_is_wrong_is_named_in_a_few_words(tmp_path: Path) -> None:
+    """Names may have a megabyte, and sub-graphs nest: a message keeps to the outermost one."""
+    inner = hostile.graph(weights=[hostile.outside(("location", "../secret"))])
+    for _ in range(4):
+        inner = hostile.branching(inner)
+        inner.node[0].name = "n" * 10_000
+    inner.node[0].name = "outermost"
+    with pytest.raises(Refused) as caught:
+        guard(hostile.written(hostile.model(inner))(tmp_path))
+    assert caught.value.message == (
+        "the tensor `w` of a sub-graph of the node `outermost` in the graph lies outside the "
+        "model's folder: `../secret`"
+    )
+    long = hostile.outside(("location", "../" + "s" * 10_000))
+    long.name = "w" * 10_000
+    with pytest.raises(Refused) as caught:
+        guard(hostile.held(long)(tmp_path))
+    assert len(caught.value.message) < 300
+
+
+def test_names_are_not_written_out_where_nothing_is_wrong(tmp_path: Path) -> None:
+    calls: list[object] = []
+    node = hostile.node("Constant", "", value=hostile.shape("s", 1))
+    path = hostile.written(hostile.model(hostile.graph([node])))(tmp_path)
+    sys.setprofile(lambda frame, _event, _argument: calls.append(frame.f_code))
+    try:
+        guard(path)
+    finally:
+        sys.setprofile(None)
+    assert guard.__code__ in calls
+    assert Where.__str__.__code__ not in calls
 
 
 def test_a_foreign_domain_can_be_allowed(tmp_path: Path) -> None:

@@ -167,6 +167,15 @@ def test_quantized_models_are_known_by_their_ops(
     assert describe(models.save(tmp_path / "m.onnx", [node], [weights])).precision == precision
 
 
+@pytest.mark.parametrize(("dtype", "name"), [(27, "float6_e2m3fn"), (28, "float6_e3m2fn")])
+def test_weights_of_six_bits_have_a_name_and_a_size(tmp_path: Path, dtype: int, name: str) -> None:
+    weight = TensorProto(name="w", dims=[5], data_type=dtype, raw_data=bytes(4))
+    found = describe(
+        models.save(tmp_path / "m.onnx", [helper.make_node("Neg", "x", "y")], [weight])
+    )
+    assert found.weights == {name: Weights(5, 4)}
+
+
 def test_a_qdq_model_is_qdq(tmp_path: Path) -> None:
     assert describe(models.quantized(tmp_path / "m.onnx")).precision == "qdq"
 

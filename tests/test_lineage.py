@@ -1,12 +1,13 @@
 """Where variants came from: as a tree, in words, and made again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive.again import rederive
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.lineage import family, lines
 from onnxzoo.registry.records import Draft, Lineage, Variant
@@ -98,6 +99,30 @@ def test_a_circle_of_bytes_is_drawn_once(registry: Registry, tmp_path: Path) -> 
         "└─ m:two@1  opset 17 → 18",
         "   └─ n:back@1  opset 17 → 17  ← this one",
     ]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {},
+        {"kind": ["opset"]},
+        {"kind": "judge"},
+        {"kind": "opset", "opset": "18"},
+        {"kind": "opset", "opset": 18, "tools": ["onnx"]},
+        {"kind": "quantize", "to": "int8"},
+        {"kind": "quantize", "to": "int8", "method": 7},
+        {"kind": "quantize", "to": "int8", "method": "dynamic", "ops": [1]},
+        {"kind": "quantize", "to": "int8", "method": "dynamic", "other": 1},
+    ],
+)
+def test_a_recipe_that_nobody_here_wrote_is_not_followed(
+    registry: Registry, tmp_path: Path, recipe: dict[str, object]
+) -> None:
+    first = registry.resolve("m")
+    second = child(registry, tmp_path / "2.onnx", first, label="two", opset=18)
+    odd = replace(second, lineage=Lineage(first.digest, first.ref, recipe))
+    with pytest.raises(Refused, match=r"the recipe of `m:two@1` is none that onnxzoo wrote"):
+        rederive(registry, odd)
 
 
 def test_what_comes_out_otherwise_is_compared_by_its_outputs(

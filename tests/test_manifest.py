@@ -24,7 +24,7 @@ def test_every_fact_of_a_file_is_in_the_digest() -> None:
 @pytest.mark.parametrize(
     "path",
     ["../a", "/a", "a/../b", "./a", "a//b", "a\\b", "C:a", "a\0b", "con", "a/NUL.bin", "a.", "a ",
-     "", "~/a", "a\nb", "lpt1.onnx"],
+     "", "~/a", "a\nb", "lpt1.onnx", "a" * 256, "é" * 128, "/".join(["a"] * 513)],
 )  # fmt: skip
 def test_a_path_that_could_leave_the_bundle_is_refused(path: str) -> None:
     with pytest.raises(Refused):
@@ -39,6 +39,12 @@ def test_plain_paths_pass(parts: list[str]) -> None:
 def test_two_files_that_differ_in_case_only_are_refused() -> None:
     with pytest.raises(Refused, match="upper and lower case"):
         Manifest.of([A, File("A.onnx", "a" * 64, 1)])
+
+
+@pytest.mark.parametrize("path", ["a.onnx/w.bin", "A.ONNX/d/w.bin"])
+def test_a_file_that_is_the_folder_of_another_is_refused(path: str) -> None:
+    with pytest.raises(Refused, match=r"`a\.onnx` is a file of the bundle, and the folder"):
+        Manifest.of([A, File(path, "a" * 64, 1)])
 
 
 @pytest.mark.parametrize("files", [[], [A, A]])

@@ -25,6 +25,7 @@ from onnxzoo.registry.prepared import GRAPH, WEIGHTS, PreparedSessions
 from onnxzoo.registry.records import Draft, Variant
 from onnxzoo.registry.settings import Settings
 from tests import models
+from tests.archives import twins
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -143,12 +144,26 @@ def test_other_bytes_another_runtime_or_other_providers_are_another_key() -> Non
     from onnxzoo.registry.prepared import key_of
 
     keys = {
-        key_of("sha256:aa", "1.32", ["CPUExecutionProvider"]),
-        key_of("sha256:bb", "1.32", ["CPUExecutionProvider"]),
-        key_of("sha256:aa", "1.33", ["CPUExecutionProvider"]),
-        key_of("sha256:aa", "1.32", [("CPUExecutionProvider", {"use_arena": "0"})]),
+        key_of("sha256:aa", "m.onnx", "1.32", ["CPUExecutionProvider"]),
+        key_of("sha256:aa", "n.onnx", "1.32", ["CPUExecutionProvider"]),
+        key_of("sha256:bb", "m.onnx", "1.32", ["CPUExecutionProvider"]),
+        key_of("sha256:aa", "m.onnx", "1.33", ["CPUExecutionProvider"]),
+        key_of("sha256:aa", "m.onnx", "1.32", [("CPUExecutionProvider", {"use_arena": "0"})]),
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
+
+
+def test_two_models_of_one_bundle_are_prepared_apart(registry: Registry, tmp_path: Path) -> None:
+    both = twins(
+        tmp_path, models.save(tmp_path / "2.onnx", [helper.make_node("Neg", "x", "y")], [])
+    )
+    registry.import_file(both)
+    for _ in range(2):  # as it is first opened, and as it is prepared
+        for ref, sign in (("twins", 1), ("twins:other", -1)):
+            session = registry.load(ref)
+            np.testing.assert_array_equal(session.run(None, {"x": X})[0], sign * X)
+            del session
+        wait_for_background()
 
 
 def test_a_light_model_of_ir_3_is_prepared(registry: Registry) -> None:

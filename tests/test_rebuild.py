@@ -368,6 +368,7 @@ GOOD = "net_2:mine@1"
         (lambda text: text | {"files": [text["files"][0] | {"path": "../x"}]}, "not a plain path"),
         (lambda text: text | {"files": text["files"][:1]}, "its files make the bundle"),
         (lambda text: text | {"written_at": "2026-01-01T00:00:00"}, "without its zone"),
+        (lambda text: text | {"written_at": "0001-01-01T00:00:00+23:59"}, "beyond the calendar"),
         (lambda text: text | {"written_at": "yesterday"}, "isoformat"),
         ({"name": "../evil"}, "not a model's name"),
         ({"name": "net:a@2"}, "not a model's name"),

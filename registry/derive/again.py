@@ -1,14 +1,16 @@
 """A derived variant made again from its parent, and held against what is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, get_args
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive.frame import Made, Recipe, make, prove
+from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.derive.to_opset import TOLERANCE
 from onnxzoo.registry.drift import Drift
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.lineage import parent_of
 from onnxzoo.registry.records import Progress, Variant
 
@@ -69,10 +71,45 @@ def remade(
             f"`{lineage.called}`, which `{variant.ref}` was made from, is held no longer"
         )
     registry.check_there(parent)
-    options = {k: v for k, v in lineage.recipe.items() if k not in {"kind", "tools"}}
-    recipe = Recipe(str(lineage.recipe["kind"]), options)
+    recipe = _recipe(variant.ref, lineage.recipe)
     with make(registry, parent, recipe, progress=progress, timed=False) as made:
         yield parent, made
+
+
+def _recipe(ref: str, recipe: Mapping[str, Any]) -> Recipe:
+    """Return a recipe to follow; what came with an import may be anything."""
+    kind, tools = recipe.get("kind"), recipe.get("tools", {})
+    options = {name: value for name, value in recipe.items() if name not in {"kind", "tools"}}
+    words = isinstance(tools, dict) and all(isinstance(one, str) for one in tools.values())
+    if not isinstance(kind, str) or kind not in _SOUND or not words or not _SOUND[kind](options):
+        raise Refused(
+            f"the recipe of `{ref}` is none that onnxzoo wrote, or reads",
+            hint=f"zoo show {ref} says what it is",
+        )
+    return Recipe(kind, options)
+
+
+def _is_opset(options: Mapping[str, Any]) -> bool:
+    return type(options.get("opset")) is int
+
+
+def _is_precision(options: Mapping[str, Any]) -> bool:
+    kinds = {one.name: one.type for one in fields(Options)}
+    return {"to", "method"} <= options.keys() <= kinds.keys() and all(
+        _is(value, kinds[name]) for name, value in options.items()
+    )
+
+
+def _is(value: object, kind: Any) -> bool:
+    if kind == Sequence[str]:
+        return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
+    return type(value) in (get_args(kind) or (kind,))
+
+
+_SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "opset": _is_opset,
+    "quantize": _is_precision,
+}
 
 
 def _changed(variant: Variant, made: Made) -> dict[str, tuple[str | None, str | None]]:
