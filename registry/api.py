@@ -226,7 +226,9 @@ class Registry:
         self, stage: Stage, draft: Draft, *, must_open: bool, progress: Progress | None
     ) -> None:
         try:
-            self.loader.look_at(stage.folder / draft.entry, stage.manifest.digest, progress)
+            self.loader.look_at(
+                stage.folder / draft.entry, stage.manifest.digest, draft.entry, progress
+            )
         except InvalidModel as error:
             if must_open:
                 raise

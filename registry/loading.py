@@ -58,7 +58,7 @@ class Loader:
             with self._with_options:  # one object is changed, and comes back as it was
                 return self._opened(variant, wanted, session_options, how=open, strict=strict)
         # A forked child must not use its parent's sessions: their threads are not there.
-        key = os.getpid(), variant.digest, variant.path.name, repr(wanted), strict, open
+        key = os.getpid(), variant.digest, variant.entry, repr(wanted), strict, open
         with self._guard:
             opening = self._opening.setdefault(key, Lock())
         with opening:
@@ -74,12 +74,13 @@ class Loader:
         Raises:
             InvalidModel, Refused, StorageError: see `look.look`.
         """
-        return self.look_at(variant.path, variant.digest, device=device)
+        return self.look_at(variant.path, variant.digest, variant.entry, device=device)
 
     def look_at(
         self,
         path: Path,
         digest: str,
+        entry: str,
         progress: Progress | None = None,
         *,
         device: str = "auto",
@@ -90,7 +91,7 @@ class Loader:
         if not self._settings.first_look:
             return None
         providers = wanted_providers(device)
-        key = key_of(digest, runtime_build(providers), providers)
+        key = key_of(f"{digest}/{entry}", runtime_build(providers), providers)
         return self.prepared.find(key) or look(
             path,
             digest,
@@ -104,7 +105,7 @@ class Loader:
     def found(self, variant: Variant) -> Prepared | None:
         """Return what is prepared of a variant for this machine's default device."""
         providers = wanted_providers("auto", None)
-        return self.prepared.find(key_of(variant.digest, runtime_build(providers), providers))
+        return self.prepared.find(_key(variant, providers))
 
     def _opened(
         self,
@@ -129,7 +130,7 @@ class Loader:
         """Return what is prepared; where nothing is, have it made for the next time."""
         if not self.prepared.limit:
             return None
-        key = key_of(variant.digest, runtime_build(wanted), wanted)
+        key = _key(variant, wanted)
         found = self.prepared.find(key)
         if found is None and key not in self._tried and not self.prepared.is_being_made(key):
             self._tried.add(key)
@@ -156,6 +157,10 @@ class Loader:
             )
         except ZooError as error:
             warn(f"`{variant.ref}` opens from its plain file: {error.message}")
+
+
+def _key(variant: Variant, providers: Sequence[Provider]) -> str:
+    return key_of(f"{variant.digest}/{variant.entry}", runtime_build(providers), providers)
 
 
 def warn(text: str) -> None:

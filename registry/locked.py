@@ -1,5 +1,6 @@
 """What a lock says: references, and the bundle that each of them means."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_name, check_word, fold
+from onnxzoo.registry.records import Variant
 
 LOCK = "zoo.lock"
 _SHOWN = 5  # references named in an error
@@ -62,6 +64,13 @@ class Locked:
     def bytes(self) -> int:
         """The size of all files."""
         return sum(file.bytes for file in self.files)
+
+    def among(self, held: Iterable[Variant]) -> Variant | None:
+        """Return the variant of its name, bytes and entry; of several the one of its label."""
+        mine = fold(self.name), self.digest, self.entry
+        found = [one for one in held if (fold(one.name), one.digest, one.entry) == mine]
+        same = [one for one in found if one.variant == self.variant]
+        return next(iter([*same, *found]), None)
 
     @property
     def is_movable(self) -> bool:

@@ -154,15 +154,15 @@ class PreparedSessions:
         return sorted(folder for folder in self.root.glob("[0-9a-f]*") if folder.is_dir())
 
 
-def key_of(digest: str, runtime: str, providers: Sequence[object]) -> str:
+def key_of(model: str, runtime: str, providers: Sequence[object]) -> str:
     """Return the key of an entry: everything that can change what is prepared.
 
     Args:
-        digest: the bundle's.
+        model: the digest of its bundle and its path in it, ``sha256:…/net.onnx``.
         runtime: onnxruntime's version and build, and the devices; see `sessions.runtime_build`.
         providers: execution providers with their options, as onnxruntime takes them.
     """
-    facts = [_FORMAT, digest, runtime, list(providers), describe_machine().features]
+    facts = [_FORMAT, model, runtime, list(providers), describe_machine().features]
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY]
 

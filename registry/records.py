@@ -122,6 +122,12 @@ class Variant:
         return f"{self.name}:{self.variant}@{self.version}"
 
     @property
+    def entry(self) -> str:
+        """The ``.onnx`` file's path inside the bundle, which may hold several."""
+        path = self.path.as_posix()
+        return max((f.path for f in self.files if path.endswith(f"/{f.path}")), key=len)
+
+    @property
     def precision(self) -> str:
         """What the weights truly are, as the graph says."""
         return self.graph.precision

@@ -82,7 +82,7 @@ def prepared(registry: Registry, variant: Variant, providers: list[Provider]) ->
     feeds = {"x": np.random.default_rng(1).standard_normal((SIDE, SIDE)).astype(np.float32)}
     first = registry.load(str(variant.ref), providers=providers).run(None, feeds)[0]
     wait_for_background()
-    key = key_of(variant.digest, runtime_build(providers), providers)
+    key = key_of(f"{variant.digest}/{variant.entry}", runtime_build(providers), providers)
     entry = registry.loader.prepared.find(key)
     assert entry is not None
     loader = Loader(registry.settings)
@@ -208,7 +208,9 @@ def test_where_qnn_compiles_nothing_the_plain_file_serves(
     variant = registry.register(models.linear(tmp_path / "m.onnx"), "net").variant
     registry.load("net", providers=qnn())
     wait_for_background()
-    entry = registry.loader.prepared.find(key_of(variant.digest, runtime_build(qnn()), qnn()))
+    entry = registry.loader.prepared.find(
+        key_of(f"{variant.digest}/{variant.entry}", runtime_build(qnn()), qnn())
+    )
     assert entry is not None
     assert entry.look.why_not == f"`{QNN}` compiled no part of the model"
 

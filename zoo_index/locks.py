@@ -8,7 +8,6 @@ from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.lineage import in_words
 from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.records import Variant
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.plan import is_source
 from onnxzoo.zoo_index.zoo import Zoo
@@ -75,7 +74,8 @@ def _again(zoo: Zoo, lock: Lock, one: Locked) -> Locked:
     if not one.is_movable:
         return one
     new = _locked(zoo, lock, one.asked)
-    return one if (new.name, new.digest) == (one.name, one.digest) else new
+    same = (new.name, new.digest, new.entry) == (one.name, one.digest, one.entry)
+    return one if same else new
 
 
 def _locked(zoo: Zoo, lock: Lock, asked: Ref) -> Locked:
@@ -91,17 +91,13 @@ def _locked(zoo: Zoo, lock: Lock, asked: Ref) -> Locked:
         opset=variant.opset,
         source=_portable(variant.source, lock.path),
         digest=variant.digest,
-        entry=_entry(zoo, variant),
+        entry=variant.entry,
         files=variant.files,
         revision=variant.revision,
         license=variant.license,
         made_from=lineage.called if lineage else None,
         made_by=in_words(lineage) if lineage else None,
     )
-
-
-def _entry(zoo: Zoo, variant: Variant) -> str:
-    return variant.path.relative_to(zoo.registry.store.path(variant.digest)).as_posix()
 
 
 def _portable(source: str, path: Path) -> str:

@@ -163,10 +163,7 @@ def held_as(zoo: Zoo, lock: Lock, locked: Locked) -> Variant:
 
 
 def _held(registry: Registry, locked: Locked) -> Variant | None:
-    """Return the variant of the locked bytes and name, under the locked label if there are more."""
-    found = [v for v in registry.holding(locked.digest) if fold(v.name) == fold(locked.name)]
-    same = [variant for variant in found if variant.variant == locked.variant]
-    return next(iter([*same, *found]), None)
+    return locked.among(registry.holding(locked.digest))
 
 
 def _whole(registry: Registry, locked: Locked) -> Variant | None:
@@ -185,7 +182,8 @@ def _other(registry: Registry, locked: Locked) -> Variant | None:
         found = registry.resolve(str(Ref(locked.name, variant, asked.version)))
     except NotFound:  # an alias that only the other registry has
         return None
-    return None if found.digest == locked.digest else found
+    same = (found.digest, found.entry) == (locked.digest, locked.entry)
+    return None if same else found
 
 
 def _entry(zoo: Zoo, locked: Locked) -> Entry | None:
