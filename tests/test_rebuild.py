@@ -14,13 +14,16 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.claims import read
 from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.db import Database
+from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import Damaged, IntegrityError, Refused
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.rebuild import rebuild
 from onnxzoo.registry.records import Draft, Lineage
 from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.sidecars import following
 from onnxzoo.registry.store import Store
+from onnxzoo.registry.writes import label as add_tags
+from onnxzoo.registry.writes import point
 from tests import models
 from tests.archives import one_set, spread
 from tests.commands import Run
@@ -290,6 +293,32 @@ def test_the_sidecars_follow_every_change(full: Registry) -> None:
         after = sidecars(full)
         assert after != before or change == full.gc
         assert after == fresh()
+
+
+def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(full: Registry) -> None:
+    """Whatever else grows with it; both ways, as the order could be that of the digests."""
+    seen: list[bool] = []
+
+    class Watching(Store):
+        def put(self, text: bytes, target: Path) -> None:
+            super().put(text, target)
+            claims = [read(self, digest).variants for digest in self.sidecars()]
+            aliases = {alias for own in claims for one in own for alias in one.version.aliases}
+            seen.append("production" in aliases)
+
+    watching = Watching(full.store.root)
+    for version, tag in ((1, "a-tag"), (2, "another-tag"), (1, "a-third-tag")):
+        with Database(database(full)).write() as session, following(session, watching, "acme/net"):
+            rows = rows_of(session)
+            (row,) = rows(
+                "SELECT m.id AS model_id, v.id AS version_id, m.name, number FROM model m "
+                "JOIN version v ON model_id = m.id WHERE m.name = 'acme/net' AND number = :n",
+                n=version,
+            )
+            point(session, "production", row)
+            add_tags(session, row, [tag])
+    assert seen
+    assert all(seen)
 
 
 def test_a_registry_of_an_older_release_gets_its_sidecars_from_the_doctor(
