@@ -10,8 +10,8 @@ from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_name, check_word, fold
 from onnxzoo.registry.records import Variant
+from onnxzoo.registry.settings import LOCK
 
-LOCK = "zoo.lock"
 _SHOWN = 5  # references named in an error
 
 
@@ -46,6 +46,11 @@ class Locked:
         check_name(self.name)
         check_word(self.variant, "variant")
         check_word(self.precision, "precision")
+        for what, number, least in (("version", self.version, 1), ("opset", self.opset, 0)):
+            if number < least:
+                raise UsageError(
+                    f"the {what} of `{self.asked}` is {number}; expected {least} or more"
+                )
         found = Manifest.of(self.files).digest
         if found != self.digest:
             raise IntegrityError(
@@ -125,6 +130,12 @@ class Lock:
         from shlex import quote
 
         return "" if self.path == Path(LOCK) else f" --lock {quote(str(self.path))}"
+
+    def source_of(self, locked: Locked) -> str:
+        """Return the source of an entry; a file's path counts from the lock's folder."""
+        if locked.made_from is None and locked.source.startswith("./"):
+            return str(self.path.absolute().parent / locked.source)
+        return locked.source
 
     def find(self, ref: str, wish: Wish | None = None) -> Locked:
         """Return the entry of a reference that was asked for when it was locked.

@@ -6,7 +6,6 @@ Source: POSIX.1-2008, pax, "ustar Interchange Format"; sizes over 8 GiB in GNU's
 """
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageEr
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.exported_text import dump, parse
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import CHUNK, reading, reporting_storage, staging_name, sync
+from onnxzoo.registry.store import CHUNK, reading, replacing, reporting_storage, staging_name
 
 MANIFEST = "zoo.json"
 _LARGEST = 64 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
@@ -40,15 +39,8 @@ _KINDS = {
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write that becomes `path`, synced, when the block ends well."""
     part = path.with_name(f"{path.name}.{staging_name()}{_SUFFIX}")
-    with reporting_storage(path.parent):
-        try:
-            with part.open("xb", buffering=0) as file:
-                yield file
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+    with reporting_storage(path.parent), replacing(path, part) as file:
+        yield file
 
 
 def pack(

@@ -1,7 +1,7 @@
 """What references mean in a registry, locked: new entries, and the old ones brought up to date."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxzoo.registry.errors import UsageError
@@ -59,6 +59,14 @@ def locked(zoo: Zoo, lock: Lock, refs: Sequence[str] = (), *, remove: Sequence[s
         asked = _parsed(ref)
         kept[lock.key(asked)] = _locked(zoo, lock, asked)
     return Lock(lock.path, tuple(kept.values()))
+
+
+def moved(lock: Lock, path: Path) -> Lock:
+    """Return a lock as it is in another file: sources in its folder count from there."""
+    return Lock(
+        path,
+        tuple(replace(one, source=_portable(lock.source_of(one), path)) for one in lock.models),
+    )
 
 
 def changes(old: Lock, new: Lock) -> Iterator[Change]:

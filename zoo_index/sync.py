@@ -207,7 +207,7 @@ def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
         variant=held.variant if held else locked.variant,
         version=version,
         origin=known.origin if known else at if locked.revision else locked.digest,
-        source=_source(lock, locked),
+        source=lock.source_of(locked),
         entry=locked.entry,
         files=tuple(Listed(file.path, file.bytes, file.sha256) for file in locked.files),
         revision=locked.revision,
@@ -229,12 +229,6 @@ def _version(registry: Registry, lock: Lock, locked: Locked) -> int | None:
     taken = {variant.version for variant in held if variant.variant == locked.variant}
     there = [v.version for v in held if v.digest in together and v.version not in taken]
     return next(iter(there), None)
-
-
-def _source(lock: Lock, locked: Locked) -> str:
-    if locked.made_from is None and locked.source.startswith("./"):
-        return str(lock.path.absolute().parent / locked.source)
-    return locked.source
 
 
 def _sources(zoo: Zoo, plan: Plan, locked: Locked, entry: Entry | None) -> Iterator[str]:
