@@ -295,8 +295,13 @@ def test_the_sidecars_follow_every_change(full: Registry) -> None:
         assert after == fresh()
 
 
-def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(full: Registry) -> None:
+def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
+    registry: Registry, tmp_path: Path
+) -> None:
     """Whatever else grows with it; both ways, as the order could be that of the digests."""
+    for value in (1, 2):
+        registry.register(models.linear(tmp_path / f"{value}.onnx", value=value), "net")
+    registry.alias("net@2", "production")
     seen: list[bool] = []
 
     class Watching(Store):
@@ -306,13 +311,17 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(full: Registry) -> Non
             aliases = {alias for own in claims for one in own for alias in one.version.aliases}
             seen.append("production" in aliases)
 
-    watching = Watching(full.store.root)
-    for version, tag in ((1, "a-tag"), (2, "another-tag"), (1, "a-third-tag")):
-        with Database(database(full)).write() as session, following(session, watching, "acme/net"):
+    watching = Watching(registry.store.root)
+    for version, tag in (
+        (1, "tag-one-that-is-long"),
+        (2, "tag-two-that-is-long"),
+        (1, "tag-three-that-is-long"),
+    ):
+        with Database(database(registry)).write() as session, following(session, watching, "net"):
             rows = rows_of(session)
             (row,) = rows(
                 "SELECT m.id AS model_id, v.id AS version_id, m.name, number FROM model m "
-                "JOIN version v ON model_id = m.id WHERE m.name = 'acme/net' AND number = :n",
+                "JOIN version v ON model_id = m.id WHERE m.name = 'net' AND number = :n",
                 n=version,
             )
             point(session, "production", row)
