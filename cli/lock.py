@@ -7,6 +7,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.registry.settings import LOCK as NAMED
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from onnxzoo.zoo_index.locks import Change
 
 _SHOWN = 12  # hexadecimal digits of a digest in a table; `--json` has them all
-LOCK = Path("zoo.lock")
+LOCK = Path(NAMED)
 
 
 def lock(
@@ -47,19 +48,17 @@ def lock(
     Models that are held are locked, nothing is fetched. References that are in the lock already
     and are not named stay as they are.
     """
-    from dataclasses import replace
-
     from onnxzoo.registry.locked import Lock
     from onnxzoo.registry.lockfile import read, write
-    from onnxzoo.zoo_index.locks import changes, locked
+    from onnxzoo.zoo_index.locks import changes, locked, moved
     from onnxzoo.zoo_index.zoo import Zoo
 
-    path = file or output or LOCK
+    path = file or LOCK
     before = read(path) if path.exists() or not refs else Lock(path)
     with Zoo() as zoo:
-        after = locked(zoo, replace(before, path=output or path), refs or (), remove=remove or ())
-    found = list(changes(before, after))
-    writes = not dry_run and (bool(found) or not after.path.exists())
+        now = locked(zoo, before, refs or (), remove=remove or ())
+    found, after = list(changes(before, now)), moved(now, output or path)
+    writes = not dry_run and (bool(found) or output is not None or not after.path.exists())
     if writes:
         write(after)
     if json:

@@ -712,8 +712,9 @@ def _model(name: str) -> Ref:
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
     from onnxzoo.registry.external import check_location, look
 
-    source, who = path.parent / location, f"a tensor of `{path.name}`"
-    check_location(location, who)
+    who = f"a tensor of `{path.name}`"
+    location = check_location(location, who)
+    source = path.parent / location
     try:
         with reading(source):
             look(path, location, who)

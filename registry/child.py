@@ -20,6 +20,8 @@ from onnxzoo.registry.store import reporting_storage
 
 _ANSWER = "answer.json"
 _LOG = "log"
+_LAST = 64 << 10  # bytes of a log that are read
+_LOUDEST = 64 << 20  # bytes of a log; a child that goes on is stuck in a loop
 _NOT_WRITTEN = 7  # a child's exit code where its answer finds no room
 _MEMORY_A_CORE = 256 << 20  # bytes of address space: a thread's stack and arena
 _STEP = 0.05  # seconds between two reports of progress
@@ -101,6 +103,7 @@ def ask(
             limits.seconds,
             tell,
             child_environment(isolated=False) if environment is None else environment,
+            doing=doing,
         )
     try:
         told = json.loads((folder / _ANSWER).read_bytes())
@@ -111,7 +114,7 @@ def ask(
     if "error" in told:
         kind: type[ZooError] = getattr(errors, told["error"]["type"])
         raise kind(told["error"]["message"], hint=told["error"]["hint"])
-    said = (folder / _LOG).read_text(encoding="utf-8", errors="replace").strip()
+    said = _last_words(folder / _LOG)
     if code == _NOT_WRITTEN:
         raise StorageError(f"`{folder}` takes no more while {doing}", hint="free some space")
     raise _broken(code, said, doing, limits, no_memory="limit" in told)
@@ -187,6 +190,8 @@ def _run(
     seconds: int,
     tell: Callable[[], None],
     environment: Mapping[str, str] | None,
+    *,
+    doing: str,
 ) -> int | None:
     """Run a child and return its exit code, None if its time was up."""
     with (folder / _LOG).open("wb") as log:
@@ -205,11 +210,19 @@ def _run(
                 return child.wait(_STEP)
             except subprocess.TimeoutExpired:
                 tell()
+            if (folder / _LOG).stat().st_size > _LOUDEST:
+                raise Refused(f"a process printed over {_LOUDEST >> 20} MiB while {doing}")
         return None
     finally:
         if child.poll() is None:
             _kill(child)
         child.wait()
+
+
+def _last_words(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LAST))
+        return file.read(_LAST).decode("utf-8", errors="replace").strip()
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:

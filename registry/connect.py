@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 REBUILD = "zoo doctor --rebuild"
 # SQLite's words for a file that is not what was written.
 _DAMAGE = ("not a database", "malformed", "no such table", "no such column", "could not decode")
+_SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_STORAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+# Source: PostgreSQL's documentation, appendix A, "PostgreSQL Error Codes".
+_LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
 _WRITE_LOCK = 120  # the byte of the -shm file that a writer locks
 BUSY = 30  # seconds to wait for another process's transaction
 
@@ -106,8 +110,10 @@ def translating(url: str) -> Iterator[None]:
 
 
 def _translated(error: BaseException, url: str) -> ZooError:
+    """Return our error for a driver's, by its code: its text may hold a value of a user's."""
     text, url = str(error).lower(), url.removeprefix("sqlite:///")
-    if "locked" in text or "busy" in text:
+    code, state = getattr(error, "sqlite_errorcode", 0) & 0xFF, _state(error)
+    if code in _SQLITE_BUSY:
         holder = _writer(Path(url))
         who = f"process {holder}" if holder else "another process"
         return Busy(
@@ -115,19 +121,24 @@ def _translated(error: BaseException, url: str) -> ZooError:
             hint="run the command again when the other one is done"
             + (f"; if it stands still: kill -CONT {holder}, or kill {holder}" if holder else ""),
         )
-    if "lock timeout" in text:  # PostgreSQL's words; how long is the server's or the URL's to say
+    if state == _LOCK_NOT_AVAILABLE:  # how long it was waited for, the server or the URL says
         return Busy(
             f"`{url}` is locked by another process",
             hint="run the command again when the other one is done",
         )
-    if "full" in text or "readonly" in text or "unable to open" in text:
+    if code in _SQLITE_STORAGE or state == _DISK_FULL:
         return StorageError(
-            f"cannot {'read' if 'unable' in text else 'write'} `{url}`: {text}",
+            f"cannot {'read' if code == sqlite3.SQLITE_CANTOPEN else 'write'} `{url}`: {text}",
             hint="set ZOO_HOME to a folder that you may write, or free some space",
         )
     if isinstance(error, sqlite3.DatabaseError) and any(words in text for words in _DAMAGE):
         return damaged(Path(url), text)
     return DatabaseError(f"`{url}`: {text}", hint="zoo doctor")
+
+
+def _state(error: BaseException) -> str | None:
+    """Return the SQLSTATE that a driver gives: psycopg, or psycopg2."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def _writer(path: Path) -> int | None:

@@ -5,9 +5,29 @@ from collections.abc import Sequence
 
 from onnxzoo.registry.errors import Refused
 
+# Identifiers of the SPDX License List that models come under, as it writes them.
+_SPDX = (
+    *("AFL-3.0", "AGPL-3.0-only", "AGPL-3.0-or-later", "Apache-2.0", "BSD-2-Clause"),
+    *("BSD-3-Clause", "BSD-3-Clause-Clear", "BSL-1.0", "CC-BY-4.0", "CC-BY-NC-4.0"),
+    *("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-SA-4.0", "CC0-1.0", "ECL-2.0"),
+    *("EPL-2.0", "EUPL-1.2", "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only"),
+    *("GPL-3.0-or-later", "ISC", "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only"),
+    *("LGPL-3.0-or-later", "MIT", "MPL-2.0", "MS-PL", "NCSA", "OFL-1.1", "OSL-3.0", "Unlicense"),
+    *("WTFPL", "Zlib"),
+)
+_WRITTEN = {identifier.lower(): identifier for identifier in _SPDX}
 UNKNOWN = "unknown"  # allows what states no licence
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+
+
+def spdx(license: str | None) -> str | None:  # noqa: A002  (the field's word)
+    """Return a well-known SPDX identifier as SPDX writes it; None for anything else.
+
+    >>> spdx("apache-2.0"), spdx("llama2")
+    ('Apache-2.0', None)
+    """
+    return _WRITTEN.get((license or "").strip().lower())
 
 
 def permits(allowed: Sequence[str], license: str | None) -> bool:  # noqa: A002  (the field's word)

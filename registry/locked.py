@@ -1,5 +1,6 @@
 """What a lock says: references, and the bundle that each of them means."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_name, check_word, fold
+from onnxzoo.registry.records import Variant
+from onnxzoo.registry.settings import LOCK
 
-LOCK = "zoo.lock"
 _SHOWN = 5  # references named in an error
 
 
@@ -44,6 +46,11 @@ class Locked:
         check_name(self.name)
         check_word(self.variant, "variant")
         check_word(self.precision, "precision")
+        for what, number, least in (("version", self.version, 1), ("opset", self.opset, 0)):
+            if number < least:
+                raise UsageError(
+                    f"the {what} of `{self.asked}` is {number}; expected {least} or more"
+                )
         found = Manifest.of(self.files).digest
         if found != self.digest:
             raise IntegrityError(
@@ -62,6 +69,13 @@ class Locked:
     def bytes(self) -> int:
         """The size of all files."""
         return sum(file.bytes for file in self.files)
+
+    def among(self, held: Iterable[Variant]) -> Variant | None:
+        """Return the variant of its name, bytes and entry; of several the one of its label."""
+        mine = fold(self.name), self.digest, self.entry
+        found = [one for one in held if (fold(one.name), one.digest, one.entry) == mine]
+        same = [one for one in found if one.variant == self.variant]
+        return next(iter([*same, *found]), None)
 
     @property
     def is_movable(self) -> bool:
@@ -116,6 +130,12 @@ class Lock:
         from shlex import quote
 
         return "" if self.path == Path(LOCK) else f" --lock {quote(str(self.path))}"
+
+    def source_of(self, locked: Locked) -> str:
+        """Return the source of an entry; a file's path counts from the lock's folder."""
+        if locked.made_from is None and locked.source.startswith("./"):
+            return str(self.path.absolute().parent / locked.source)
+        return locked.source
 
     def find(self, ref: str, wish: Wish | None = None) -> Locked:
         """Return the entry of a reference that was asked for when it was locked.

@@ -1,10 +1,8 @@
 """The lock file: TOML that people can read and merge; read, checked, printed and written."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +11,8 @@ from onnxzoo.registry.errors import NotFound, StorageError, UsageError, ZooError
 from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.store import sync
+from onnxzoo.registry.store import abandoned, replacing, staging_name, write_all
+from onnxzoo.registry.visible import UNSAFE, visible
 
 VERSION = 1  # of the format; a reader refuses what is newer, and ignores keys that it does not know
 
@@ -27,9 +26,6 @@ _MEND = "take it from version control as it was, or delete the entry and lock it
 _ENTRY = re.compile(r"\s*\[\[\s*model\s*\]\]")
 _CONFLICT = re.compile(r"(<{7}|\|{7}|={7}|>{7})( |$)")  # as git marks both sides of a merge
 _AT = re.compile(r" \(at (?P<at>[^)]+)\)$")  # how tomllib ends its messages
-_UNSAFE = re.compile(  # what TOML forbids in a string, and what could hide in a diff
-    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
-)
 # Keys that may be left out, and the attributes that they stand for.
 _OPTIONAL = {
     "license": "license",
@@ -94,18 +90,16 @@ def write(lock: Lock) -> None:
         StorageError: if the disk refuses.
     """
     path = lock.path.resolve()  # a link stays one
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    text, prefix = dump(lock).encode(), f".{path.name}."
     try:
-        half.write_bytes(dump(lock).encode())
-        sync(half)
-        half.replace(path)
-        sync(path.parent)
+        for left in path.parent.iterdir():
+            if left.name.startswith(prefix) and abandoned(left, prefix):  # by a kill
+                left.unlink(missing_ok=True)
+        with replacing(path, path.with_name(f"{prefix}{staging_name()}")) as file:
+            write_all(file, text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"cannot write `{lock.path}`: {reason}") from error
-    finally:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
 
 
 def _check_merged(text: str, path: Path) -> None:
@@ -212,6 +206,8 @@ def _toml(value: str | int) -> str:
     "a \"b\"\n\u007f\u202e" 3
     """
     text = json.dumps(value, ensure_ascii=False)
-    return _UNSAFE.sub(
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # a path that is not UTF-8
+        raise UsageError(f"`{visible(value)}` is not text that a lock can hold")
+    return UNSAFE.sub(
         lambda m: f"\\U{ord(m[0]):08x}" if m[0] > "\uffff" else f"\\u{ord(m[0]):04x}", text
     )

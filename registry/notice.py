@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from onnxzoo.registry.licenses import spdx
 from onnxzoo.registry.records import Variant
+from onnxzoo.registry.visible import visible
 
 HUB = "https://huggingface.co"
 _HEAD = "Machine-learning models in this product, and the licences that they come under.\n"
@@ -53,17 +55,16 @@ def _version(own: Sequence[Variant]) -> Iterator[str]:
             yield f"changed: {variant.variant} was made from {_line(f'{parent} ({kind})')}"
     for variant in own:
         for file in variant.files:
-            yield f"file: {variant.variant}/{file.path} sha256:{file.sha256}"
+            yield f"file: {variant.variant}/{_line(file.path)} sha256:{file.sha256}"
     yield ""
 
 
 def _link(license: str | None) -> str:  # noqa: A002  (the field's word)
-    """Return where SPDX has the text of one licence; an expression has no page."""
-    if license is None or not license.replace("-", "").replace(".", "").isalnum():
-        return ""
-    return f" (https://spdx.org/licenses/{license}.html)"
+    """Return where SPDX has the text of a licence that it lists; an expression has no page."""
+    listed = spdx(license)
+    return f" (https://spdx.org/licenses/{listed}.html)" if listed else ""
 
 
 def _line(text: str) -> str:
-    """Return text of others that cannot begin a line of its own."""
-    return " ".join(text.split())
+    """Return text of others that cannot begin a line of its own, nor hide anything."""
+    return visible(" ".join(text.split()))

@@ -6,10 +6,9 @@ Source: POSIX.1-2008, pax, "ustar Interchange Format"; sizes over 8 GiB in GNU's
 """
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +17,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageEr
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.exported_text import dump, parse
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import CHUNK, reading, staging_name, sync
+from onnxzoo.registry.store import CHUNK, reading, replacing, staging_name
 
 MANIFEST = "zoo.json"
 _LARGEST = 8 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
@@ -41,17 +40,11 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write that becomes `path`, synced, when the block ends well."""
     part = path.with_name(f"{path.name}.{staging_name()}{_SUFFIX}")
     try:
-        with part.open("xb", buffering=0) as file:
+        with replacing(path, part) as file:
             yield file
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync(path.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"cannot write `{path}`: {reason}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def pack(

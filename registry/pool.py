@@ -31,7 +31,7 @@ class SessionPool:
         self.max_bytes = max_bytes
         self._registry = registry or Registry()
         self._device = device
-        self._kept: OrderedDict[str, InferenceSession] = OrderedDict()  # by digest, oldest first
+        self._kept: OrderedDict[str, InferenceSession] = OrderedDict()  # by model, oldest first
         self._sizes: dict[str, int] = {}
         self._lock = Lock()
 
@@ -56,18 +56,19 @@ class SessionPool:
             Busy: if there is no room, and everything that is open is in use.
         """
         found = self._registry.resolve(ref)
+        key = f"{found.digest}/{found.entry}"
         with self._lock:
-            if found.digest in self._kept:
-                self._kept.move_to_end(found.digest)
-                return self._kept[found.digest]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
             if found.bytes > self.max_bytes:
                 raise Refused(
                     f"`{found.ref}` has {found.bytes} bytes; the pool's budget is {self.max_bytes}"
                 )
             self._make_room(found.bytes, found.ref)
             session = self._registry.load(found.ref, device=self._device)
-            self._kept[found.digest] = session
-            self._sizes[found.digest] = found.bytes
+            self._kept[key] = session
+            self._sizes[key] = found.bytes
             return session
 
     def close(self) -> None:
@@ -77,10 +78,10 @@ class SessionPool:
             self._sizes.clear()
 
     def _make_room(self, wanted: int, ref: str) -> None:
-        for digest in list(self._kept):
+        for key in list(self._kept):
             if sum(self._sizes.values()) + wanted <= self.max_bytes:
                 return
-            self._try_to_close(digest)
+            self._try_to_close(key)
         if sum(self._sizes.values()) + wanted > self.max_bytes:
             raise Busy(
                 f"no room for the {wanted} bytes of `{ref}`: all {len(self._kept)} open models "
@@ -88,12 +89,12 @@ class SessionPool:
                 hint="let go of sessions that are no longer needed, or give the pool more bytes",
             )
 
-    def _try_to_close(self, digest: str) -> None:
+    def _try_to_close(self, key: str) -> None:
         """Let a session go, and take it back if somebody else holds it still."""
-        held = weakref(self._kept.pop(digest))
+        held = weakref(self._kept.pop(key))
         session = held()
         if session is None:
-            del self._sizes[digest]
+            del self._sizes[key]
         else:
-            self._kept[digest] = session
-            self._kept.move_to_end(digest, last=False)
+            self._kept[key] = session
+            self._kept.move_to_end(key, last=False)

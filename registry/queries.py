@@ -27,6 +27,8 @@ from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
 
+# The bundles to which something refers.
+USED = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
 _BATCH = 500  # values in one IN (…); SQLite's bound was 999 for long
 _VARIANTS = """
 SELECT m.id AS model_id, m.name, m.task, v.id AS version_id, v.number, v.license, v.origin,

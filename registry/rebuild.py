@@ -1,14 +1,24 @@
 """A registry's database made again from the sidecars in its store."""
 
-from contextlib import closing
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
+from onnxzoo.registry.connect import BUSY, translating
 from onnxzoo.registry.db import Database
-from onnxzoo.registry.errors import Damaged, DatabaseError, IntegrityError, Refused, ZooError
+from onnxzoo.registry.errors import (
+    Busy,
+    Damaged,
+    DatabaseError,
+    IntegrityError,
+    Refused,
+    ZooError,
+)
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
@@ -79,18 +89,20 @@ def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
         )
     if database.path is None:
         return _into_server(database, store)
-    if database.path.exists():
+    there = database.path.exists()
+    if there:
         _check_replaceable(database, store, database.path, force=force)
-    before, told = _identity(database.path), _told(store)
-    with making(database.path) as fresh:
-        with closing(Database(fresh)) as made, made.write() as session:
-            _insert(session, told)
-        check_whole(fresh)
-        if _identity(database.path) != before:
-            raise Refused(f"`{database.path}` was changed meanwhile; nothing was done")
-        moved = _set_aside(database.path) if before else None
-        database.path.hardlink_to(fresh)
-        sync(database.path.parent)
+    with _held_still(database.path) if there else nullcontext():
+        before, told = _identities(database.path), _told(store)
+        with making(database.path) as fresh:
+            with closing(Database(fresh)) as made, made.write() as session:
+                _insert(session, told)
+            check_whole(fresh)
+            if _identities(database.path) != before:
+                raise Refused(f"`{database.path}` was changed meanwhile; nothing was done")
+            moved = _set_aside(database.path)
+            database.path.hardlink_to(fresh)
+            sync(database.path.parent)
     return _rebuilt(store, told, moved)
 
 
@@ -137,14 +149,52 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
         database.close()
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename a database's files, none of which is ever removed."""
+@contextmanager
+def _held_still(path: Path) -> Iterator[None]:
+    """Keep other writers out, with all that the log has in the database; one that opens, that is.
+
+    The log stays as it is: of a damaged database it may be all that can be read.
+    """
+    with closing(_opened(path)) as writer, closing(_opened(path)) as other:
+        with suppress(Damaged), translating(str(path)):
+            writer.execute("BEGIN IMMEDIATE")
+            busy, logged, copied = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if busy or logged != copied:
+                raise Busy(
+                    f"`{path}` is being read by another process",
+                    hint="run the command again when the other one is done",
+                )
+            other.close()
+        yield
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Rename a database's files, none of which is ever removed; None if there is none.
+
+    A kill after the first rename leaves a database without its log. One that opens has all of it
+    in itself by then, see `_held_still`; one that does not open is set aside by the next call.
+    A log alone, whose database was lost, goes too: the new one must not take it for its own.
+    """
+    found = [file for file in _files(path) if file.exists()]
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    for suffix in _FILES:
-        file = path.with_name(f"{path.name}{suffix}")
-        if file.exists():
-            file.rename(path.with_name(f"{path.name}.damaged-{now}{suffix}"))
-    return path.with_name(f"{path.name}.damaged-{now}")
+    aside = f"{path.name}.damaged-{now}"
+    for file in found:
+        file.rename(path.with_name(aside + file.name.removeprefix(path.name)))
+    return path.with_name(aside) if path in found else None
+
+
+def _files(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}{suffix}") for suffix in _FILES]
+
+
+def _identities(path: Path) -> list[tuple[int, int, int] | None]:
+    """Return what changes whenever a database or its log does."""
+    log, _, itself = map(_identity, _files(path))
+    return [log, itself]
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -144,9 +144,9 @@ class Variant:
 
     @property
     def entry(self) -> str:
-        """The path of its `.onnx` file inside the bundle, whose folder has the digest's name."""
-        folder = f"/{self.digest.removeprefix('sha256:')}/"
-        return self.path.as_posix().rpartition(folder)[2]
+        """The ``.onnx`` file's path inside the bundle, which may hold several."""
+        path = self.path.as_posix()
+        return max((f.path for f in self.files if path.endswith(f"/{f.path}")), key=len)
 
     @property
     def precision(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onnxzoo.registry.errors import UsageError
 
+LOCK = "zoo.lock"  # the lock that is meant where none is named
 CACHE_SIZE = 20_000_000_000  # bytes of prepared sessions; some hundred models
 TIMEOUT = 30  # seconds
 ATTEMPTS = 5

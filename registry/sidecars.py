@@ -17,7 +17,7 @@ from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import StorageError, ZooError
 from onnxzoo.registry.names import fold
-from onnxzoo.registry.queries import events, listed, reading_rows, records
+from onnxzoo.registry.queries import USED, events, listed, reading_rows, records
 from onnxzoo.registry.store import Store, reporting_storage, sync
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _ALL = (1 << 31) - 1  # a limit that is none
 _BATCH = 200  # sidecars written in one transaction: others wait for it, and give up after 30 s
 
-_USED = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
 _OF_MODEL = """
 SELECT r.digest FROM model m JOIN version v ON v.model_id = m.id
 JOIN variant r ON r.version_id = v.id WHERE m.key = :key
@@ -81,7 +80,7 @@ def behind(database: Database, store: Store) -> list[str]:
     with database.read() as rows:
         return [
             digest
-            for digest in sorted(_digests(rows(_USED)))
+            for digest in sorted(_digests(rows(USED)))
             if _read(store, digest) != _content(rows, digest)
         ]
 
@@ -94,7 +93,7 @@ def check(rows: Rows, store: Store) -> None:
     """
     records(rows, store, listed(rows))
     events(rows, None, _ALL)
-    for digest in _digests(rows(_USED)):
+    for digest in _digests(rows(USED)):
         _content(rows, digest)
 
 
@@ -132,8 +131,17 @@ def _keep(rows: Rows, store: Store, digests: Iterable[str]) -> None:
             store.put(json.dumps(written, indent=1).encode(), store.sidecar(digest))
 
 
-def _loses(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
-    return old is not None and (new is None or len(str(new)) < len(str(old)))
+def _loses(old: object, new: object) -> bool:
+    return new is None or bool(_aliases(old) - _aliases(new))
+
+
+def _aliases(content: Any) -> set[tuple[str, str]]:
+    """Return the aliases that a sidecar claims, by model; garbage claims none."""
+    try:
+        claims = [*content["variants"], *content["reference_data"]]
+        return {(claim["name"], alias) for claim in claims for alias in claim["aliases"]}
+    except (KeyError, TypeError):
+        return set()
 
 
 def _of_models(rows: Rows, names: Iterable[str]) -> set[str]:

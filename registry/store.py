@@ -45,7 +45,7 @@ class Stage:
         with reader, target.open("xb", buffering=0) as writer:
             for chunk in _chunks(reader, source):
                 digest.update(chunk)
-                _write_all(writer.fileno(), chunk)
+                write_all(writer, chunk)
                 done += len(chunk)
                 if progress:
                     progress(path, done, total)
@@ -80,7 +80,7 @@ class Stage:
         with target.open("xb", buffering=0) as writer:
             for chunk in chunks:
                 digest.update(chunk)
-                _write_all(writer.fileno(), memoryview(chunk))
+                write_all(writer, chunk)
                 done += len(chunk)
             os.fsync(writer.fileno())
         return self._keep(target, File(path, digest.hexdigest(), done))
@@ -230,14 +230,8 @@ class Store:
         with reporting_storage(self.root):
             for folder in (self._staging, target.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with staged.open("xb", buffering=0) as writer:
-                    _write_all(writer.fileno(), memoryview(text))
-                    os.fsync(writer.fileno())
-                staged.replace(target)
-            finally:
-                staged.unlink(missing_ok=True)
-            sync(target.parent)
+            with replacing(target, staged) as writer:
+                write_all(writer, text)
 
     def leftovers(self, wanted: Set[str] = frozenset()) -> list[Path]:
         """Return what dead processes left in staging and what was set aside as damaged.
@@ -294,6 +288,31 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def replacing(target: Path, half: Path) -> Iterator[FileIO]:
+    """Give a file to write that takes a path's place, whole and durable, if the block ends well.
+
+    Args:
+        target: the path.
+        half: the name, in the same file system, that the file has until then.
+    """
+    try:
+        with half.open("xb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        half.replace(target)
+        sync(target.parent)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write all of some bytes: a raw file may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) or 0 :]
 
 
 def make_folder(folder: Path) -> None:
@@ -414,11 +433,6 @@ def _open_file(path: str, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a plain file", path)
     return descriptor
-
-
-def _write_all(descriptor: int, chunk: memoryview) -> None:
-    while chunk:
-        chunk = chunk[os.write(descriptor, chunk) :]
 
 
 def _alive(pid: str) -> bool:

@@ -12,7 +12,7 @@ from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.prepared import PreparedSessions
-from onnxzoo.registry.queries import Row, listed, manifests
+from onnxzoo.registry.queries import USED, Row, listed, manifests
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
 from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
@@ -20,9 +20,8 @@ from onnxzoo.registry.sidecars import changing, discard
 from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
-_ALL = "SELECT digest FROM variant UNION SELECT digest FROM reference_data"
-_USED = f"SELECT 1 FROM ({_ALL}) AS used WHERE digest = :digest LIMIT 1"  # noqa: S608
-_UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({_ALL})"  # noqa: S608
+_IS_USED = f"SELECT 1 FROM ({USED}) AS used WHERE digest = :digest LIMIT 1"  # noqa: S608
+_UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({USED})"  # noqa: S608
 
 
 def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Removed:
@@ -138,7 +137,7 @@ def _garbage(rows: Rows, store: Store) -> list[str]:
 
 
 def _used(rows: Rows) -> set[str]:
-    return {row["digest"] for row in rows(_ALL)}
+    return {row["digest"] for row in rows(USED)}
 
 
 def _old_downloads(folder: Path) -> list[Path]:
@@ -219,7 +218,7 @@ def _checked(
     if not problems:
         return Checked(digest, refs, (), None)
     with database.write() as session:
-        if not rows_of(session)(_USED, digest=digest):
+        if not rows_of(session)(_IS_USED, digest=digest):
             return Checked(digest, (), problems, None)
         if store.state(manifest) != state:
             return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HELD = """
-SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest
+SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest, r.entry
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
 WHERE m.key = :key ORDER BY v.number
 """
@@ -237,7 +237,7 @@ def keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> N
 def _same_bytes(held: Sequence[Row], draft: Draft, digest: str) -> Row | None:
     for row in reversed(held):
         fits = draft.label in {None, row["label"]} and draft.version in {None, row["number"]}
-        if fits and row["digest"] == digest:
+        if fits and (row["digest"], row["entry"]) == (digest, draft.entry):
             return row
     return None
 

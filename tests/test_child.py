@@ -61,6 +61,18 @@ def test_a_crash_is_one_clear_error(tmp_path: Path, body: str, message: str) -> 
         child(tmp_path, body)
 
 
+def test_of_what_a_child_said_the_end_is_read(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"crashed \(exit 3\) while converting `m`: last words$"):
+        child(tmp_path, "os.write(1, b'x\\n' * 300_000 + b'last words'); os._exit(3)")
+
+
+def test_a_child_that_prints_for_ever_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="a process printed over 64 MiB while converting `m`"):
+        child(
+            tmp_path, "\n    while True: os.write(1, bytes(1 << 20)); time.sleep(0.01)", seconds=20
+        )
+
+
 def test_a_full_disk_in_a_child_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no space left on device") as caught:
         child(tmp_path, "import errno; raise OSError(errno.ENOSPC, 'No space left on device')")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry import schema as schema_module
-from onnxzoo.registry.connect import _writer, connect, make_engine
+from onnxzoo.registry.connect import _writer, connect, make_engine, translating
 from onnxzoo.registry.db import Database
-from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError, ZooError
+from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
 from onnxzoo.registry.schema import APPLICATION_ID, SCHEMA, migrate, revision, upgrade
 
 MODELS = "SELECT name FROM model ORDER BY name"
@@ -363,3 +363,31 @@ def test_who_keeps_others_from_writing_is_known(tmp_path: Path) -> None:
         assert _writer(path) == holder.pid
         holder.communicate()
     assert _writer(path) is None
+
+
+class _FromServer(Exception):
+    """What psycopg raises: a text and PostgreSQL's code."""
+
+    def __init__(self, text: str, sqlstate: str) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "kind"),
+    [
+        ("duplicate key: (key)=(full-cnn) already exists", "23505", DatabaseError),
+        ("duplicate key: (key)=(blocked-net) already exists", "23505", DatabaseError),
+        ("duplicate key: (key)=(readonly, lock timeout) already exists", "23505", DatabaseError),
+        ("canceling statement due to lock timeout", "55P03", Busy),
+        ("could not extend file", "53100", StorageError),
+    ],
+)
+def test_a_value_in_a_servers_message_is_not_taken_for_its_kind(
+    text: str, state: str, kind: type[ZooError]
+) -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    with pytest.raises(ZooError) as caught, translating("postgresql://h/zoo"):
+        raise DBAPIError("INSERT", {}, _FromServer(text, state))
+    assert type(caught.value) is kind

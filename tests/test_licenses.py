@@ -144,6 +144,26 @@ def test_text_of_others_begins_no_line(held: list[Variant]) -> None:
     assert "\nsource: https://evil" not in attribution([forged])
 
 
+@pytest.mark.parametrize(
+    ("said", "link"),
+    [
+        ("apache-2.0", " (https://spdx.org/licenses/Apache-2.0.html)"),
+        ("Proprietary", ""),
+        ("other", ""),
+        ("llama2", ""),
+        ("MIT OR Apache-2.0", ""),
+    ],
+)
+def test_only_what_spdx_lists_is_linked(held: list[Variant], said: str, link: str) -> None:
+    assert f"\nlicence: {said}{link}\n" in attribution([replace(held[0], license=said)])
+
+
+def test_an_author_cannot_hide_anything_in_an_attribution(held: list[Variant]) -> None:
+    graph = replace(held[0].graph, metadata={"author": "me\x1b[8m\u202eyou"})
+    text = attribution([replace(held[0], graph=graph)])
+    assert "author: me\\x1b[8m\\u202eyou\n" in text
+
+
 def test_a_document_is_written_to_a_file_or_to_stdout(
     zoo: Run, held: list[Variant], tmp_path: Path
 ) -> None:

@@ -1,5 +1,8 @@
 """The text of a lock: alike for alike entries, and refused with its line where it is not sound."""
 
+import platform
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.lockfile import dump, parse, read, write
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
+from onnxzoo.registry.store import staging_name
 
 PATH = Path("zoo.lock")
 FILES = (File("data/w.bin", "a" * 64, 16), File("m.onnx", "b" * 64, 7))
@@ -62,6 +66,27 @@ def test_any_text_survives(source: str, license_: str) -> None:
     assert not set(text) & {"\x7f", "\u202e", "\u200b", "\r"}
 
 
+def test_what_is_not_seen_in_a_diff_is_written_out() -> None:
+    source = "a\u034f\u115f\u2800\u3164\ufe0f\U000e0100b"
+    text = dump(Lock(PATH, (locked(source=source),)))
+    assert text.isascii() is False  # the ellipsis of its head
+    assert "a\\u034f\\u115f\\u2800\\u3164\\ufe0f\\U000e0100b" in text
+    assert parse(text, PATH).models[0].source == source
+    with pytest.raises(UsageError, match="is not text that a lock can hold"):
+        dump(Lock(PATH, (locked(source="/srv/\udcff.onnx"),)))
+
+
+def test_what_a_killed_write_left_goes_with_the_next(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, other = staging_name(), f"{platform.node()}-{gone.pid}-ab12"
+    for name in (mine, other):
+        (tmp_path / f".zoo.lock.{name}").write_text("half")
+    write(Lock(tmp_path / "zoo.lock", (locked(),)))
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f".zoo.lock.{mine}", "zoo.lock"]
+
+
 def test_the_order_in_which_references_were_asked_for_leaves_no_trace() -> None:
     one, two = locked("net"), locked()
     assert dump(Lock(PATH, (one, two))) == dump(Lock(PATH, (two, one)))
@@ -102,6 +127,8 @@ def test_an_entry_is_readable_line_by_line() -> None:
         ("data/w.bin", "/etc/passwd", Refused, "is not a plain path"),
         ("a" * 64, "a" * 63, UsageError, "is not a SHA-256"),
         ('entry = "m.onnx"', 'entry = "n.onnx"', UsageError, "the entry `n.onnx` of `net` is none"),
+        ("version = 3", "version = 0", UsageError, ", line 6: the version of `net` is 0; expected"),
+        ("opset = 17", "opset = -1", UsageError, "the opset of `net` is -1; expected 0 or more"),
         ("version = 3\n", "", UsageError, ", line 6: `version` is missing"),
         ("version = 3", "version = true", UsageError, "`version` is not a whole number"),
         ("version = 3", 'version = "3"', UsageError, "`version` is not a whole number"),

@@ -14,10 +14,16 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.claims import read
 from onnxzoo.registry.connect import make_engine
+from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import Damaged, IntegrityError, Refused, StorageError
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.rebuild import rebuild
 from onnxzoo.registry.records import Draft, Lineage
 from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.sidecars import changing
+from onnxzoo.registry.store import Store
+from onnxzoo.registry.writes import label as add_tags
+from onnxzoo.registry.writes import point
 from tests import models
 from tests.archives import one_set, spread
 from tests.commands import Run
@@ -160,7 +166,7 @@ def test_a_healthy_database_is_made_again_only_if_forced(full: Registry, zoo: Ru
     ran = zoo("doctor", "--rebuild", "--force")
     assert (ran.code, ran.out.count("restored ")) == (0, 6)
     assert content(database(full)) == before
-    (aside,) = full.settings.home.glob("*.damaged-*")
+    (aside,) = full.settings.home.glob("*.damaged-*Z")
     assert content(aside) == before
     assert zoo("doctor", "--force").code == 2
 
@@ -175,8 +181,44 @@ def test_the_log_of_a_database_goes_with_it(full: Registry) -> None:
         assert Path(f"{moved}-shm").exists()
         with closing(sqlite3.connect(f"{moved}")) as aside:
             tags = aside.execute("SELECT count(*) FROM tag WHERE name = 'in-the-log'").fetchone()
+        assert tags == (3,)
+        alone = shutil.copy(str(moved), full.settings.home / "alone.db")  # as a kill may leave it
+        with closing(sqlite3.connect(alone)) as aside:
+            tags = aside.execute("SELECT count(*) FROM tag WHERE name = 'in-the-log'").fetchone()
     assert tags == (3,)
     assert [variant.tags for variant in full.list(["in-the-log"])] == []
+
+
+def test_nobody_writes_into_a_database_that_is_being_made_again(full: Registry) -> None:
+    """Not into its log either, which the file itself does not show."""
+    said: list[str] = []
+
+    class Asking(Store):
+        def sidecars(self) -> Iterator[str]:
+            with closing(sqlite3.connect(database(full), timeout=0)) as other:
+                try:
+                    other.execute("DELETE FROM tag")
+                    other.commit()
+                except sqlite3.OperationalError as error:
+                    said.append(str(error))
+            return super().sidecars()
+
+    full.tag("net_2", ["kept"])
+    with closing(Database(database(full))) as held:
+        rebuild(held, Asking(full.store.root), force=True)
+    assert said == ["database is locked"]
+
+
+def test_a_log_whose_database_is_lost_is_set_aside(full: Registry) -> None:
+    full.close()
+    before = content(database(full))
+    database(full).unlink()
+    log = database(full).with_name("registry.db-wal")
+    log.write_bytes(b"frames of the lost one")
+    assert full.rebuild().moved_to is None
+    assert content(database(full)) == before
+    (aside,) = full.settings.home.glob("registry.db.damaged-*-wal")
+    assert aside.read_bytes() == b"frames of the lost one"
 
 
 def test_a_rebuild_twice_changes_nothing(full: Registry) -> None:
@@ -251,6 +293,41 @@ def test_the_sidecars_follow_every_change(full: Registry) -> None:
         after = sidecars(full)
         assert after != before or change == full.gc
         assert after == fresh()
+
+
+def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Whatever else grows with it; both ways, as the order could be that of the digests."""
+    for value in (1, 2):
+        registry.register(models.linear(tmp_path / f"{value}.onnx", value=value), "net")
+    registry.alias("net@2", "production")
+    seen: list[bool] = []
+
+    class Watching(Store):
+        def put(self, text: bytes, target: Path) -> None:
+            super().put(text, target)
+            claims = [read(self, digest).variants for digest in self.sidecars()]
+            aliases = {alias for own in claims for one in own for alias in one.version.aliases}
+            seen.append("production" in aliases)
+
+    watching = Watching(registry.store.root)
+    for version, tag in (
+        (1, "tag-one-that-is-long"),
+        (2, "tag-two-that-is-long"),
+        (1, "tag-three-that-is-long"),
+    ):
+        with changing(Database(database(registry)), watching, "net") as session:
+            rows = rows_of(session)
+            (row,) = rows(
+                "SELECT m.id AS model_id, v.id AS version_id, m.name, number FROM model m "
+                "JOIN version v ON model_id = m.id WHERE m.name = 'net' AND number = :n",
+                n=version,
+            )
+            point(session, "production", row)
+            add_tags(session, row, [tag])
+    assert seen
+    assert all(seen)
 
 
 def test_a_registry_of_an_older_release_gets_its_sidecars_from_the_doctor(

@@ -54,9 +54,7 @@ def held_of_source(
     source = open_source(text, settings)
     for held in registry.list(source=source.url):
         fits = (
-            source.means(
-                held.path.relative_to(registry.store.path(held.digest)).as_posix(), held.revision
-            )
+            source.means(held.entry, held.revision)
             and variant in {None, held.variant}
             and (called is None or _is_called(held, called))
             and (sha256 is None or sha256 in {file.sha256 for file in held.files})

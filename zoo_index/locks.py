@@ -1,14 +1,13 @@
 """What references mean in a registry, locked: new entries, and the old ones brought up to date."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.lineage import in_words
 from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.records import Variant
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.plan import is_source
 from onnxzoo.zoo_index.zoo import Zoo
@@ -62,6 +61,14 @@ def locked(zoo: Zoo, lock: Lock, refs: Sequence[str] = (), *, remove: Sequence[s
     return Lock(lock.path, tuple(kept.values()))
 
 
+def moved(lock: Lock, path: Path) -> Lock:
+    """Return a lock as it is in another file: sources in its folder count from there."""
+    return Lock(
+        path,
+        tuple(replace(one, source=_portable(lock.source_of(one), path)) for one in lock.models),
+    )
+
+
 def changes(old: Lock, new: Lock) -> Iterator[Change]:
     """Yield what differs between two locks, by reference."""
     before = {one.asked: one for one in old.models}
@@ -75,7 +82,8 @@ def _again(zoo: Zoo, lock: Lock, one: Locked) -> Locked:
     if not one.is_movable:
         return one
     new = _locked(zoo, lock, one.asked)
-    return one if (new.name, new.digest) == (one.name, one.digest) else new
+    same = (new.name, new.digest, new.entry) == (one.name, one.digest, one.entry)
+    return one if same else new
 
 
 def _locked(zoo: Zoo, lock: Lock, asked: Ref) -> Locked:
@@ -91,17 +99,13 @@ def _locked(zoo: Zoo, lock: Lock, asked: Ref) -> Locked:
         opset=variant.opset,
         source=_portable(variant.source, lock.path),
         digest=variant.digest,
-        entry=_entry(zoo, variant),
+        entry=variant.entry,
         files=variant.files,
         revision=variant.revision,
         license=variant.license,
         made_from=lineage.called if lineage else None,
         made_by=in_words(lineage) if lineage else None,
     )
-
-
-def _entry(zoo: Zoo, variant: Variant) -> str:
-    return variant.path.relative_to(zoo.registry.store.path(variant.digest)).as_posix()
 
 
 def _portable(source: str, path: Path) -> str:

@@ -201,12 +201,11 @@ def of_held(variant: Variant, runtime: str | None = None) -> Plan:
         runtime: the release that is to run it; None for the installed.
     """
     there = runtime_for(runtime)
-    file = next(f.path for f in variant.files if variant.path.as_posix().endswith(f"/{f.path}"))
     return Plan(
         name=variant.name,
         variant=variant.variant,
         source=variant.source,
-        entry=file,
+        entry=variant.entry,
         files=tuple(Listed(f.path, f.bytes, f.sha256) for f in variant.files),
         revision=variant.revision,
         precision=variant.precision,

@@ -88,10 +88,10 @@ def load(
         "max_drift": max_drift,
         "device": device,
     }
-    meant = ref if lock is None else _locked(lock, ref, wish)
     how = partial(registry.load, providers=providers, session_options=session_options, open=open)
     try:
         try:
+            meant = ref if lock is None else _locked(registry, lock, ref, wish)
             return how(meant, **(wish if lock is None else {"device": device}))
         except NotFound:
             from onnxzoo.zoo_index.zoo import Zoo
@@ -351,10 +351,15 @@ def resolve(
         return held_by_lock(zoo, lock, ref, **wish)
 
 
-def _locked(lock: str | Path, ref: str, wish: "Wish") -> str:
+def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str:
+    """Return the reference here of what a lock says; a digest alone may mean several models."""
     from onnxzoo.registry.lockfile import read
 
-    return read(lock).find(ref, wish).ref
+    locked = read(lock).find(ref, wish)
+    held = locked.among(registry.holding(locked.digest))
+    if held is None:
+        raise NotFound(f"`{locked.ref}` is not held")
+    return held.ref
 
 
 def _obtained(zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None) -> Variant:

@@ -163,10 +163,7 @@ def held_as(zoo: Zoo, lock: Lock, locked: Locked) -> Variant:
 
 
 def _held(registry: Registry, locked: Locked) -> Variant | None:
-    """Return the variant of the locked bytes and name, under the locked label if there are more."""
-    found = [v for v in registry.holding(locked.digest) if fold(v.name) == fold(locked.name)]
-    same = [variant for variant in found if variant.variant == locked.variant]
-    return next(iter([*same, *found]), None)
+    return locked.among(registry.holding(locked.digest))
 
 
 def _whole(registry: Registry, locked: Locked) -> Variant | None:
@@ -185,7 +182,8 @@ def _other(registry: Registry, locked: Locked) -> Variant | None:
         found = registry.resolve(str(Ref(locked.name, variant, asked.version)))
     except NotFound:  # an alias that only the other registry has
         return None
-    return None if found.digest == locked.digest else found
+    same = (found.digest, found.entry) == (locked.digest, locked.entry)
+    return None if same else found
 
 
 def _entry(zoo: Zoo, locked: Locked) -> Entry | None:
@@ -209,7 +207,7 @@ def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
         variant=held.variant if held else locked.variant,
         version=version,
         origin=known.origin if known else at if locked.revision else locked.digest,
-        source=_source(lock, locked),
+        source=lock.source_of(locked),
         entry=locked.entry,
         files=tuple(Listed(file.path, file.bytes, file.sha256) for file in locked.files),
         revision=locked.revision,
@@ -231,12 +229,6 @@ def _version(registry: Registry, lock: Lock, locked: Locked) -> int | None:
     taken = {variant.version for variant in held if variant.variant == locked.variant}
     there = [v.version for v in held if v.digest in together and v.version not in taken]
     return next(iter(there), None)
-
-
-def _source(lock: Lock, locked: Locked) -> str:
-    if locked.made_from is None and locked.source.startswith("./"):
-        return str(lock.path.absolute().parent / locked.source)
-    return locked.source
 
 
 def _sources(zoo: Zoo, plan: Plan, locked: Locked, entry: Entry | None) -> Iterator[str]:
