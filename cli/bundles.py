@@ -163,6 +163,7 @@ def _news(found: "Imported") -> "Iterator[str]":
             yield f"{arrival.exported} → {arrival.ref}{'' if arrival.new else ', held already'}"
         elif arrival.new:
             yield f"imported {arrival.ref}"
+    yield from (f"repaired {ref}: its files were damaged or missing" for ref in found.repaired)
     yield from (f"set the alias {alias}" for alias in found.set)
     yield from (f"kept the test data of {ref}" for ref in found.data)
     if found.measurements:
@@ -184,4 +185,5 @@ def _import_document(found: "Imported") -> dict[str, object]:
         "test_data_kept": list(found.other_data),
         "measurements": found.measurements,
         "completed": list(found.facts),
+        "repaired": list(found.repaired),
     }

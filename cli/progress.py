@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
     from onnxzoo.registry.records import Progress
     from onnxzoo.registry.settings import Settings
@@ -117,16 +117,34 @@ def _bars(*, counts: bool) -> "Bars":
         MofNCompleteColumn,
         Progress,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.text import Text
 
-    amounts = [MofNCompleteColumn()] if counts else [DownloadColumn(), TransferSpeedColumn()]
+    class Amount(DownloadColumn):
+        def render(self, task: "Task") -> Text:
+            return super().render(task) if task.completed else Text()
+
+    class Speed(TransferSpeedColumn):
+        def render(self, task: "Task") -> Text:
+            return super().render(task) if task.completed else Text()
+
+    class Time(TimeRemainingColumn):
+        """What is left; of what has no end that is known, what has gone by."""
+
+        def render(self, task: "Task") -> Text:
+            if task.total is None:
+                return TimeElapsedColumn().render(task)
+            return super().render(task)
+
+    amounts = [MofNCompleteColumn()] if counts else [Amount(), Speed()]
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         *amounts,
-        TimeRemainingColumn(),
+        Time(),
         console=Console(stderr=True),
         expand=True,
     )

@@ -35,6 +35,7 @@ def sync(
         bool,
         typer.Option("--check", help="Change nothing; say what is missing or different."),
     ] = False,
+    allow_license: options.AllowLicense = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -47,7 +48,7 @@ def sync(
 
     found = read(file)
     chosen = [found.find(ref) for ref in refs] if refs else list(found.models)
-    with Zoo() as zoo:
+    with Zoo(allow_licenses=options.licenses(allow_license)) as zoo:
         if check:
             _check(zoo, found, chosen, quiet=quiet, json=json)
         else:

@@ -674,7 +674,13 @@ class Registry:
                         self.store.publish(found.stages[digest])
                     elif not self.store.holds(manifest):
                         raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
-                return merge(session, packed.contents, found.graphs, move_aliases=move_aliases)
+                return merge(
+                    session,
+                    packed.contents,
+                    found.graphs,
+                    move_aliases=move_aliases,
+                    published=found.stages,
+                )
 
     def _digest(self, ref: str) -> str:
         return ref if ref.startswith("sha256:") else self.resolve(ref).digest

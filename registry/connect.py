@@ -1,9 +1,10 @@
 """Connections to the registry's database, as it needs them, and its errors in our words."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ _SQLITE_STORAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_
 # Source: PostgreSQL's documentation, appendix A, "PostgreSQL Error Codes".
 _LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
 _WRITE_LOCK = 120  # the byte of the -shm file that a writer locks
+_ROOM = 1 << 20  # bytes
 BUSY = 30  # seconds to wait for another process's transaction
 
 # Measured: with SQLModel's defaults 16 writers lost 1,158 of 1,257 updates without one error.
@@ -117,9 +119,9 @@ def _translated(error: BaseException, url: str) -> ZooError:
         holder = _writer(Path(url))
         who = f"process {holder}" if holder else "another process"
         return Busy(
-            f"`{url}` is locked by {who} for over {BUSY} s",
-            hint="run the command again when the other one is done"
-            + (f"; if it stands still: kill -CONT {holder}, or kill {holder}" if holder else ""),
+            f"`{url}` is locked by {who}; it was waited for {BUSY} s",
+            hint="run the command again when others are done"
+            + (f"; if process {holder} stands still: kill -CONT {holder}" if holder else ""),
         )
     if state == _LOCK_NOT_AVAILABLE:  # how long it was waited for, the server or the URL says
         return Busy(
@@ -128,12 +130,24 @@ def _translated(error: BaseException, url: str) -> ZooError:
         )
     if code in _SQLITE_STORAGE or state == _DISK_FULL:
         return StorageError(
-            f"cannot {'read' if code == sqlite3.SQLITE_CANTOPEN else 'write'} `{url}`: {text}",
+            f"cannot {'open' if code == sqlite3.SQLITE_CANTOPEN else 'write'} `{url}`: {text}",
             hint="set ZOO_HOME to a folder that you may write, or free some space",
+        )
+    if code == sqlite3.SQLITE_IOERR and _is_full(Path(url)):
+        return StorageError(
+            f"no space left for `{url}`: {text}",
+            hint="free some with: zoo gc; or set ZOO_HOME to a folder on a larger disk",
         )
     if isinstance(error, sqlite3.DatabaseError) and any(words in text for words in _DAMAGE):
         return damaged(Path(url), text)
     return DatabaseError(f"`{url}`: {text}", hint="zoo doctor")
+
+
+def _is_full(path: Path) -> bool:
+    """Tell whether a disk has no room for what SQLite writes beside its file, even to read it."""
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _ROOM
+    return False
 
 
 def _state(error: BaseException) -> str | None:

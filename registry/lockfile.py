@@ -22,7 +22,10 @@ _HEAD = f"""\
 # registry where it was locked.
 lock-version = {VERSION}
 """
-_MEND = "take it from version control as it was, or delete the entry and lock it again: zoo lock"
+_MEND = (
+    "take it from version control as it was, or delete the entry and lock it again: "
+    "zoo lock REFERENCE"
+)
 _ENTRY = re.compile(r"\s*\[\[\s*model\s*\]\]")
 _CONFLICT = re.compile(r"(<{7}|\|{7}|={7}|>{7})( |$)")  # as git marks both sides of a merge
 _AT = re.compile(r" \(at (?P<at>[^)]+)\)$")  # how tomllib ends its messages

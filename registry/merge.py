@@ -1,6 +1,6 @@
 """What an archive brings, put beside what is held: which version is which, and what stays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Imported:
         other_data: versions that have other reference data, which were left.
         measurements: how many are new here.
         facts: models and versions of which something was said that was not known here.
+        repaired: variants that were held, and whose files were missing or damaged.
     """
 
     variants: tuple[Arrival, ...]
@@ -58,12 +59,14 @@ class Imported:
     other_data: tuple[str, ...] = ()
     measurements: int = 0
     facts: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything is other than before."""
         new = any(arrival.new for arrival in self.variants)
-        return bool(new or self.set or self.data or self.measurements or self.facts)
+        more = self.set or self.data or self.measurements or self.facts or self.repaired
+        return bool(new or more)
 
 
 @dataclass(slots=True)
@@ -73,12 +76,14 @@ class _Merge:
     session: "Session"
     contents: Contents
     graphs: Mapping[Place, Graph]
+    published: Collection[str] = ()
     variants: list[Arrival] = field(default_factory=list)
     set: list[str] = field(default_factory=list)
     kept: list[tuple[str, int, int]] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     other_data: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
     measurements: int = 0
 
     @property
@@ -87,7 +92,12 @@ class _Merge:
 
 
 def merge(
-    session: "Session", contents: Contents, graphs: Mapping[Place, Graph], *, move_aliases: bool
+    session: "Session",
+    contents: Contents,
+    graphs: Mapping[Place, Graph],
+    *,
+    move_aliases: bool,
+    published: Collection[str] = (),
 ) -> Imported:
     """Insert what an archive holds and the registry does not; runs inside a transaction.
 
@@ -101,8 +111,9 @@ def merge(
         contents: what the archive holds.
         graphs: by the places of the models.
         move_aliases: move aliases that point elsewhere here.
+        published: the digests of bundles whose bytes were put into the store just now.
     """
-    work = _Merge(session, contents, graphs)
+    work = _Merge(session, contents, graphs, published)
     for manifest in contents.bundles.values():
         writes.keep_bundle(session, manifest)
     for model in contents.models:
@@ -117,6 +128,7 @@ def merge(
         tuple(work.other_data),
         work.measurements,
         tuple(work.facts),
+        tuple(work.repaired),
     )
 
 
@@ -209,6 +221,9 @@ def _merge_version(
             place = version_id, variant.label
             writes.insert(work.session, place, variant.digest, draft, created_at=at)
             writes.log(work.session, "import", ref, variant.source)
+        elif variant.digest in work.published:
+            work.repaired.append(ref)
+            writes.log(work.session, "repair", ref, variant.digest)
         row = work.rows(_VARIANT, version=version_id, label=variant.label)[0]
         if writes.complete(work.session, draft, row):
             work.facts.append(ref)

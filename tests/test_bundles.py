@@ -131,6 +131,17 @@ def test_importing_twice_changes_nothing(here: Registry, archive: Path) -> None:
     assert (here.events(limit=1000), here.list(), here.measurements("m:fp32@1")) == before
 
 
+def test_what_was_damaged_is_repaired_and_that_is_said(here: Registry, archive: Path) -> None:
+    here.import_file(archive)
+    (variant, *_) = here.list()
+    variant.path.chmod(0o644)
+    variant.path.write_bytes(variant.path.read_bytes() + b"x")
+    found = here.import_file(archive)
+    assert variant.ref in found.repaired
+    assert found.changed
+    assert here.is_whole(variant)
+
+
 def test_a_part_of_a_model_can_be_carried(
     there: Registry, here: Registry, archive: Path, tmp_path: Path
 ) -> None:

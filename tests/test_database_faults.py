@@ -233,7 +233,7 @@ def test_a_database_that_nobody_may_read_is_a_storage_error(file: Path) -> None:
     for words in (["list"], ["doctor"], ["alias", "net@1", "x"], ["doctor", "--rebuild"]):
         ran = limited(file.parent, *words)
         said = ran.stdout + ran.stderr
-        assert (ran.returncode, str(file) in said, "cannot read" in said) == (7, True, True), said
+        assert (ran.returncode, str(file) in said, "cannot open" in said) == (7, True, True), said
         assert "Traceback" not in said
     file.chmod(0o600)
     assert file.read_bytes() == before

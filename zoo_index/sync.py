@@ -108,7 +108,7 @@ def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = Non
     """
     if (whole := _whole(zoo.registry, locked)) is not None:
         return Added(whole, new=False)
-    check_license(locked.ref, locked.license, zoo.settings.allow_licenses)
+    check_license(str(locked.asked), locked.license, zoo.settings.allow_licenses)
     entry = _entry(zoo, locked)
     plan = _plan(zoo, lock, locked, entry)
     with waiting_for_others(plan, zoo.settings.downloads):

@@ -8,6 +8,7 @@ from typing import Any
 
 from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.logs import logger
+from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings, child_environment
 
 _log = logger()
@@ -45,9 +46,18 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def ask(
-        self, request: Mapping[str, Any], folder: Path, settings: Settings
+        self,
+        request: Mapping[str, Any],
+        folder: Path,
+        settings: Settings,
+        progress: Progress | None = None,
     ) -> Mapping[str, Any]:
         """Run it on a request, in a folder made for it below another, and return its answer."""
+
+        def tell() -> None:
+            if progress:
+                progress(self.doing.replace("`", ""), 0, None)
+
         own = folder / self.module
         own.mkdir()
         find = _FIND.format(package=str(_PACKAGE), module=self.module)
@@ -58,6 +68,7 @@ class Child:
                 own,
                 doing=self.doing,
                 limits=self.limits,
+                tell=tell,
                 environment=child_environment(isolated=self.python is not None)
                 | _SAME_ORDER
                 | dict(self.environment),

@@ -101,11 +101,11 @@ def convert(
         if one.check is not None:
             one.check(job)
         python = _python(one, source, order, registry.settings, progress)
-        told = _converted(job, one, source, python, registry.settings)
+        told = _converted(job, one, source, python, registry.settings, progress=progress)
         for note in told["notes"]:
             _log.warning("%s", note)
         _check_made(job, registry.settings)
-        drift = _proven(job, one, source, told["within"], registry.settings)
+        drift = _proven(job, one, source, told["within"], registry.settings, progress=progress)
         called = told["reference"] or "its framework"
         _check_drift(drift, one, source, called, accept=order.accept_drift)
         recipe = _recipe(job, source, order, told, drift)
@@ -203,7 +203,13 @@ def _python(
 
 
 def _converted(
-    job: Job, one: Converter, source: Source, python: Path | None, settings: Settings
+    job: Job,
+    one: Converter,
+    source: Source,
+    python: Path | None,
+    settings: Settings,
+    *,
+    progress: Progress | None,
 ) -> Mapping[str, Any]:
     if job.value is not None:  # the caller's own process holds it, with its framework
         from onnxzoo.registry.convert.worker import perform
@@ -216,7 +222,8 @@ def _converted(
         python=python,
         environment=one.environment,
     )
-    return child.ask({"job": job.as_json(), "needs": one.needs}, job.folder.parent, settings)
+    request = {"job": job.as_json(), "needs": one.needs}
+    return child.ask(request, job.folder.parent, settings, progress)
 
 
 def _check_made(job: Job, settings: Settings) -> None:
@@ -232,7 +239,13 @@ def _check_made(job: Job, settings: Settings) -> None:
 
 
 def _proven(
-    job: Job, one: Converter, source: Source, within: Mapping[str, float], settings: Settings
+    job: Job,
+    one: Converter,
+    source: Source,
+    within: Mapping[str, float],
+    settings: Settings,
+    *,
+    progress: Progress | None,
 ) -> Mapping[str, Any]:
     size = sum(file.stat().st_size for file in job.folder.iterdir())
     child = Child(
@@ -240,8 +253,9 @@ def _proven(
         doing=f"proving what became of `{source.name}`",
         limits=limits(_PROOF, size, settings),
     )
-    made = {"model": str(job.model), "samples": str(job.folder), "within": within}
-    return child.ask(made | {"rtol": one.rtol, "atol": one.atol}, job.folder.parent, settings)
+    made: dict[str, Any] = {"model": str(job.model), "samples": str(job.folder), "within": within}
+    made |= {"rtol": one.rtol, "atol": one.atol}
+    return child.ask(made, job.folder.parent, settings, progress)
 
 
 def _check_drift(

@@ -3,6 +3,10 @@
 from tests.converters.case import Case
 
 IRIS = "from sklearn.datasets import load_iris; X, y = load_iris(return_X_y=True); "
+ROWS = (  # where scikit-learn is not installed beside
+    "import numpy as n; X = n.random.default_rng(0).normal(size=(150, 4)); "
+    "y = (X[:, 0] > 0) * 1 + (X[:, 1] > 0); "
+)
 CASES = {
     "sklearn-joblib": Case(
         "sklearn-pickle",
@@ -110,13 +114,13 @@ CASES = {
     "catboost": Case(
         "catboost",
         "m.cbm",
-        IRIS + "import catboost as c; c.CatBoostClassifier(iterations=3, verbose=0, "
+        ROWS + "import catboost as c; c.CatBoostClassifier(iterations=3, verbose=0, "
         "allow_writing_files=False).fit(X, y).save_model('m.cbm')",
     ),
     "catboost-regression": Case(
         "catboost",
         "m.cbm",
-        IRIS + "import catboost as c; c.CatBoostRegressor(iterations=3, verbose=0, "
+        ROWS + "import catboost as c; c.CatBoostRegressor(iterations=3, verbose=0, "
         "allow_writing_files=False).fit(X, y).save_model('m.cbm')",
         {"opset": 15},
         outputs=1,
