@@ -89,9 +89,9 @@ def convert(
     framework's own outputs, and kept under --name. NAME[:VARIANT][@VERSION] with --opset makes a
     variant of a model of the registry at another opset.
     """
-    from onnxzoo.registry.convert.source import is_factory
+    from onnxzoo.registry.convert.source import is_factory, is_there
 
-    if name is None and not Path(source).expanduser().exists() and not is_factory(source):
+    if name is None and not is_there(source) and not is_factory(source):
         if opset is None:
             raise UsageError(
                 f"no file, folder or module:function `{source}`; a model of the registry is "

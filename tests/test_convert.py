@@ -247,6 +247,11 @@ def test_a_value_of_no_framework_is_refused() -> None:
         convert({}, "net")
 
 
+def test_an_example_for_a_file_is_a_file() -> None:
+    with pytest.raises(UsageError, match=r"the example for `model.acme` has to be a file"):
+        convert(model("well"), "net", example=np.ones((2, 3), "float32"))
+
+
 def test_a_missing_framework_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("m.json")
     path.write_text('{"learner": {}, "version": [3, 2, 0]}')

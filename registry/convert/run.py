@@ -93,6 +93,8 @@ def convert(
     draft = _draft(Ref.parse(name), labels or Labels(), registry)
     _check_example(order.example)
     source = source_of(what, order.factory, order.options)
+    if order.given is not None and source.value is None:
+        raise UsageError(f"the example for `{source.name}` has to be a file: an .npz or .npy")
     one, form = _converter(source, order)
     _check_options(one, order)
     _check_trust(source, form, order)

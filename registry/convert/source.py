@@ -84,8 +84,8 @@ def source_of(
         kind = type(what)
         called = f"{kind.__module__}.{kind.__qualname__}"
         return Source(called, f"code:{called}", value=what, framework=_framework(kind))
-    path = Path(os.path.expanduser(what))  # noqa: PTH111  (Path's own raises for an unknown user)
-    if os.path.exists(path):  # noqa: PTH110  (Path's own raises for a name that is too long)
+    path = _path(what)
+    if is_there(what):
         if not (path.is_file() or path.is_dir()):
             raise NotFound(f"`{what}` is neither a file nor a folder")
         content = cache(partial(_content, path.absolute(), options or {}))
@@ -96,6 +96,15 @@ def source_of(
         module = _of_module(str(what))
         return Source(str(what), str(what), factory=str(what), content=lambda: (module, 0))
     raise NotFound(f"no file, folder or module:function `{what}`")
+
+
+def is_there(what: str | Path) -> bool:
+    """Tell whether a text is the path of something on this machine."""
+    return os.path.exists(_path(what))  # noqa: PTH110  (Path's own raises for too long a name)
+
+
+def _path(what: str | Path) -> Path:
+    return Path(os.path.expanduser(what))  # noqa: PTH111  (Path's own raises for an unknown user)
 
 
 def is_factory(text: str) -> bool:
