@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised
+from tests.converters.real import REAL, derived, install
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "converters.md"
 BEGIN, END = "<!-- figures: python -m tests.converters --all --write -->", "<!-- end -->"
@@ -45,8 +47,14 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="converters")
     parser.add_argument("--all", action="store_true", help="every converter")
     parser.add_argument("--case", action="append", help="only these cases")
+    parser.add_argument("--real", action="store_true", help="published ONNX models, derived")
     parser.add_argument("--write", action="store_true", help="write docs/converters.md")
     asked = parser.parse_args()
+    for one in REAL if asked.real or asked.all else ():
+        with folder() as work:
+            print(*derived(one, work), sep="\n", flush=True)
+    if asked.real and not (asked.names or asked.case):
+        return 0
     if not (asked.all or asked.names or asked.case):
         parser.error("name converters or cases, or give --all")
     names = [
@@ -67,18 +75,26 @@ def main() -> int:
 
 def run(names: Sequence[str]) -> Iterator[Row]:
     """Run cases, each in a folder and a registry of its own."""
-    environments = Settings.from_env().environments
-    environments.mkdir(parents=True, exist_ok=True)
     for name in names:
-        with tempfile.TemporaryDirectory() as home:
-            (Path(home) / "cache").mkdir()
-            (Path(home) / "cache" / "environments").symlink_to(environments)
-            os.environ["ZOO_HOME"] = home
-            work = Path(home) / "work"
-            work.mkdir()
-            os.chdir(work)
+        with folder() as work:
             yield _run(name, CASES[name], work)
-            os.chdir(environments)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Give a folder to work in, and a registry of its own with the environments that are kept."""
+    before, environments = os.environ.get("ZOO_HOME"), Settings.from_env().environments
+    environments.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        work = Path(home) / "work"
+        work.mkdir()
+        (Path(home) / "cache").mkdir()
+        (Path(home) / "cache" / "environments").symlink_to(environments)
+        os.environ["ZOO_HOME"] = home
+        with chdir(work):
+            yield work
+    os.environ.pop("ZOO_HOME")
+    os.environ |= {"ZOO_HOME": before} if before else {}
 
 
 def _run(name: str, case: Case, folder: Path) -> Row:
@@ -86,7 +102,7 @@ def _run(name: str, case: Case, folder: Path) -> Row:
     try:
         python = interpreter(converter(converter_in(name)), Settings.from_env())
         if case.wheel:
-            _install(case.wheel, folder)
+            install(case.wheel, folder)
         make(case, folder, str(python))
         assert recognised(case) == case.format, recognised(case)
         start = time.monotonic()
@@ -97,12 +113,6 @@ def _run(name: str, case: Case, folder: Path) -> Row:
         said = f"{type(error).__name__}: {error}"[:2000]
         return Row(name, case, None, time.monotonic() - start, said)
     return Row(name, case, variant, seconds)
-
-
-def _install(wheel: str, folder: Path) -> None:
-    """Unpack a published wheel; nothing of it is imported."""
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
-    subprocess.run([*pip, "--target", str(folder), wheel], check=True)
 
 
 def line(row: Row) -> str:
