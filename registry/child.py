@@ -79,6 +79,7 @@ def ask(
     limits: Limits,
     tell: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] | None = None,
+    outlives: bool = False,
 ) -> dict[str, Any]:
     """Run a child on a request and return its answer.
 
@@ -90,11 +91,13 @@ def ask(
         limits: of its memory and time.
         tell: called now and then, to report progress.
         environment: its variables; None for the parent's, without what is secret.
+        outlives: it goes on when the parent ends, since what it makes is of use all the same.
 
     Raises:
         ZooError: the child's own, or Refused if it passed a limit or crashed.
     """
-    sent = {**request, "folder": str(folder), "limits": limits, "parent": os.getpid()}
+    parent = None if outlives else os.getpid()
+    sent = {**request, "folder": str(folder), "limits": limits, "parent": parent}
     with reporting_storage(folder):
         (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
         code = _run(
@@ -125,7 +128,8 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     request = json.loads(Path(sys.argv[1]).read_bytes())
     told: dict[str, Any]
     try:
-        _die_with(request["parent"])
+        if request["parent"] is not None:
+            _die_with(request["parent"])
         _limit(Limits(*request["limits"]))
         told = {"answer": main(request)}
     except MemoryError:

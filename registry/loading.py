@@ -155,6 +155,7 @@ class Loader:
                 self.prepared,
                 providers=wanted,
                 settings=self._settings,
+                outlives=True,
             )
         except ZooError as error:
             warn(f"`{variant.ref}` opens from its plain file: {error.message}")

@@ -25,6 +25,7 @@ def look(
     providers: Sequence[Provider],
     settings: Settings,
     progress: Progress | None = None,
+    outlives: bool = False,
 ) -> Prepared | None:
     """Open a model in a child, prepare it there, prove it, and keep what was prepared.
 
@@ -36,6 +37,7 @@ def look(
         providers: execution providers, as onnxruntime takes them.
         settings: the bounds on memory and time, where the user set them.
         progress: told of the bytes that the child wrote.
+        outlives: the child goes on when this process ends, for the next one's sake.
 
     Raises:
         InvalidModel: if onnxruntime cannot open it.
@@ -65,6 +67,7 @@ def look(
             doing=f"opening `{path.name}`",
             limits=limits,
             tell=tell,
+            outlives=outlives,
         )
     if progress:
         progress(f"preparing {path.name}", size, size)

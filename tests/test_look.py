@@ -27,7 +27,7 @@ def test_a_file_is_shown_without_being_registered(zoo: Run, tmp_path: Path) -> N
     shown = dict(line.split(maxsplit=1) for line in ran.out.splitlines()[:2])
     assert shown == {"file": str(path), "precision": "fp32"}
     assert "external data\n  weights.bin  16 B\n" in ran.out
-    assert ran.err == f"not registered; zoo register {path} --name NAME\n"
+    assert ran.err == f"to register it: zoo register {path} --name NAME\n"
     assert zoo("list", "-q").out == ""
     (tmp_path / "weights.bin").unlink()
     assert "  weights.bin  not there\n" in zoo("show", path).out

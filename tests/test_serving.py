@@ -147,7 +147,8 @@ def test_a_pool_closes_the_least_recently_used(registry: Registry, tmp_path: Pat
 
 
 def is_kept(pool: onnxzoo.SessionPool, registry: Registry, ref: str) -> bool:
-    return registry.resolve(ref).digest in pool._kept
+    variant = registry.resolve(ref)
+    return f"{variant.digest}/{variant.entry}" in pool._kept
 
 
 def test_a_pool_takes_nothing_from_who_holds_it(registry: Registry, tmp_path: Path) -> None:
