@@ -133,6 +133,7 @@ def test_an_interrupted_pull_says_how_much_is_kept(
     downloads = settings.home / "cache" / "downloads"
     while not any(part.stat().st_size >= half for part in downloads.glob("*.part")):
         time.sleep(0.05)
+    time.sleep(0.5)  # what was written last is counted by then, and more is waited for
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     kept = next(line for line in said.splitlines() if line.endswith(" are kept"))
