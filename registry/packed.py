@@ -17,7 +17,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageEr
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.exported_text import dump, parse
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import CHUNK, reading, replacing, staging_name
+from onnxzoo.registry.store import CHUNK, reading, replacing, staging_name, write_all
 
 MANIFEST = "zoo.json"
 _LARGEST = 8 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB
@@ -73,17 +73,17 @@ def pack(
             f"the manifest of `{name}` would have {len(text)} bytes; at most {_LARGEST} are read",
             hint="export the models to several files",
         )
-    _write(out, _header(MANIFEST, len(text)) + text + bytes(-len(text) % _BLOCK))
+    write_all(out, _header(MANIFEST, len(text)) + text + bytes(-len(text) % _BLOCK))
     done = 0
     for member in contents.members:
-        _write(out, _header(member.name, member.bytes))
+        write_all(out, _header(member.name, member.bytes))
         for chunk in _proven(_chunks_of(places[member.sha256]), member, str(places[member.sha256])):
-            _write(out, chunk)
+            write_all(out, chunk)
             done += len(chunk)
             if progress:
                 progress(name, done, contents.bytes)
-        _write(out, bytes(-member.bytes % _BLOCK))
-    _write(out, _END)
+        write_all(out, bytes(-member.bytes % _BLOCK))
+    write_all(out, _END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +249,6 @@ def _take(file: BinaryIO, count: int) -> Iterator[bytes]:
     while count and (chunk := file.read(min(count, CHUNK))):
         count -= len(chunk)
         yield chunk
-
-
-def _write(out: BinaryIO, data: bytes) -> None:
-    """Write all of it: a raw file may take less than it is given."""
-    view = memoryview(data)
-    while view:
-        view = view[out.write(view) or 0 :]
 
 
 def _no_archive(name: str) -> Refused:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, nullcontext, suppress
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from onnxzoo.registry.errors import StorageError
 from onnxzoo.registry.manifest import File, Manifest, check_path
@@ -308,7 +309,7 @@ def replacing(target: Path, half: Path) -> Iterator[FileIO]:
         half.unlink(missing_ok=True)
 
 
-def write_all(file: FileIO, data: bytes | memoryview) -> None:
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     """Write all of some bytes: a raw file may take less than it is given."""
     view = memoryview(data)
     while view:

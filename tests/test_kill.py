@@ -21,6 +21,7 @@ from tests import models
 from tests.hub import Hub
 
 MEGABYTES = 40
+HALF = MEGABYTES * 500_000  # bytes
 KILLS = 25
 ROUNDS = 5  # of the last calls of each kind: those that publish
 
@@ -95,35 +96,11 @@ def test_a_kill_at_any_time_leaves_a_sound_registry(
         assert list((settings.home / "store" / ".staging").glob("*")) == []
 
 
-def test_a_killed_pull_goes_on_where_it_stopped(
+def half_pulled(
     hub: Hub, settings: Settings, environment: dict[str, str]
-) -> None:
-    half = MEGABYTES * 500_000
-    hub.fault("stall", after=half)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "onnxzoo", "pull", "hf://acme/big"],
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
-    downloads = settings.home / "cache" / "downloads"
-    while not any(part.stat().st_size >= half for part in downloads.glob("*.part")):
-        time.sleep(0.05)
-    time.sleep(1.1)  # the journal is written once a second
-    process.kill()
-    process.wait()
-    hub.requests.clear()
-    with Zoo(Registry(settings=replace(settings, endpoint=hub.url))) as zoo:
-        assert zoo.pull("hf://acme/big").new
-    (body,) = hub.bodies()
-    assert int(body.headers["range"].removeprefix("bytes=").rstrip("-")) >= half // 2
-    assert_sound(settings)
-
-
-def test_an_interrupted_pull_says_how_much_is_kept(
-    hub: Hub, settings: Settings, environment: dict[str, str]
-) -> None:
-    half = MEGABYTES * 500_000
-    hub.fault("stall", after=half)
+) -> "subprocess.Popen[str]":
+    """Start a pull whose server stops half-way, and wait until it has that half."""
+    hub.fault("stall", after=HALF)
     process = subprocess.Popen(
         [sys.executable, "-m", "onnxzoo", "pull", "hf://acme/big"],
         env=environment,
@@ -131,13 +108,35 @@ def test_an_interrupted_pull_says_how_much_is_kept(
         text=True,
     )
     downloads = settings.home / "cache" / "downloads"
-    while not any(part.stat().st_size >= half for part in downloads.glob("*.part")):
+    while not any(part.stat().st_size >= HALF for part in downloads.glob("*.part")):
         time.sleep(0.05)
+    return process
+
+
+def test_a_killed_pull_goes_on_where_it_stopped(
+    hub: Hub, settings: Settings, environment: dict[str, str]
+) -> None:
+    process = half_pulled(hub, settings, environment)
+    time.sleep(1.1)  # the journal is written once a second
+    process.kill()
+    process.communicate()
+    hub.requests.clear()
+    with Zoo(Registry(settings=replace(settings, endpoint=hub.url))) as zoo:
+        assert zoo.pull("hf://acme/big").new
+    (body,) = hub.bodies()
+    assert int(body.headers["range"].removeprefix("bytes=").rstrip("-")) >= HALF // 2
+    assert_sound(settings)
+
+
+def test_an_interrupted_pull_says_how_much_is_kept(
+    hub: Hub, settings: Settings, environment: dict[str, str]
+) -> None:
+    process = half_pulled(hub, settings, environment)
     time.sleep(0.5)  # what was written last is counted by then, and more is waited for
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     kept = next(line for line in said.splitlines() if line.endswith(" are kept"))
-    assert (process.returncode, int(kept.split()[0]) >= half) == (130, True)
+    assert (process.returncode, int(kept.split()[0]) >= HALF) == (130, True)
     assert "Traceback" not in said
 
 

@@ -14,6 +14,7 @@ from onnxzoo.registry.convert.boosters import (
 )
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Job, Made, Sample
+from onnxzoo.registry.convert.traces import write_same
 
 CONVERTER = converter("lightgbm", __name__)
 
@@ -39,8 +40,7 @@ def convert(job: Job) -> Made:
         zipmap=False,
     )
     complete(made, job.opset, row_axis(one))
-    made.graph.name = job.converter  # a random one makes other bytes of the same model
-    job.model.write_bytes(made.SerializeToString(deterministic=True))
+    write_same(made, job)
     return Made(samples)
 
 

@@ -94,7 +94,10 @@ def convert(
     _check_example(order.example)
     source = source_of(what, order.factory, order.options)
     if order.given is not None and source.value is None:
-        raise UsageError(f"the example for `{source.name}` has to be a file: an .npz or .npy")
+        raise UsageError(
+            f"the example for `{source.name}` has to be a file, since a child process reads it",
+            hint="numpy.savez('example.npz', x=…), and example='example.npz'",
+        )
     one, form = _converter(source, order)
     _check_options(one, order)
     _check_trust(source, form, order)

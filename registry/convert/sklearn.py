@@ -12,6 +12,7 @@ from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import opened
+from onnxzoo.registry.convert.traces import write_same
 from onnxzoo.registry.errors import UsageError
 
 CONVERTER = Converter(
@@ -45,8 +46,7 @@ def convert(job: Job) -> Made:
     samples = [Sample(feed, _outputs(model, feed)) for feed in _feeds(inputs, job)]
     made = _onnx(model, inputs, job.opset)
     complete(made, job.opset, _rows(inputs))
-    made.graph.name = job.converter  # a random one makes other bytes of the same model
-    job.model.write_bytes(made.SerializeToString(deterministic=True))
+    write_same(made, job)
     return Made(samples)
 
 

@@ -15,6 +15,7 @@ from onnxzoo.registry.convert.boosters import (
 )
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Job, Made, Sample
+from onnxzoo.registry.convert.traces import write_same
 
 CONVERTER = converter("xgboost", __name__)
 
@@ -37,8 +38,7 @@ def convert(job: Job) -> Made:
     types = [(one.name, FloatTensorType([None, booster.num_features()]))]
     made = convert_xgboost(model, initial_types=types, target_opset=highest(job.opset))
     complete(made, job.opset, row_axis(one))
-    made.graph.name = job.converter  # a random one makes other bytes of the same model
-    job.model.write_bytes(made.SerializeToString(deterministic=True))
+    write_same(made, job)
     return Made(samples)
 
 
