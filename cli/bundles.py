@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, failure, line, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError, ZooError
@@ -61,8 +62,7 @@ def export(
         for ref in _refs(contents):
             line(ref)
     else:
-        count = len(_refs(contents))
-        what = "1 variant" if count == 1 else f"{count} variants"
+        what = count(len(_refs(contents)), "variant")
         line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
 
 
@@ -167,7 +167,7 @@ def _news(found: "Imported") -> "Iterator[str]":
     yield from (f"set the alias {alias}" for alias in found.set)
     yield from (f"kept the test data of {ref}" for ref in found.data)
     if found.measurements:
-        yield f"kept {found.measurements} measurement{'s' if found.measurements > 1 else ''}"
+        yield f"kept {count(found.measurements, 'measurement')}"
 
 
 def _import_document(found: "Imported") -> dict[str, object]:

@@ -7,6 +7,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.derive import convert_opset
+from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, line, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
@@ -186,5 +187,5 @@ def _agreement(recipe: "Mapping[str, Any]") -> str:
     )
     if drift["labels"] is not None:
         said += f", {drift['labels']:.1%} of labels the same"
-    inputs = "the example" if asked.get("example") else f"{drift['samples']} seeded inputs"
+    inputs = "the example" if asked.get("example") else count(drift["samples"], "seeded input")
     return f"{said}, on {inputs}"

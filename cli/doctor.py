@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, fields, line, talk
 from onnxzoo.registry.errors import IntegrityError, StorageError, UsageError, ZooError
 from onnxzoo.registry.settings import show_size
@@ -68,11 +69,7 @@ def doctor(
             line(f"problem: {problem.what}")
             if problem.way_out:
                 line(f"  way out: {problem.way_out}")
-        talk(
-            f"{len(problems)} problem{'s' * (len(problems) != 1)} found"
-            if problems
-            else "all is well"
-        )
+        talk(f"{count(len(problems), 'problem')} found" if problems else "all is well")
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
 
@@ -214,12 +211,12 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
 
 def _write_sidecars(registry: "Registry") -> None:
     try:
-        count = registry.write_sidecars()
+        written = registry.write_sidecars()
     except StorageError as error:  # a registry that is only read from here is no worse for it
         talk(f"a lost database could not be made again from the store: {error.message}")
         return
-    if count:
-        talk(f"wrote beside {count} bundle{'s' * (count != 1)} what they are, for a rebuild")
+    if written:
+        talk(f"wrote beside {count(written, 'bundle')} what they are, for a rebuild")
 
 
 def _free(folder: Path) -> int:

@@ -67,6 +67,15 @@ def share(value: float | None) -> str:
     return "100%" if value == 1 else f"{min(100 * value, 99.9):.1f}%"
 
 
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words.
+
+    >>> count(1, "variant"), count(2, "variant")
+    ('1 variant', '2 variants')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def measurement_document(measurement: "Measurement") -> dict[str, Any]:
     """Return the JSON object of a measurement."""
     return {

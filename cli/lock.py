@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.registry.settings import LOCK as NAMED
 from onnxzoo.registry.settings import show_size
@@ -119,11 +120,6 @@ def _say_lock(after: "Lock", found: "Sequence[Change]", *, written: bool, dry_ru
         talk("dry run: nothing was written")
     else:
         talk(f"{after.path} is up to date: {there}")
-
-
-def count(number: int, thing: str) -> str:
-    """Return a number of things in words."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _lock_document(after: "Lock", found: "Sequence[Change]", *, written: bool) -> dict[str, Any]:

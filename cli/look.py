@@ -1,5 +1,7 @@
 """Looking at a model itself: a file that is not registered, a graph in Netron."""
 
+import logging
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -98,8 +100,10 @@ def view(
     path = _path_of(ref)
     import netron
 
+    logging.getLogger("netron").setLevel(logging.WARNING)  # it would print what is said here
     host, number = netron.start(str(path), address=port, browse=browse)
     talk(f"{path.name} is shown at http://{host}:{number} until Ctrl-C")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is the command's normal end
     netron.wait()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import (
     document,
     failure,
@@ -121,8 +122,8 @@ def gc(
     if json:
         document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})
         return
-    for what, count in garbage.items:
-        line(what if quiet else f"{show_size(count):>9}  {what}")
+    for what, size in garbage.items:
+        line(what if quiet else f"{show_size(size):>9}  {what}")
     if not quiet:
         talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
 
@@ -138,8 +139,8 @@ def _extent(registry: "Registry", ref: str) -> str:
         if (parsed.variant is None or variant.ref == found.ref)
         and (parsed.version is None or variant.version == found.version)
     ]
-    count = "1 variant" if len(doomed) == 1 else f"{len(doomed)} variants"
-    return f"{ref} ({count}, {show_size(sum(variant.bytes for variant in doomed))})"
+    size = show_size(sum(variant.bytes for variant in doomed))
+    return f"{ref} ({count(len(doomed), 'variant')}, {size})"
 
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:

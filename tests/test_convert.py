@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 from onnxzoo.cli.app import app
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.environments import environment_of, interpreter
-from onnxzoo.registry.convert.job import Converter
+from onnxzoo.registry.convert.job import Converter, Job
 from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.convert.worker import perform
 from onnxzoo.registry.errors import (
     InvalidModel,
     NotFound,
@@ -243,8 +245,20 @@ def test_what_is_refused_is_not_read_whole_before(start: bytes) -> None:
 
 
 def test_a_value_of_no_framework_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"a `builtins.dict` is a model of no framework"):
+    with pytest.raises(UsageError, match=r"a `builtins.dict` is a model of no framework") as error:
         convert({}, "net")
+    assert 'from_="jax"' in str(error.value.hint)
+
+
+def test_what_a_converter_says_in_the_callers_process_is_not_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job("acme", "acme", "acme", model("well"), tmp_path)
+    perform(job, ("acme",))
+    assert capsys.readouterr() == ("", "noise None\n")
+    with pytest.raises(Refused, match="unknown layer"):
+        perform(replace(job, source=model("fail")), ("acme",))
+    assert capsys.readouterr() == ("", "")  # no traceback: the error has it
 
 
 def test_an_example_for_a_file_is_a_file() -> None:

@@ -129,7 +129,7 @@ def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
     if source.factory is None and not (order.from_ or source.framework):
         raise UsageError(
             f"a `{source.name}` is a model of no framework that is known",
-            hint="save it to a file, and convert that",
+            hint='say whose it is, as from_="jax" does; or save it, and convert that',
         )
     name = order.from_ or source.framework or "torch"
     word = "object" if source.factory is None else "factory"

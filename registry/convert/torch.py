@@ -3,9 +3,9 @@
 Source: PyTorch's documentation, "torch.onnx", "torch.export" and "Serialization semantics".
 """
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,34 +208,45 @@ def _by_dynamo(model: Any, call: Call, job: Job) -> None:
 
     program, inputs = _is_program(model), call.inputs
     shapes = tuple(dict(inputs.axes[name]) for name in inputs.names)
-    torch.onnx.export(
-        model,
-        () if program else tuple(inputs.calls[0]),
-        str(job.model),
-        input_names=list(inputs.names),
-        output_names=list(call.outputs),
-        opset_version=job.opset,
-        dynamic_shapes=shapes if any(shapes) and not program else None,
-        dynamo=True,
-        external_data=_weight(model) > _INSIDE,
-        verbose=False,
-    )
+    with _silent("torch.onnx"):  # it warns that torchvision is not there
+        torch.onnx.export(
+            model,
+            () if program else tuple(inputs.calls[0]),
+            str(job.model),
+            input_names=list(inputs.names),
+            output_names=list(call.outputs),
+            opset_version=job.opset,
+            dynamic_shapes=shapes if any(shapes) and not program else None,
+            dynamo=True,
+            external_data=_weight(model) > _INSIDE,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _by_torchscript(call: Call, job: Job) -> None:
     import torch
 
-    with redirect_stdout(sys.stderr):  # where it prints its whole graph when it fails
-        torch.onnx.export(
-            call.module,
-            tuple(call.inputs.calls[0]),
-            str(job.model),
-            input_names=list(call.inputs.names),
-            output_names=list(call.outputs),
-            opset_version=job.opset or _USUAL,
-            dynamic_axes={name: axes for name, axes in call.axes.items() if axes},
-            dynamo=False,
-        )
+    torch.onnx.export(
+        call.module,
+        tuple(call.inputs.calls[0]),
+        str(job.model),
+        input_names=list(call.inputs.names),
+        output_names=list(call.outputs),
+        opset_version=job.opset or _USUAL,
+        dynamic_axes={name: axes for name, axes in call.axes.items() if axes},
+        dynamo=False,
+    )
 
 
 def _weight(model: Any) -> int:

@@ -3,8 +3,7 @@
 Source: Optimum's documentation, "Export a model to ONNX"; transformers', "Custom models".
 """
 
-import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,8 +47,7 @@ def convert(job: Job) -> Made:
     if depends(part, config, calls[0], loaded.missing):
         raise _untrained(loaded, job)
     opset = job.opset or config.DEFAULT_ONNX_OPSET
-    with redirect_stdout(sys.stderr):  # where PyTorch prints its whole graph when it fails
-        export(part, config, job.model, opset, disable_dynamic_axes_fix=True)
+    export(part, config, job.model, opset, disable_dynamic_axes_fix=True)
     return Made(samples_of(calls, config, job.model), _notes(job))
 
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -30,7 +31,12 @@ def _answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
     job = Job.from_json(request["job"])
     if job.path:
         sys.path.append(job.path)  # last: nothing there shadows a framework
-    return perform(job, request["needs"])
+    try:
+        return perform(job, request["needs"])
+    except ZooError as error:
+        if error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)  # in the child's log
+        raise
 
 
 def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
@@ -40,13 +46,13 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
         Refused: if the framework or its exporter fails.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporters' own, which nobody reads here
+        # Exporters warn of what nobody reads here, and print; standard output is the caller's.
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
             made = import_module(job.module).convert(job)
     except (ZooError, MemoryError):
         raise
     except Exception as error:
-        traceback.print_exc()
         raise _failed(error, job) from error
     if not job.model.is_file():
         raise Refused(f"{job.converter} said it had converted the model, but wrote no file")
