@@ -372,8 +372,10 @@ def _precision(weights: _Weights, inputs: tuple[Tensor, ...]) -> str:
     elements = weights.elements
     if weights.bits - {8} or any(elements[dtype] for dtype in _FOUR_BITS):
         return "int4"
-    if weights.bits or any(op.startswith(_INTEGER) for op in names):
+    if weights.bits:
         return "int8"
+    if any(op.startswith(_INTEGER) for op in names):
+        return "uint8" if elements["uint8"] > elements["int8"] else "int8"
     if names >= _QDQ or ("DequantizeLinear" in names and elements["int8"] + elements["uint8"]):
         return "qdq"
     floats = {dtype: elements[dtype] for dtype in _FLOATS if elements[dtype]}

@@ -152,7 +152,7 @@ def test_the_precision_is_that_of_the_weights(tmp_path: Path, dtype: str) -> Non
     ("op", "domain", "dtype", "precision"),
     [
         ("ConvInteger", "", "int8", "int8"),
-        ("QLinearConv", "", "uint8", "int8"),
+        ("QLinearConv", "", "uint8", "uint8"),
         ("QLinearAdd", "com.microsoft", "int8", "int8"),
         ("MatMulNBits", "com.microsoft", "uint8", "int4"),
         ("DequantizeLinear", "", "int8", "qdq"),

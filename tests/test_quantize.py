@@ -39,7 +39,7 @@ def registry(tmp_path: Path) -> Registry:
     ("to", "method", "precision", "size", "cosine"),
     [
         ("int8", "dynamic", "int8", 0.6, 0.99),
-        ("uint8", "dynamic", "int8", 0.6, 0.99),
+        ("uint8", "dynamic", "uint8", 0.6, 0.99),
         ("int8", "weight-only", "int8", 0.6, 0.999),
         ("int4", "weight-only", "int4", 0.5, 0.98),
         ("fp16", "cast", "fp16", 0.7, 0.9999),
