@@ -290,6 +290,9 @@ def test_calibration_data_is_read_from_files_and_folders(tmp_path: Path) -> None
     np.savez(tmp_path / "other.npz", z=np.ones((5, 4)))
     with pytest.raises(UsageError, match="the data holds `z`; the model takes `x`"):
         feeds(tmp_path / "other.npz", (2, 4))
+    for shape in [(None, 3), ("batch", None, 4), (4,)]:
+        with pytest.raises(UsageError, match=r"`x` in the data is \[5, 4\]; the model takes \["):
+            feeds(tmp_path / "one.npz", shape)
 
 
 def test_images_are_resized_and_normalised_as_stated(tmp_path: Path) -> None:

@@ -208,6 +208,8 @@ def _batches(
         name: values if dtypes[name] == "string" else np.asarray(values).astype(dtypes[name])
         for name, values in feed.items()
     }
+    for tensor in inputs:
+        _check_shape(tensor, fitting[tensor.name])
     firsts = {tensor.shape[0] for tensor in inputs if tensor.shape}
     counts = {len(values) for values in fitting.values() if values.ndim}
     if len(firsts) != 1 or len(counts) != 1:
@@ -218,3 +220,18 @@ def _batches(
     for start in range(0, count, size):
         if start + size <= count or not isinstance(first, int):
             yield {name: values[start : start + size] for name, values in fitting.items()}
+
+
+def _check_shape(tensor: Tensor, values: "Array") -> None:
+    """Refuse what has other axes than the model takes; the first may hold more examples."""
+    if tensor.shape is None:
+        return
+    pairs = [*zip(values.shape, tensor.shape, strict=False)][1:]
+    if values.ndim == len(tensor.shape) and not any(
+        isinstance(wanted, int) and wanted > 0 and size != wanted for size, wanted in pairs
+    ):
+        return
+    wanted = ", ".join("?" if axis is None else str(axis) for axis in tensor.shape)
+    raise UsageError(
+        f"`{tensor.name}` in the data is {list(values.shape)}; the model takes [{wanted}]"
+    )
