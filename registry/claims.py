@@ -1,21 +1,21 @@
 """What a bundle's sidecar claims, checked before anyone believes it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from onnxzoo.registry import told
 from onnxzoo.registry.errors import IntegrityError, ZooError
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import LATEST, Ref, check_word
-from onnxzoo.registry.records import Lineage, utc
+from onnxzoo.registry.manifest import Manifest
+from onnxzoo.registry.names import check_name, check_word
+from onnxzoo.registry.records import Lineage
 from onnxzoo.registry.store import Store
 
 FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
 LARGEST = 16 << 20  # bytes; far more than any has
-_MOST = (1 << 31) - 1  # in a column of integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,9 @@ def read(store: Store, digest: str) -> Claims:
         return parse(_content(path), digest)
     except OSError as error:
         raise _no_sidecar(path, (error.strerror or str(error)).lower()) from error
-    except KeyError as error:
-        raise _no_sidecar(path, f"it has no {error}") from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise _no_sidecar(path, str(error).lower()) from error
+        said = str(error)
+        raise _no_sidecar(path, f"{said[:1].lower()}{said[1:]}") from error
     except ZooError as error:
         raise _no_sidecar(path, error.message) from error
 
@@ -103,109 +102,68 @@ def _content(path: Path) -> Mapping[str, Any]:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
-    if b"\\u0000" in text:
-        raise ValueError("it has a NUL in it, which PostgreSQL takes for no text")
-    return _object(json.loads(text))
+    return told.mapping(json.loads(text))
 
 
 def parse(content: Mapping[str, Any], digest: str) -> Claims:
     """Return what the content of a sidecar claims of a bundle; errors are of many kinds."""
-    if content["format"] != FORMAT:
-        raise ValueError(f"it has format {content['format']!r}; this onnxzoo reads {FORMAT}")
-    files = [File(_text(f, "path"), _text(f, "sha256"), _number(f, "bytes", 1 << 62))
-             for f in _objects(content["files"])]  # fmt: skip
-    manifest = Manifest.of(files)
+    told.check_plain(content)
+    number = told.get(content, "format", told.whole)
+    if number != FORMAT:
+        raise ValueError(f"it has format {number}; this onnxzoo reads {FORMAT}")
+    manifest = Manifest.of(told.get(content, "files", told.each(told.file)))
     if manifest.digest != digest:
         raise ValueError(f"its files make the bundle {manifest.digest}")
-    written_at = datetime.fromisoformat(_time(content, "written_at"))
-    variants = tuple(_variant(fields, manifest) for fields in _objects(content["variants"]))
-    data = tuple(
-        DataClaim(_version(fields), _text(fields, "source"))
-        for fields in _objects(content["reference_data"])
+    variants = told.get(content, "variants", told.each(_variant))
+    paths = {file.path for file in manifest.files}
+    for variant in variants:
+        if variant.entry not in paths:
+            raise ValueError(f"`{variant.entry}` is none of its files")
+    return Claims(
+        told.get(content, "written_at", told.time),
+        manifest,
+        variants,
+        told.get(content, "reference_data", told.each(_data)),
     )
-    return Claims(written_at, manifest, variants, data)
 
 
-def _version(fields: Mapping[str, Any]) -> VersionClaim:
-    number = _number(fields, "version", _MOST)
-    if number < 1:
-        raise ValueError(f"a version has the number {number}")
+def _version(values: Any) -> VersionClaim:
     return VersionClaim(
-        name=Ref(_text(fields, "name")).name,
-        task=_text_or_none(fields, "task"),
-        tags=_words(fields, "tags"),
-        model_created_at=_time(fields, "model_created_at"),
-        number=number,
-        origin=_text_or_none(fields, "origin"),
-        license=_text_or_none(fields, "license"),
+        name=check_name(told.get(values, "name", told.text)),
+        task=told.get(values, "task", told.maybe(told.text)),
+        tags=told.get(values, "tags", _distinct),
+        model_created_at=told.get(values, "model_created_at", _stamp),
+        number=told.get(values, "version", told.version_number),
+        origin=told.get(values, "origin", told.maybe(told.text)),
+        license=told.get(values, "license", told.maybe(told.text)),
         aliases=tuple(
             check_word(word, "alias")
-            for word in _words(fields, "aliases")
-            if word != LATEST and not word.isdecimal()
+            for word in told.get(values, "aliases", _distinct)
+            if told.may_be_alias(word)
         ),
-        created_at=_time(fields, "version_created_at"),
+        created_at=told.get(values, "version_created_at", _stamp),
     )
 
 
-def _variant(fields: Mapping[str, Any], manifest: Manifest) -> VariantClaim:
-    entry = _text(fields, "entry")
-    if entry not in {file.path for file in manifest.files}:
-        raise ValueError(f"`{entry}` is none of its files")
+def _variant(values: Any) -> VariantClaim:
     return VariantClaim(
-        version=_version(fields),
-        label=check_word(_text(fields, "variant"), "variant"),
-        entry=entry,
-        source=_text(fields, "source"),
-        revision=_text_or_none(fields, "revision"),
-        created_at=_time(fields, "created_at"),
-        lineage=None if fields["lineage"] is None else _lineage(_object(fields["lineage"])),
+        version=_version(values),
+        label=told.get(values, "variant", told.word("variant")),
+        entry=told.get(values, "entry", told.text),
+        source=told.get(values, "source", told.text),
+        revision=told.get(values, "revision", told.maybe(told.text)),
+        created_at=told.get(values, "created_at", _stamp),
+        lineage=told.get(values, "lineage", told.maybe(told.lineage)),
     )
 
 
-def _lineage(fields: Mapping[str, Any]) -> Lineage:
-    recipe = _object(fields["recipe"])
-    return Lineage(_text_or_none(fields, "parent"), _text(fields, "called"), recipe)
+def _data(values: Any) -> DataClaim:
+    return DataClaim(_version(values), told.get(values, "source", told.text))
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{type(value).__name__} instead of an object")
-    return value
+def _distinct(value: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(told.each(told.text)(value)))
 
 
-def _objects(value: object) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} instead of a list")
-    return [_object(item) for item in value]
-
-
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    """Return a text that every database takes."""
-    value = fields[key]
-    if not isinstance(value, str):
-        raise TypeError(f"`{key}` is no text")
-    value.encode()  # a lone surrogate is a ValueError
-    return value
-
-
-def _text_or_none(fields: Mapping[str, Any], key: str) -> str | None:
-    return None if fields[key] is None else _text(fields, key)
-
-
-def _words(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    words = fields[key]
-    if not isinstance(words, list):
-        raise TypeError(f"`{key}` is no list")
-    return tuple(dict.fromkeys(_text({key: word}, key) for word in words))
-
-
-def _number(fields: Mapping[str, Any], key: str, most: int) -> int:
-    value = fields[key]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ValueError(f"`{key}` is {value!r}; expected 0 to {most}")
-    return value
-
-
-def _time(fields: Mapping[str, Any], key: str) -> str:
-    text = _text(fields, key)
-    return utc(text).isoformat()
+def _stamp(value: Any) -> str:
+    return told.time(value).isoformat()

@@ -149,18 +149,18 @@ def agreeing(contents: Contents) -> Contents:
     """Return contents as given, if their parts speak of each other and of nothing else.
 
     Raises:
-        ValueError, KeyError: if they do not.
+        ValueError: if they do not.
     """
     _check_names(contents)
     used = {variant.digest for _, _, variant in contents.variants()}
+    used |= {version.test_data for _, version in contents.versions() if version.test_data}
+    if used != set(contents.bundles):
+        raise ValueError("its bundles are not those that its models name")
     for model, version, variant in contents.variants():
         files = contents.bundles[variant.digest].files
         if variant.entry not in {file.path for file in files}:
             ref = f"{model.name}:{variant.label}@{version.number}"
             raise ValueError(f"`{ref}` has no file `{variant.entry}`")
-    used |= {version.test_data for _, version in contents.versions() if version.test_data}
-    if used != set(contents.bundles):
-        raise ValueError("its bundles are not those that its models name")
     wanted = {(f.sha256, f.bytes) for bundle in contents.bundles.values() for f in bundle.files}
     there = [(member.sha256, member.bytes) for member in contents.members]
     names = {member.name for member in contents.members}

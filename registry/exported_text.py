@@ -1,10 +1,9 @@
 """The first member of a `.zoo` file: JSON, written the same way each time, read with suspicion."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
+from onnxzoo.registry import told
 from onnxzoo.registry.errors import IntegrityError, Refused, UsageError, ZooError
 from onnxzoo.registry.exported import (
     Contents,
@@ -15,17 +14,11 @@ from onnxzoo.registry.exported import (
     agreeing,
 )
 from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import LATEST, check_name, check_word
-from onnxzoo.registry.records import Lineage, Measurement, utc
-
-T = TypeVar("T")
+from onnxzoo.registry.names import check_name, check_word
+from onnxzoo.registry.records import Measurement
 
 FORMAT = "onnxzoo"  # the word by which the first member says what the file is
 VERSION = 1  # of the format; a higher one is not read
-_MOST = 2**31 - 1  # the highest version number that a database's column takes
-_LARGEST = 2**63 - 1
-_DEEPEST = 30  # values within values; a recipe has some five
-_TEXT = 1 << 16  # characters of a source, a licence, a task
 
 
 def dump(contents: Contents) -> bytes:
@@ -111,156 +104,111 @@ def parse(text: bytes, where: str) -> Contents:
         Refused: if it is of a newer format, or names what must not be.
     """
     try:
-        values = json.loads(text)
-        _check_plain(values, _DEEPEST)
+        values = told.mapping(json.loads(text))
+        told.check_plain(values)
         _check_format(values, where)
         return agreeing(_contents(values))
     except Refused:
         raise
-    except (ArithmeticError, RecursionError) as error:
+    except (ArithmeticError, RecursionError, ValueError, TypeError, ZooError) as error:
         raise IntegrityError(f"the manifest of `{where}` is malformed: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, ZooError) as error:
-        said = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise IntegrityError(f"the manifest of `{where}` is malformed: {said}") from error
 
 
-def _check_plain(value: Any, depth: int) -> None:
-    """Raise unless every text and number, at any depth, is one that a database takes."""
-    if not depth:
-        raise ValueError(f"it nests deeper than {_DEEPEST}")
-    if isinstance(value, str):
-        value.encode()  # half a surrogate pair is no text
-        if "\0" in value:
-            raise ValueError("a text holds a zero byte")
-    elif isinstance(value, int) and abs(value) > _LARGEST:
-        raise ValueError("a number has more than 64 bits")
-    elif isinstance(value, dict | list):
-        parts = [*value, *value.values()] if isinstance(value, dict) else value
-        for part in parts:
-            _check_plain(part, depth - 1)
-
-
-def _check_format(values: Any, where: str) -> None:
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+def _check_format(values: dict[str, Any], where: str) -> None:
+    if values.get("format") != FORMAT:
         raise ValueError(f"it does not say `{FORMAT}`")
-    if _whole(values.get("version")) < 1:
-        raise ValueError(f"there is no format {values['version']}")
-    if values["version"] > VERSION:
+    version = told.get(values, "version", told.version_number)
+    if version > VERSION:
         raise Refused(
-            f"`{where}` is of format {values['version']}; this release reads {VERSION}",
+            f"`{where}` is of format {version}; this release reads {VERSION}",
             hint="pip install --upgrade onnxzoo",
         )
 
 
 def _contents(values: dict[str, Any]) -> Contents:
-    bundles = {}
-    for item in values["bundles"]:
-        manifest = Manifest.of(map(_file, item["files"]))
-        if manifest.digest != item["digest"] or manifest.digest in bundles:
-            raise ValueError(f"the files of `{item['digest']}` are those of `{manifest.digest}`")
-        bundles[manifest.digest] = manifest
-    measured: dict[str, list[Measurement]] = {digest: [] for digest in bundles}
-    for item in values["measurements"]:
-        measured[_text(item["digest"])].append(_measurement(item))
-    members = tuple(
-        Member(_text(m["name"]), _text(m["sha256"]), _whole(m["bytes"])) for m in values["members"]
+    bundles: dict[str, Manifest] = {}
+    for said, manifest in told.get(values, "bundles", told.each(_bundle)):
+        if manifest.digest != said or said in bundles:
+            raise ValueError(f"the files of `{said}` are those of `{manifest.digest}`")
+        bundles[said] = manifest
+    measured: dict[str, list[Measurement]] = {}
+    for digest, one in told.get(values, "measurements", told.each(_measured)):
+        if digest not in bundles:
+            raise ValueError(f"`{digest}` was measured, and is not in it")
+        measured.setdefault(digest, []).append(one)
+    return Contents(
+        told.get(values, "models", told.each(_model)),
+        bundles,
+        {digest: tuple(found) for digest, found in measured.items()},
+        told.get(values, "members", told.each(_member)),
     )
-    models = tuple(map(_model, values["models"]))
-    kept = {digest: tuple(found) for digest, found in measured.items() if found}
-    return Contents(models, bundles, kept, members)
+
+
+def _bundle(values: Any) -> tuple[str, Manifest]:
+    files = told.get(values, "files", told.each(told.file))
+    return told.get(values, "digest", told.text), Manifest.of(files)
+
+
+def _member(values: Any) -> Member:
+    return Member(
+        told.get(values, "name", told.text),
+        told.get(values, "sha256", told.text),
+        told.get(values, "bytes", told.whole),
+    )
 
 
 def _model(values: Any) -> ModelOut:
-    aliases = {_alias(name): _number(number) for name, number in values["aliases"].items()}
+    aliases = told.get(values, "aliases", told.mapping)
     return ModelOut(
-        name=check_name(_text(values["name"])),
-        task=_maybe(_text, values["task"]),
-        tags=tuple(check_word(_text(tag), "tag") for tag in values["tags"]),
-        created_at=_time(values["created_at"]),
-        aliases=aliases,
-        versions=tuple(map(_version, values["versions"])),
+        name=check_name(told.get(values, "name", told.text)),
+        task=told.get(values, "task", told.maybe(told.text)),
+        tags=told.get(values, "tags", told.each(told.word("tag"))),
+        created_at=told.get(values, "created_at", told.time),
+        aliases={_alias(name): told.get(aliases, name, told.version_number) for name in aliases},
+        versions=told.get(values, "versions", told.each(_version)),
     )
 
 
 def _version(values: Any) -> VersionOut:
     return VersionOut(
-        number=_number(values["number"]),
-        origin=_maybe(_text, values["origin"]),
-        license=_maybe(_text, values["license"]),
-        created_at=_time(values["created_at"]),
-        variants=tuple(map(_variant, values["variants"])),
-        test_data=_maybe(_text, values["test_data"]),
-        test_data_source=_maybe(_text, values["test_data_source"]),
+        number=told.get(values, "number", told.version_number),
+        origin=told.get(values, "origin", told.maybe(told.text)),
+        license=told.get(values, "license", told.maybe(told.text)),
+        created_at=told.get(values, "created_at", told.time),
+        variants=told.get(values, "variants", told.each(_variant)),
+        test_data=told.get(values, "test_data", told.maybe(told.text)),
+        test_data_source=told.get(values, "test_data_source", told.maybe(told.text)),
     )
 
 
 def _variant(values: Any) -> VariantOut:
     return VariantOut(
-        label=check_word(_text(values["label"]), "variant"),
-        precision=check_word(_text(values["precision"]), "precision"),
-        opset=_whole(values["opset"]),
-        digest=_text(values["digest"]),
-        entry=_text(values["entry"]),
-        source=_text(values["source"]),
-        revision=_maybe(_text, values["revision"]),
-        created_at=_time(values["created_at"]),
-        lineage=_maybe(_lineage, values["lineage"]),
+        label=told.get(values, "label", told.word("variant")),
+        precision=told.get(values, "precision", told.word("precision")),
+        opset=told.get(values, "opset", told.whole),
+        digest=told.get(values, "digest", told.text),
+        entry=told.get(values, "entry", told.text),
+        source=told.get(values, "source", told.text),
+        revision=told.get(values, "revision", told.maybe(told.text)),
+        created_at=told.get(values, "created_at", told.time),
+        lineage=told.get(values, "lineage", told.maybe(told.lineage)),
     )
 
 
-def _lineage(values: Any) -> Lineage:
-    if not isinstance(values["recipe"], dict):
-        raise TypeError("a recipe is an object")
-    _text(values["recipe"]["kind"])
-    return Lineage(_maybe(_text, values["parent"]), _text(values["called"]), values["recipe"])
-
-
-def _measurement(values: Any) -> Measurement:
-    context = values["context"]
+def _measured(values: Any) -> tuple[str, Measurement]:
+    context = told.get(values, "context", told.mapping)
     if not all(isinstance(value, str | int | float | None) for value in context.values()):
         raise TypeError("a context has numbers and words only")
-    if type(values["value"]) not in {int, float}:
-        raise TypeError(f"`{values['metric']}` is no number")
-    return Measurement(
-        _text(values["metric"]),
-        float(values["value"]),
-        _text(values["unit"]),
+    return told.get(values, "digest", told.text), Measurement(
+        told.get(values, "metric", told.text),
+        told.get(values, "value", told.number),
+        told.get(values, "unit", told.text),
         context,
-        _time(values["at"]),
+        told.get(values, "at", told.time),
     )
 
 
 def _alias(word: str) -> str:
-    if word == LATEST or word.isdecimal():
+    if not told.may_be_alias(word):
         raise UsageError(f"`{word}` is not a valid alias")
     return check_word(word, "alias")
-
-
-def _file(values: Any) -> File:
-    return File(_text(values["path"]), _text(values["sha256"]), _whole(values["bytes"]))
-
-
-def _maybe(read: Callable[[Any], T], value: Any) -> T | None:
-    return None if value is None else read(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _TEXT:
-        raise TypeError(f"expected text, found {json.dumps(value)[:40]}")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 62:
-        raise TypeError(f"expected a whole number, found {json.dumps(value)[:40]}")
-    return value
-
-
-def _number(value: Any) -> int:
-    if not 0 < _whole(value) <= _MOST:
-        raise ValueError(f"`{value}` is no version's number")
-    return int(value)
-
-
-def _time(value: Any) -> datetime:
-    return utc(_text(value))

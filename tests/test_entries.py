@@ -78,8 +78,11 @@ def test_a_key_that_is_not_known_is_ignored() -> None:
         ({"files": [FILE | {"path": "../m.onnx"}]}, "`../m.onnx` is not a plain path"),
         ({"files": [FILE | {"path": "m.bin"}]}, "none of the files is an `.onnx` file"),
         ({"files": [FILE | {"sha256": "abc"}]}, "`abc` is not a SHA-256"),
-        ({"files": [FILE | {"bytes": -1}]}, "`files` is malformed: expected a whole number"),
-        ({"files": [{"path": "m.onnx"}]}, "`files` is malformed: no 'sha256'"),
+        (
+            {"files": [FILE | {"bytes": -1}]},
+            "`files` is malformed: `bytes` is malformed: expected a whole number",
+        ),
+        ({"files": [{"path": "m.onnx"}]}, "`files` is malformed: `sha256` is missing"),
         ({"files": "m.onnx"}, "`files` is malformed: expected a list"),
         ({"opset": "12"}, "`opset` is malformed: expected a whole number"),
         ({"opset": True}, "`opset` is malformed: expected a whole number"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from onnxzoo.registry import told
 from onnxzoo.registry.errors import Refused, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import check_name, check_word
@@ -110,8 +111,8 @@ def entry_of(values: Any) -> Entry:
     for key in _REQUIRED:
         if key not in values:
             raise ValueError(f"`{key}` is missing")
-    known = {key: values[key] for key in _READERS if values.get(key) is not None}
-    return Entry(**{key: _read(key, value) for key, value in known.items()})
+    known = [key for key in _READERS if values.get(key) is not None]
+    return Entry(**{key: told.get(values, key, _READERS[key]) for key in known})
 
 
 def dump(entry: Entry) -> str:
@@ -126,39 +127,19 @@ def dump(entry: Entry) -> str:
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False, default=asdict)
 
 
-def _read(key: str, value: Any) -> Any:
-    try:
-        return _READERS[key](value)
-    except (KeyError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"`{key}` is malformed: {reason}") from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, found {json.dumps(value)[:40]}")
-    return value
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"expected a whole number, found {json.dumps(value)[:40]}")
-    return value
-
-
-def _file(value: Any) -> File:
-    return File(_text(value["path"]), _text(value["sha256"]), _number(value["bytes"]))
-
-
 def _tensor(value: Any) -> Tensor:
-    shape = value.get("shape")
-    if shape is not None and not all(type(axis) in {int, str, type(None)} for axis in shape):
-        raise TypeError("an axis is a number, a name or null")
+    values = {"dtype": _UNKNOWN, "shape": None} | told.mapping(value)
     return Tensor(
-        _text(value["name"]),
-        _text(value.get("dtype", _UNKNOWN)),
-        None if shape is None else tuple(shape),
+        told.get(values, "name", told.text),
+        told.get(values, "dtype", told.text),
+        told.get(values, "shape", told.maybe(told.each(_axis))),
     )
+
+
+def _axis(value: Any) -> int | str | None:
+    if value is None or type(value) in {int, str}:
+        return value  # type: ignore[no-any-return]
+    raise TypeError("an axis is a number, a name or null")
 
 
 def _tensor_values(tensor: Tensor) -> dict[str, Any]:
@@ -166,39 +147,30 @@ def _tensor_values(tensor: Tensor) -> dict[str, Any]:
     return values if tensor.dtype != _UNKNOWN else {k: values[k] for k in ("name", "shape")}
 
 
-def _each(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def read_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise TypeError("expected a list")
-        return tuple(map(read, value))
-
-    return read_all
-
-
 def _counts(value: Any) -> dict[str, int]:
-    return {_text(op): _number(count) for op, count in value.items()}
+    return {op: told.get(value, op, told.whole) for op in told.mapping(value)}
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "name": _text,
-    "variant": _text,
-    "precision": _text,
-    "source": _text,
-    "files": _each(_file),
-    "opset": _number,
-    "revision": _text,
-    "task": _text,
-    "license": _text,
-    "tags": _each(_text),
-    "aliases": _each(_text),
-    "ir_version": _number,
-    "inputs": _each(_tensor),
-    "outputs": _each(_tensor),
-    "parameters": _number,
+    "name": told.text,
+    "variant": told.text,
+    "precision": told.text,
+    "source": told.text,
+    "files": told.each(told.file),
+    "opset": told.whole,
+    "revision": told.text,
+    "task": told.text,
+    "license": told.text,
+    "tags": told.each(told.text),
+    "aliases": told.each(told.text),
+    "ir_version": told.whole,
+    "inputs": told.each(_tensor),
+    "outputs": told.each(_tensor),
+    "parameters": told.whole,
     "ops": _counts,
-    "collection": _text,
-    "exporter": _text,
-    "test_data": _file,
+    "collection": told.text,
+    "exporter": told.text,
+    "test_data": told.file,
 }
 
 
