@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up; modules of one layer may import each other, without a cycle.
 LAYERS = (
-    {"registry.errors", "registry.visible", "registry.dtypes"},
+    {"registry.errors", "registry.visible", "registry.dtypes", "registry.graphs"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases", "registry.licenses"},
     {"registry.records"},

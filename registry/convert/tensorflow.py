@@ -13,6 +13,7 @@ from onnxzoo.registry.convert.ports import Loaded
 from onnxzoo.registry.convert.tensorflow_graphs import of_function, of_graph_def, of_saved_model
 from onnxzoo.registry.convert.tflite import of_tflite
 from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.graphs import nodes
 
 _HIGHEST, _USUAL = 18, 15  # opsets: tf2onnx 1.17 writes none above, and takes 15 by itself
 _SHOWN = 6  # ops in a message
@@ -172,7 +173,7 @@ def _check_ops(model: Any) -> None:
     """Raise where an op of TensorFlow stands as it was: tf2onnx only logs that."""
     from onnx.defs import has
 
-    unknown = {n.op_type for n in _nodes(model.graph) if not n.domain and not has(n.op_type)}
+    unknown = {n.op_type for n in nodes(model) if not n.domain and not has(n.op_type)}
     if unknown:
         listed = ", ".join(f"`{name}`" for name in sorted(unknown)[:_SHOWN])
         raise Refused(f"tf2onnx makes no ONNX of TensorFlow's {listed}")
@@ -180,18 +181,10 @@ def _check_ops(model: Any) -> None:
 
 def _drop_unused(model: Any) -> None:
     """Leave out the opsets of domains of which no op is there; tf2onnx names two always."""
-    used = {node.domain for node in _nodes(model.graph)} | {""}
+    used = {node.domain for node in nodes(model)} | {""}
     kept = [one for one in model.opset_import if one.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-
-
-def _nodes(graph: Any) -> Any:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
 
 
 def _name_axes(model: Any, loaded: Loaded) -> None:

@@ -20,9 +20,10 @@ from onnxzoo.registry.convert.torch_inputs import (
     samples_of,
     symbolic_axes,
 )
-from onnxzoo.registry.convert.traces import nodes, without_traces
+from onnxzoo.registry.convert.traces import without_traces
 from onnxzoo.registry.convert.weights import is_safetensors
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.graphs import nodes
 
 CONVERTER = Converter(
     name="torch",

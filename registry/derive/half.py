@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.derive.prepare import graphs
+from onnxzoo.registry.graphs import graphs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ def to_fp16(
     """
     from onnxruntime.transformers import float16
 
-    there = {node.op_type for graph in graphs(model.graph) for node in graph.node}
+    there = {node.op_type for graph in graphs(model) for node in graph.node}
     kept = set(float16.DEFAULT_OP_BLOCK_LIST) | set(left)
     if ops:
         kept |= there - set(ops)
@@ -49,12 +49,12 @@ def to_bf16(
     """
     spared = {
         name
-        for graph in graphs(model.graph)
+        for graph in graphs(model)
         for node in graph.node
         if (ops and node.op_type not in ops) or node.op_type in left or node.name in nodes
         for name in node.input
     }
-    for graph in graphs(model.graph):
+    for graph in graphs(model):
         _constants_to_weights(graph)
         _halve(graph, spared)
     return model

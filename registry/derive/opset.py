@@ -14,9 +14,7 @@ from onnxzoo.registry.child import answer
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.skeleton import (
     copy_external,
-    graphs,
     inline_functions,
-    nodes,
     put_back,
     read_skeleton,
     restore_notes,
@@ -24,6 +22,7 @@ from onnxzoo.registry.derive.skeleton import (
     write_skeleton,
 )
 from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.graphs import graphs, nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

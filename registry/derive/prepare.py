@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.graphs import graphs, nodes, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import onnx
 
@@ -37,7 +38,7 @@ def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False
         model = _raised(model, opset)
     # Before IR version 4 weights had to be inputs too, which what is added here is not.
     model.ir_version = max(model.ir_version, 4)
-    _name_nodes(model.graph)
+    _name_nodes(model)
     onnx.load_external_data_for_model(model, str(path.parent))
     saved = save(model, folder / "plain.onnx")
     if plain:
@@ -67,8 +68,8 @@ def settled(model: "onnx.ModelProto", parent: "onnx.ModelProto", path: Path) -> 
     """
     import onnx
 
-    _sort(model.graph)
-    used = {node.domain for graph in graphs(model.graph) for node in graph.node}
+    _sort(model)
+    used = {node.domain for node in nodes(model)}
     used |= {node.domain for function in model.functions for node in function.node}
     for opset in [opset for opset in model.opset_import if opset.domain not in used | {""}]:
         model.opset_import.remove(opset)
@@ -82,15 +83,6 @@ def settled(model: "onnx.ModelProto", parent: "onnx.ModelProto", path: Path) -> 
         raise Refused(f"what came out is not a valid model: {words}") from error
 
 
-def graphs(graph: "onnx.GraphProto") -> "Iterator[onnx.GraphProto]":
-    """Yield a graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from graphs(inner)
-
-
 def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
     from onnx import version_converter
 
@@ -101,10 +93,10 @@ def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
         raise Refused(f"onnx cannot raise it to opset `{opset}`: {words}") from error
 
 
-def _name_nodes(graph: "onnx.GraphProto") -> None:
+def _name_nodes(model: "onnx.ModelProto") -> None:
     """Give every node a name of its own: quantizers tell nodes apart by it."""
     taken: set[str] = set()
-    for inner in graphs(graph):
+    for inner in graphs(model):
         for number, node in enumerate(inner.node):
             name = node.name or f"{node.op_type}_{number}"
             while name in taken:
@@ -137,32 +129,24 @@ def _processed(path: Path, into: Path, *, big: bool) -> Path | None:
 
 
 def _weights(model: "onnx.ModelProto") -> int:
-    return sum(
-        len(tensor.raw_data) for graph in graphs(model.graph) for tensor in graph.initializer
-    )
+    return sum(len(tensor.raw_data) for graph in graphs(model) for tensor in graph.initializer)
 
 
-def _sort(graph: "onnx.GraphProto") -> None:
+def _sort(model: "onnx.ModelProto") -> None:
     """Put nodes after those whose outputs they read; onnxruntime's fp16 converter does not."""
-    for inner in graphs(graph):
-        nodes = list(inner.node)
-        makers = {name: number for number, node in enumerate(nodes) for name in node.output if name}
+    for inner in graphs(model):
+        found = list(inner.node)
+        makers = {name: number for number, node in enumerate(found) for name in node.output if name}
         needs = {
             number: [makers[name] for name in _read(node) if name in makers]
-            for number, node in enumerate(nodes)
+            for number, node in enumerate(found)
         }
         with suppress(CycleError):  # the check that follows says it
             order = list(TopologicalSorter(needs).static_order())
             del inner.node[:]
-            inner.node.extend(nodes[number] for number in order)
+            inner.node.extend(found[number] for number in order)
 
 
 def _read(node: "onnx.NodeProto") -> "Sequence[str]":
-    inner = [
-        name
-        for attribute in node.attribute
-        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-        for each in graph.node
-        for name in _read(each)
-    ]
+    inner = [name for graph in within([node]) for each in graph.node for name in each.input]
     return [*node.input, *inner]

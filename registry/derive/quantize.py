@@ -14,6 +14,7 @@ from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.graphs import graphs
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.sessions import CPU, open_session, signature
@@ -188,10 +189,10 @@ def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
     Raises:
         UsageError: if nothing is called what was asked for.
     """
-    nodes = [node for graph in prepare.graphs(model.graph) for node in graph.node]
-    ops = {node.op_type for node in nodes}
+    every = [node for graph in graphs(model) for node in graph.node]
+    ops = {node.op_type for node in every}
     for wanted in options.exclude:
-        found = [n.name for n in nodes if n.op_type == wanted or fnmatchcase(n.name, wanted)]
+        found = [n.name for n in every if n.op_type == wanted or fnmatchcase(n.name, wanted)]
         if not found:
             raise UsageError(
                 f"no op type and no node is called `{wanted}`",

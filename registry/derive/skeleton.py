@@ -4,6 +4,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.graphs import graphs, nodes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -137,31 +139,6 @@ def tensors(model: "ModelProto") -> "Iterator[TensorProto]":
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-
-
-def nodes(model: "ModelProto") -> "Iterator[NodeProto]":
-    """Yield every node of a model, those of sub-graphs and functions too."""
-    for graph in graphs(model):
-        yield from graph.node
-    for function in model.functions:
-        yield from function.node
-
-
-def graphs(model: "ModelProto") -> "Iterator[GraphProto]":
-    """Yield a model's graph and every graph in it."""
-    yield model.graph
-    yield from _inner(model.graph.node)
-    for function in model.functions:
-        yield from _inner(function.node)
-
-
-def _inner(found: "Sequence[NodeProto]") -> "Iterator[GraphProto]":
-    for node in found:
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            for graph in inner:
-                yield graph
-                yield from _inner(graph.node)
 
 
 def _typed(model: "ModelProto") -> "ModelProto":
