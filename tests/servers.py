@@ -376,6 +376,21 @@ def chunks(content: bytes) -> Answer:
     return answer
 
 
+def chunks_then(more: bytes = b"", endless: bytes = b"", drips: bytes = b"") -> Answer:
+    """Send a whole body in one chunk, then more, this without an end or that now and then."""
+
+    def answer(exchange: Exchange) -> None:
+        status, headers = _part(exchange)
+        exchange.head(status, ETAG, ("Transfer-Encoding", "chunked"), *headers[2:])
+        sent = exchange.body[exchange.start : exchange.end]
+        exchange.raw(b"%x\r\n%b\r\n%b" % (len(sent), sent, more))
+        exchange.drip(drips)
+        if endless:
+            exchange.forever(endless)
+
+    return answer
+
+
 # What is right for a resume need not be right for a first request: two sets of exit codes.
 Codes = frozenset[int]
 
@@ -455,7 +470,9 @@ BEHAVIOURS = (
     _row("TLS", sends(b"\x15\x03\x01\x00\x02\x02\x46" + bytes(64)), REMOTE),
     _row("no HTTP", sends(b"220 mail.example.org ESMTP\r\n"), REMOTE),
     _row("nothing", sends(b""), REMOTE),
-    _row("half a head", sends(b"HTTP/1.1 200 OK\r\nContent-Le"), INTEGRITY, REMOTE),
+    _row("half a head", sends(b"HTTP/1.1 200 OK\r\nContent-Le"), REMOTE),
+    _row("half a number in a head", sends(b"HTTP/1.1 200 OK\r\nContent-Length: 20"), REMOTE),
+    _row("head cut between lines", sends(b"HTTP/1.1 200 OK\r\nETag: \"one\"\r\n"), REMOTE),
     _row("half a status", sends(b"HTTP/1.1 20"), REMOTE),
     _row("status of no number", sends(b"HTTP/1.1 abc OK\r\n\r\n"), REMOTE),
     _row("header line without end", endless_head, REMOTE),
@@ -466,6 +483,9 @@ BEHAVIOURS = (
     _row("chunk of a negative size", chunks(b"-5\r\nab\r\n0\r\n\r\n"), REMOTE, INTEGRITY),
     _row("chunk too large", chunks(b"f" * 400 + b"\r\nab"), REMOTE, INTEGRITY),
     _row("chunks without trailer", chunks(b"0\r\n"), REMOTE, INTEGRITY),
+    _row("trailer without end", chunks_then(b"0\r\n", endless=b"X-More: x\r\n" * 1000), REMOTE),
+    _row("trailer that drips", chunks_then(b"0\r\n", drips=b"X: y\r\n" * 9999), REMOTE),
+    _row("chunk size that drips", chunks_then(drips=b"0" * 60_000), REMOTE),
 )  # fmt: skip
 
 
