@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from onnxzoo.registry.errors import RemoteError, ZooError
@@ -27,9 +28,11 @@ from tests.servers import (
     OK,
     REMOTE,
     Behaviour,
+    Exchange,
     Server,
     chunks_then,
     cut,
+    drips,
     sends,
     to,
 )
@@ -131,6 +134,25 @@ def test_an_answer_of_the_api_is_what_it_should_be_or_one_error(
     server.strike(None)
     assert open_source("hf://o/r", asking).files()[0].sha256 == SHA256
     assert not any(b"canary" in request.raw for request in other.requests)
+
+
+def test_an_answer_of_the_api_has_an_end(server: Server, settings: Settings) -> None:
+    def endless(exchange: Exchange) -> None:
+        exchange.head(200, ("Content-Type", "application/json"))
+        exchange.forever(b" " * 65_536)
+
+    server.strike(endless)
+    with pytest.raises(RemoteError, match="sends more than 33554432 bytes"):
+        open_source("hf://o/r", replace(settings, endpoint=server.url)).files()
+
+
+def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Settings) -> None:
+    client = huggingface_hub.get_session()
+    server.strike(drips)
+    source = open_source("hf://o/r", replace(settings, endpoint=server.url, timeout=0.2))
+    assert isinstance(refusal(source.files), RemoteError)
+    assert huggingface_hub.get_session() is client
+    assert not client.is_closed
 
 
 @pytest.mark.parametrize(

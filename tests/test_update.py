@@ -14,6 +14,7 @@ from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
 from onnxzoo.zoo_index.update import update
 from tests import models
 from tests.hub import Hub, sha256, size
+from tests.servers import OF_LIST, Behaviour, Server
 
 NAMES = ("mnist-12", "mnist-8", "candy-9")
 
@@ -87,6 +88,33 @@ def test_a_rate_limit_is_waited_for(hub: Hub, small: Settings) -> None:
     waited: list[float] = []
     assert update(small, sleep=waited.append).new == (f"{ZOO}/fresh",)
     assert 7 in waited
+
+
+@pytest.mark.parametrize(("said", "waited"), [("0", 0), ("9999", 300), ("soon", 60)])
+def test_a_wait_is_as_long_as_the_hub_says_within_bounds(
+    hub: Hub, small: Settings, said: str, waited: float
+) -> None:
+    hub.fault("429", at="api", times=-1, Retry_After=said)
+    waits: list[float] = []
+    with pytest.raises(RemoteError, match="429"):
+        update(replace(small, attempts=3), sleep=waits.append)
+    assert waits == [waited, waited]
+
+
+@pytest.mark.parametrize("row", OF_LIST, ids=lambda row: row.name.replace(" ", "-"))
+def test_a_list_is_what_it_should_be_or_one_error(
+    small: Settings, monkeypatch: pytest.MonkeyPatch, row: Behaviour
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary_token")
+    before = updated_path(small).read_bytes()
+    with Server({}) as server, Server({"/api/models": b"[]"}) as other:
+        server.other = f"http://localhost:{other.port}"
+        server.strike(row.answer)
+        with pytest.raises(RemoteError) as caught:
+            update(replace(small, endpoint=server.url), sleep=sleeping)
+    assert "canary" not in f"{caught.value} {caught.value.hint}"
+    assert other.requests == []
+    assert updated_path(small).read_bytes() == before
 
 
 def test_an_interrupted_update_goes_on_where_it_stopped(hub: Hub, small: Settings) -> None:
