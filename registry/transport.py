@@ -121,10 +121,8 @@ class Answer:
         import urllib3
 
         longest, going = self._limits.window + self._limits.read, True
-        number = self._response.raw.fileno()
         try:
-            # Not the TLS socket itself: shut down, it would hand out what is encrypted.
-            with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as connection:
+            with _connection_of(self._response) as connection:
                 while going:
                     with deadline(connection, longest):
                         going = yield from self._window()
@@ -256,6 +254,11 @@ def _get(
         raise Interrupted(_reason(error, limits)) from None
     except (requests.RequestException, ValueError):
         raise _not_askable(url) from None
+
+
+def _connection_of(response: "requests.Response") -> socket.socket:
+    """Return a socket to shut down; the TLS socket itself would then hand out what is encrypted."""
+    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
 
 def _not_askable(url: str) -> RemoteError:
