@@ -123,6 +123,7 @@ def _scenes(here: Server, content: dict[str, bytes]) -> tuple[Scene, ...]:
     hub, secret = {"HF_ENDPOINT": here.url}, {"HF_ENDPOINT": url}
     update, listed, told = ("index", "update"), (*BEHAVIOURS, *OF_LIST), (*BEHAVIOURS, *OF_API)
     with_files = tuple(row for row in told if row.name != "no files")  # an update takes none
+    not_empty = tuple(row for row in BEHAVIOURS if row.name != "empty body")  # an index may be
     return (
         Scene("web", ("pull", f"{url}/m.onnx?token=canary-query", "--sha256", digest), "/m.onnx"),
         Scene("hub", ("pull", "hf://o/r/m.onnx", "--name", "m"), "/resolve/", environment=hub),
@@ -133,7 +134,7 @@ def _scenes(here: Server, content: dict[str, bytes]) -> tuple[Scene, ...]:
         Scene("next page", update, _MORE, listed, resumes=False, environment=hub, exact=False),
         Scene("one of a list", update, "/onnxmodelzoo/", with_files,
               resumes=False, environment=hub, exact=False),
-        Scene("index", ("pull", "m"), "/index.jsonl", resumes=False, exact=False,
+        Scene("index", ("pull", "m"), "/index.jsonl", not_empty, resumes=False, exact=False,
               environment={"ZOO_INDEX": f"{url}/index.jsonl?sig=canary-query"}),
     )  # fmt: skip
 
