@@ -23,7 +23,7 @@ from onnxzoo.registry.transport import (
     origin,
     without_query,
 )
-from onnxzoo.registry.web_session import new_session
+from onnxzoo.registry.web_session import may_pass, new_session
 from onnxzoo.zoo_index.listed import Listed, limits_of
 
 if TYPE_CHECKING:
@@ -34,22 +34,24 @@ _HEADERS = {"User-Agent": "onnxzoo", "Accept-Encoding": "identity"}
 _LICENSE = "license:"  # begins the tag that the Hub makes of a model card's licence
 _SILENCES = 4  # so often the time that a server may be silent is what a whole answer may take
 _LARGEST = 32 << 20  # bytes of an answer; as JSON it may take thirty times that of memory
+_HICCUP = 2.0  # seconds to wait before asking again
+_TOO_OFTEN = 60.0  # where the Hub was asked too often and does not say how long to wait
 _PAGES = 20  # as many answers as a list may take; the zoo's takes 3
 _MOST = 100_000  # repositories of a list
 # What is raised where an answer is not JSON, or is JSON of something else.
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError)
 
 
-class TooMany(RemoteError):
-    """The Hub was asked too often.
+class MayPass(RemoteError):
+    """The Hub gave no answer, and asking again may help.
 
     Args:
         message: what happened.
         hint: the next step.
-        wait: seconds that the Hub asks to wait, None where it does not say.
+        wait: seconds to wait before.
     """
 
-    def __init__(self, message: str, *, hint: str, wait: float | None) -> None:
+    def __init__(self, message: str, *, hint: str, wait: float) -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
 
@@ -181,9 +183,10 @@ def _answer(
                 raise _refusal(answer, hub, about, revision)
             return json.loads(_body(answer, hub, settings.timeout * _SILENCES)), _next(answer, url)
     except Interrupted as interrupted:
-        raise RemoteError(
+        raise MayPass(
             f"`{hub}` {interrupted.reason}",
             hint="check the network; what is held can be used offline: zoo list",
+            wait=_HICCUP,
         ) from interrupted
 
 
@@ -250,9 +253,11 @@ def _status(answer: Answer, hub: str) -> RemoteError:
     wait = asked_wait(answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
     said, hint = f"`{hub}` answered {answer.status}{asked}", "run it again later"
-    if answer.status == 429:  # noqa: PLR2004
-        return TooMany(said, hint=hint, wait=wait)
-    return RemoteError(said, hint=hint)
+    if not may_pass(answer.status):
+        return RemoteError(said, hint=hint)
+    if wait is None:
+        wait = _TOO_OFTEN if answer.status == 429 else _HICCUP  # noqa: PLR2004
+    return MayPass(said, hint=hint, wait=wait)
 
 
 def _bad_token(answer: Answer) -> bool:

@@ -18,7 +18,7 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub_answers import TooMany, list_models, model_info
+from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
@@ -26,7 +26,6 @@ from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_pat
 _FREE_CALLS = 400
 _PACE = 0.7  # seconds between calls where there are more of them
 _LONGEST_WAIT = 300  # seconds; the length of the Hub's window
-_PAUSE = 60  # seconds to wait where the Hub does not say how long
 _LONGEST_NAME = 120  # characters, which leaves room for a number at the end
 _OPSET = re.compile(r"[_-]opset([0-9]+)", re.IGNORECASE)
 _PRECISION = re.compile(r"[_-](fp16|int8|uint8|int4|qdq)$", re.IGNORECASE)
@@ -171,13 +170,18 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
 
 
 def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float], None]) -> T:
-    """Call the Hub, as often as the settings say where it asks to wait."""
+    """Call the Hub, as often as the settings say where that may help."""
     for _ in range(settings.attempts - 1):
         try:
             return call()
-        except TooMany as error:
-            sleep(_PAUSE if error.wait is None else min(error.wait, _LONGEST_WAIT))
-    return call()
+        except MayPass as error:
+            sleep(min(error.wait, _LONGEST_WAIT))
+    try:
+        return call()
+    except RemoteError as error:
+        raise RemoteError(
+            error.message, hint="run it again later: what was learnt so far is kept"
+        ) from error
 
 
 def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:
