@@ -125,6 +125,7 @@ def import_(
                 with progress(zoo.settings, quiet=quiet or json) as report, file.here(report) as at:
                     found = zoo.registry.import_file(
                         at,
+                        name=file.name,
                         move_aliases=move_aliases,
                         allow_licenses=allowed,
                         progress=report,

@@ -634,6 +634,7 @@ class Registry:
         self,
         path: str | Path,
         *,
+        name: str | None = None,
         move_aliases: bool = False,
         allow_licenses: Sequence[str] | None = None,
         progress: Progress | None = None,
@@ -642,6 +643,7 @@ class Registry:
 
         Args:
             path: what `export` wrote.
+            name: what errors and progress call it; None for the file's own name.
             move_aliases: move aliases that point elsewhere here; else they stay.
             allow_licenses: refuse others; None for what the environment says.
             progress: told of the bytes of all files, and of those that are prepared.
@@ -658,7 +660,7 @@ class Registry:
 
         allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()
-        with opened(Path(path).expanduser()) as packed, ExitStack() as stack:
+        with opened(Path(path).expanduser(), name) as packed, ExitStack() as stack:
             for model, version in packed.contents.versions():
                 check_license(f"{model.name}@{version.number}", version.license, allowed)
             with self._database.read() as rows:

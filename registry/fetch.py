@@ -294,10 +294,13 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
     total = answer.length
     if answer.status == 206:  # noqa: PLR2004
         total = _resumed(answer, job, part)
+    elif job.start is not None and part.done:
+        part.restart()
+        raise Interrupted("is another file now", 0)
     elif job.start is not None:
         raise RemoteError(
-            f"`{answer.url}` gives no part of a file, or is another file now",
-            hint="zoo import takes the whole file",
+            f"`{answer.url}` cannot be read in parts: its server does not support range requests",
+            hint=f"take all of it: zoo import {job.shown}",
         )
     else:
         part.restart(answer.validator)

@@ -87,7 +87,7 @@ def _check_size(packed: Packed) -> None:
     total, most = sum(manifest.bytes for manifest in bundles), max(_LITTLE, _GROWTH * there)
     if total > most:
         raise Refused(
-            f"the files of `{packed.path.name}` take {show_size(there)} and would become "
+            f"the files of `{packed.name}` take {show_size(there)} and would become "
             f"{show_size(total)}; at most {show_size(most)} are expected",
             hint="if it is yours, export the models to several files",
         )
@@ -119,7 +119,7 @@ def _counted(
         yield chunk
         done += len(chunk)
         if progress:
-            progress(packed.path.name, done, packed.contents.bytes)
+            progress(packed.name, done, packed.contents.bytes)
 
 
 def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[Place, Graph]:

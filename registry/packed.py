@@ -88,9 +88,14 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An archive that is open: what it holds, and where each member's bytes begin."""
+    """An archive that is open: what it holds, and where each member's bytes begin.
+
+    Attributes:
+        name: what errors call it.
+    """
 
     path: Path
+    name: str
     contents: Contents
     offsets: Mapping[str, int]
     _file: BinaryIO
@@ -104,16 +109,20 @@ class Packed:
         """
         with reading(self.path):
             self._file.seek(self.offsets[member.sha256] - _BLOCK)
-            _check_header(self._file.read(_BLOCK), member.name, member.bytes, self.path.name)
-            where = f"{member.name}` in `{self.path.name}"
+            _check_header(self._file.read(_BLOCK), member.name, member.bytes, self.name)
+            where = f"{member.name}` in `{self.name}"
             yield from _proven(_take(self._file, member.bytes), member, where)
             if self._file.read(-member.bytes % _BLOCK).strip(b"\0"):
-                raise IntegrityError(f"`{self.path.name}` has bytes between its members")
+                raise IntegrityError(f"`{self.name}` has bytes between its members")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Packed]:
+def opened(path: Path, name: str | None = None) -> Iterator[Packed]:
     """Open an archive whose size and ends are what its manifest says.
+
+    Args:
+        path: where it lies.
+        name: what errors call it; None for the file's own name.
 
     Raises:
         NotFound, StorageError: if it is not there, or cannot be read.
@@ -126,21 +135,21 @@ def opened(path: Path) -> Iterator[Packed]:
         file = path.open("rb")
     with file:
         with reading(path):
-            packed = _checked(path, file)
+            packed = _checked(path, file, name or path.name)
         yield packed
 
 
-def _checked(path: Path, file: BinaryIO) -> Packed:
-    contents, start = read_head(file, path.name)
+def _checked(path: Path, file: BinaryIO, name: str) -> Packed:
+    contents, start = read_head(file, name)
     offsets, end = offsets_of(contents, start)
     size, whole = path.stat().st_size, end + len(_END)
     if size != whole:
         what = "is cut off" if size < whole else "has something behind its end"
-        raise IntegrityError(f"`{path.name}` {what}: {size} bytes; expected {whole}")
+        raise IntegrityError(f"`{name}` {what}: {size} bytes; expected {whole}")
     file.seek(end)
     if file.read(len(_END)) != _END:
-        raise IntegrityError(f"`{path.name}` has something behind its last member")
-    return Packed(path, contents, offsets, file)
+        raise IntegrityError(f"`{name}` has something behind its last member")
+    return Packed(path, name, contents, offsets, file)
 
 
 def read_head(file: BinaryIO, name: str) -> tuple[Contents, int]:

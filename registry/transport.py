@@ -1,8 +1,9 @@
 """One HTTP answer of a download: redirects, credentials, time limits, and what it says."""
 
 import re
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.web_session import may_pass
+from onnxzoo.registry.web_session import deadline, may_pass
 
 if TYPE_CHECKING:
     import requests
@@ -26,6 +27,7 @@ _CAUSES = {
     "BadStatusLine": "what it says is not HTTP",
     "LineTooLong": "its headers have no end",
     "more than": "it has too many headers",
+    "cut off": "its headers were cut off",
 }
 _DIGITS = "[0-9]{1,18}"  # of a number of bytes or seconds: 2^59, which any disk and clock hold
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -118,16 +120,25 @@ class Answer:
         """
         import urllib3
 
-        began, seen = time.monotonic(), 0
+        longest, going = self._limits.window + self._limits.read, True
         try:
-            while chunk := self._response.raw.read1(_READ, decode_content=False):
-                yield chunk
-                seen += len(chunk)
-                if (now := time.monotonic()) - began >= self._limits.window:
-                    _check_rate(seen / (now - began), self._limits)
-                    began, seen = now, 0
+            with _connection_of(self._response) as connection:
+                while going:
+                    with deadline(connection, longest):
+                        going = yield from self._window()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Interrupted(_reason(error, self._limits)) from None
+
+    def _window(self) -> Generator[bytes, None, bool]:
+        """Yield what arrives in a window of time, and return whether there may be more."""
+        began, seen = time.monotonic(), 0
+        while chunk := self._response.raw.read1(_READ, decode_content=False):
+            yield chunk
+            seen += len(chunk)
+            if (passed := time.monotonic() - began) >= self._limits.window:
+                _check_rate(seen / passed, self._limits)
+                return True
+        return False
 
 
 @contextmanager
@@ -151,9 +162,9 @@ def asking(
         Interrupted: if there is no answer.
         RemoteError: if it redirects to another scheme or too often.
     """
-    origin, first = url, None
+    asked, first = url, None
     for _ in range(limits.redirects + 1):
-        private = private if _origin(url) == _origin(origin) else {}
+        private = private if origin(url) == origin(asked) else {}
         response = _get(session, url, {**headers, **private}, limits)
         first = first or response.headers
         with response:
@@ -163,7 +174,7 @@ def asking(
                 return
             url = _next(url, response.headers.get("Location"))
     raise RemoteError(
-        f"`{without_query(origin)}` redirects more than {limits.redirects} times",
+        f"`{without_query(asked)}` redirects more than {limits.redirects} times",
     )
 
 
@@ -201,6 +212,19 @@ def without_query(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of a URL: who gets what is meant for it.
+
+    Raises:
+        RemoteError: if it is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        raise _not_askable(url) from None
+
+
 def _get(
     session: "requests.Session", url: str, headers: Mapping[str, str], limits: Limits
 ) -> "requests.Response":
@@ -232,6 +256,11 @@ def _get(
         raise _not_askable(url) from None
 
 
+def _connection_of(response: "requests.Response") -> socket.socket:
+    """Return a socket to shut down; the TLS socket itself would then hand out what is encrypted."""
+    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+
 def _not_askable(url: str) -> RemoteError:
     return RemoteError(f"`{without_query(url)}` is not a URL that can be asked")
 
@@ -254,14 +283,6 @@ def _next(url: str, location: str | None) -> str:
             f"only `{urlsplit(url).scheme}:` is followed"
         )
     return target
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        raise _not_askable(url) from None
 
 
 def _reason(error: Exception, limits: Limits) -> str:

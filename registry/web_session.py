@@ -4,11 +4,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import requests
-    import urllib3
 
 _MAY_PASS = {408, 425, 429}  # and every 5xx
 _OF_SERVER = range(500, 1000)
@@ -66,18 +65,39 @@ def new_session(
 
 
 def _bound_heads(session: "requests.Session") -> None:
-    """Let whole headers come within a time: left to itself, every read of theirs has its own."""
+    """Let headers come whole and within a time: left to itself, every read has its own.
+
+    Left to itself, http.client takes a connection that ends within the headers for their end.
+    """
+    from http.client import HTTPResponse, RemoteDisconnected
+
     import urllib3
     from requests.adapters import HTTPAdapter
 
+    class Whole(HTTPResponse):
+        def begin(self) -> None:
+            file = self.fp
+            lines: Any = _Lines(file)
+            self.fp = lines
+            try:
+                super().begin()
+            finally:
+                self.fp = file
+            if not lines.last:
+                raise RemoteDisconnected("headers cut off")
+
     class Plain(urllib3.connection.HTTPConnection):
+        response_class = Whole
+
         def getresponse(self) -> Any:
-            with _deadline(self):
+            with deadline(self.sock, _SILENCES * (self.timeout or _LONG)):
                 return super().getresponse()
 
     class Secure(urllib3.connection.HTTPSConnection):
+        response_class = Whole
+
         def getresponse(self) -> Any:
-            with _deadline(self):
+            with deadline(self.sock, _SILENCES * (self.timeout or _LONG)):
                 return super().getresponse()
 
     class PlainPool(urllib3.HTTPConnectionPool):
@@ -96,9 +116,24 @@ def _bound_heads(session: "requests.Session") -> None:
         session.mount(scheme, Adapter())
 
 
+class _Lines:
+    """The lines of a file, the last of which is remembered: empty at the end of the file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, limit: int) -> bytes:
+        self.last = self._file.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self._file.close()
+
+
 @contextmanager
-def _deadline(connection: "urllib3.connection.HTTPConnection") -> Iterator[None]:
-    """Cut a connection off that gives no whole headers in time.
+def deadline(connection: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut a connection off once the time is up.
 
     Raises:
         TimeoutError: if that was done.
@@ -107,15 +142,15 @@ def _deadline(connection: "urllib3.connection.HTTPConnection") -> Iterator[None]
 
     def stop() -> None:
         late.set()
-        with suppress(OSError, AttributeError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(_SILENCES * (connection.timeout or _LONG), stop)
+    timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        if late.is_set():  # even if it went well: what was cut off reads as headers that are over
+        if late.is_set():  # even if it went well: what was cut off reads as what is over
             raise TimeoutError

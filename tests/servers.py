@@ -1,6 +1,7 @@
 """A loopback server of bytes on a socket, and what a server may do wrong, as a table.
 
-`BEHAVIOURS` is for whatever answers with a file, `OF_API` for what answers with JSON besides.
+`BEHAVIOURS` is for whatever answers with a file, `OF_API` for what answers with JSON besides,
+`OF_LIST` for what answers with pages of a list.
 """
 
 import gzip
@@ -39,12 +40,14 @@ class Exchange:
         body: what a sound server would answer with.
         start: the first byte that is asked for.
         other: the URL of another server that holds the same.
+        next: the path of a list's next page, if there is one.
     """
 
     def __init__(self, server: "Server", connection: socket.socket, request: Request) -> None:
         self.request = request
         self.body = server.content.get(request.path.partition("?")[0], b"")
         self.other = server.other
+        self.next = server.next.get(request.path.partition("?")[0])
         self.released = server.released
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         self.ranged = asked is not None
@@ -99,6 +102,7 @@ class Server:
         self.content = dict(content)
         self.requests: list[Request] = []
         self.other = ""
+        self.next: dict[str, str] = {}
         self.released = threading.Event()
         self._tls = tls
         self._answer: Answer | None = None
@@ -191,8 +195,12 @@ def _read(connection: socket.socket) -> Request | None:
 def sound(exchange: Exchange) -> None:
     """Answer as a sound server does."""
     status, headers = _part(exchange)
-    exchange.head(status, *headers)
+    exchange.head(status, *headers, *(_leading(exchange.next) if exchange.next else ()))
     exchange.raw(exchange.body[exchange.start : exchange.end])
+
+
+def _leading(url: str) -> tuple[tuple[str, object], ...]:
+    return (("Link", f'<{url}>; rel="next"'),)
 
 
 ETAG = ("ETag", '"one"')
@@ -376,6 +384,21 @@ def chunks(content: bytes) -> Answer:
     return answer
 
 
+def chunks_then(more: bytes = b"", endless: bytes = b"", drips: bytes = b"") -> Answer:
+    """Send a whole body in one chunk, then more, this without an end or that now and then."""
+
+    def answer(exchange: Exchange) -> None:
+        status, headers = _part(exchange)
+        exchange.head(status, ETAG, ("Transfer-Encoding", "chunked"), *headers[2:])
+        sent = exchange.body[exchange.start : exchange.end]
+        exchange.raw(b"%x\r\n%b\r\n%b" % (len(sent), sent, more))
+        exchange.drip(drips)
+        if endless:
+            exchange.forever(endless)
+
+    return answer
+
+
 # What is right for a resume need not be right for a first request: two sets of exit codes.
 Codes = frozenset[int]
 
@@ -455,7 +478,9 @@ BEHAVIOURS = (
     _row("TLS", sends(b"\x15\x03\x01\x00\x02\x02\x46" + bytes(64)), REMOTE),
     _row("no HTTP", sends(b"220 mail.example.org ESMTP\r\n"), REMOTE),
     _row("nothing", sends(b""), REMOTE),
-    _row("half a head", sends(b"HTTP/1.1 200 OK\r\nContent-Le"), INTEGRITY, REMOTE),
+    _row("half a head", sends(b"HTTP/1.1 200 OK\r\nContent-Le"), REMOTE),
+    _row("half a number in a head", sends(b"HTTP/1.1 200 OK\r\nContent-Length: 20"), REMOTE),
+    _row("head cut between lines", sends(b"HTTP/1.1 200 OK\r\nETag: \"one\"\r\n"), REMOTE),
     _row("half a status", sends(b"HTTP/1.1 20"), REMOTE),
     _row("status of no number", sends(b"HTTP/1.1 abc OK\r\n\r\n"), REMOTE),
     _row("header line without end", endless_head, REMOTE),
@@ -466,6 +491,9 @@ BEHAVIOURS = (
     _row("chunk of a negative size", chunks(b"-5\r\nab\r\n0\r\n\r\n"), REMOTE, INTEGRITY),
     _row("chunk too large", chunks(b"f" * 400 + b"\r\nab"), REMOTE, INTEGRITY),
     _row("chunks without trailer", chunks(b"0\r\n"), REMOTE, INTEGRITY),
+    _row("trailer without end", chunks_then(b"0\r\n", endless=b"X-More: x\r\n" * 1000), REMOTE),
+    _row("trailer that drips", chunks_then(b"0\r\n", drips=b"X: y\r\n" * 9999), REMOTE),
+    _row("chunk size that drips", chunks_then(drips=b"0" * 60_000), REMOTE),
 )  # fmt: skip
 
 
@@ -477,6 +505,16 @@ def tells(value: object) -> Answer:
         kind = ("Content-Type", "application/json")
         exchange.head(200, kind, ("Content-Length", len(body)))
         exchange.raw(body)
+
+    return answer
+
+
+def leads(location: str) -> Answer:
+    """Answer with an empty list whose next page is there; ``{other}`` is another server."""
+
+    def answer(exchange: Exchange) -> None:
+        link = _leading(location.format(other=exchange.other))
+        says(200, *link, body=b"[]")(exchange)
 
     return answer
 
@@ -522,4 +560,18 @@ OF_API = (
     _row("absolute path", _sibling(rfilename="/etc/m.onnx"), REFUSED, REMOTE),
     _row("path with an escape", _sibling(rfilename="a\x1b[2Jb.onnx"), REFUSED, REMOTE),
     _row("gzip bomb", bomb, REMOTE),
+)  # fmt: skip
+
+OF_LIST = (
+    _row("list of numbers", tells([1, 2]), REMOTE),
+    _row("list of nothing", tells([{}]), REMOTE),
+    _row("list of names of a wrong type", tells([{"id": 7}]), REMOTE),
+    _row("list of names that climb", tells([{"id": "../../x", "sha": "1" * 40}]), REMOTE),
+    _row("list with a date of a wrong type", tells([{"id": "o/r", "lastModified": 7}]), REMOTE),
+    _row("list of a million", tells(b"[" + b"{}," * 1_000_000 + b"{}]"), REMOTE),
+    _row("next page that is the same", leads("/api/models?again"), REMOTE),
+    _row("next page on another host", leads("{other}/api/models"), REMOTE),
+    _row("next page of another scheme", leads("https://127.0.0.1:1/api/models"), REMOTE),
+    _row("next page in a file", leads("file:///etc/hostname"), REMOTE),
+    _row("next page nowhere", leads("http://[::1/x"), REMOTE),
 )  # fmt: skip

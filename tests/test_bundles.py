@@ -529,6 +529,18 @@ def test_a_killed_export_leaves_no_file_that_looks_whole(
     assert False in ended
 
 
+@pytest.mark.parametrize(("kept", "code"), [(slice(-1024), 4), (slice(512, None), 5)])
+def test_an_error_names_the_url_that_was_imported(
+    zoo: Run, archive: Path, kept: slice, code: int
+) -> None:
+    with Hub() as hub:
+        url = hub.put("/m.zoo", archive.read_bytes()[kept])
+        ran = zoo("import", f"{url}?token=canary-query")
+    assert ran.code == code
+    assert f"error: `{url}` " in ran.err
+    assert "canary" not in ran.err
+
+
 def test_offline_mode_forbids_a_url_only(
     zoo: Run, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

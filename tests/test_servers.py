@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from onnxzoo.registry.errors import RemoteError, ZooError
@@ -21,7 +22,20 @@ from tests.commands import Run
 from tests.faults.cases import Effort
 from tests.faults.runner import Runner
 from tests.faults.servers import servers
-from tests.servers import BEHAVIOURS, OF_API, OK, REMOTE, Behaviour, Server, cut, to
+from tests.servers import (
+    BEHAVIOURS,
+    OF_API,
+    OK,
+    REMOTE,
+    Behaviour,
+    Exchange,
+    Server,
+    chunks_then,
+    cut,
+    drips,
+    sends,
+    to,
+)
 
 BODY = os.urandom(200_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -122,6 +136,25 @@ def test_an_answer_of_the_api_is_what_it_should_be_or_one_error(
     assert not any(b"canary" in request.raw for request in other.requests)
 
 
+def test_an_answer_of_the_api_has_an_end(server: Server, settings: Settings) -> None:
+    def endless(exchange: Exchange) -> None:
+        exchange.head(200, ("Content-Type", "application/json"))
+        exchange.forever(b" " * 65_536)
+
+    server.strike(endless)
+    with pytest.raises(RemoteError, match="sends more than 33554432 bytes"):
+        open_source("hf://o/r", replace(settings, endpoint=server.url)).files()
+
+
+def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Settings) -> None:
+    client = huggingface_hub.get_session()
+    server.strike(drips)
+    source = open_source("hf://o/r", replace(settings, endpoint=server.url, timeout=0.2))
+    assert isinstance(refusal(source.files), RemoteError)
+    assert huggingface_hub.get_session() is client
+    assert not client.is_closed
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -156,9 +189,8 @@ def test_doctor_shows_a_hub_without_its_password(zoo: Run, monkeypatch: pytest.M
     assert "canary" not in out
 
 
-def test_https_is_not_left_for_http(
-    server: Server, part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
@@ -169,13 +201,33 @@ def test_https_is_not_left_for_http(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with Server(CONTENT, tls=context) as secure:
-        assert fetch(secure, part).bytes == len(BODY)
-        part.with_suffix("").unlink()
-        secure.strike(to(f"{server.url}/m.onnx"))
-        with pytest.raises(RemoteError, match="redirects to `http:`; only `https:` is followed"):
-            fetch(secure, part)
+    with Server(CONTENT, tls=context) as running:
+        yield running
+
+
+def test_https_is_not_left_for_http(server: Server, secure: Server, part: Path) -> None:
+    assert fetch(secure, part).bytes == len(BODY)
+    part.with_suffix("").unlink()
+    secure.strike(to(f"{server.url}/m.onnx"))
+    with pytest.raises(RemoteError, match="redirects to `http:`; only `https:` is followed"):
+        fetch(secure, part)
     assert server.requests == []
+
+
+def test_a_trailer_without_end_is_left_in_time_over_tls_too(secure: Server, part: Path) -> None:
+    secure.strike(chunks_then(b"0\r\n", endless=b"X-More: x\r\n" * 1000))
+    assert code_of(secure, part) == REMOTE
+    assert part.read_bytes() == BODY
+
+
+def test_a_cut_in_the_headers_costs_nothing_of_what_is_there(server: Server, part: Path) -> None:
+    server.strike(cut)
+    assert code_of(server, part) == REMOTE
+    before = part.read_bytes()
+    server.strike(sends(b"HTTP/1.1 200 OK\r\nContent-Le"))
+    error = refusal(lambda: fetch(server, part))
+    assert "its headers were cut off" in str(error)
+    assert part.read_bytes() == before
 
 
 def test_commands_get_over_servers_that_do_wrong(tmp_path: Path) -> None:

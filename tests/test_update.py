@@ -14,6 +14,7 @@ from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
 from onnxzoo.zoo_index.update import update
 from tests import models
 from tests.hub import Hub, sha256, size
+from tests.servers import OF_LIST, Behaviour, Server
 
 NAMES = ("mnist-12", "mnist-8", "candy-9")
 
@@ -81,20 +82,55 @@ def test_new_changed_and_gone_are_kept_as_an_index(
     assert asked(hub) == []
 
 
-def test_a_rate_limit_is_waited_for(hub: Hub, small: Settings) -> None:
+@pytest.mark.parametrize("status", ["429", "500", "503"])
+def test_what_may_pass_is_asked_again(hub: Hub, small: Settings, status: str) -> None:
     hub.add(f"{ZOO}/fresh", {"fresh.onnx": b"x"})
-    hub.fault("429", at="api", path="fresh", Retry_After="7")
-    waited: list[float] = []
-    assert update(small, sleep=waited.append).new == (f"{ZOO}/fresh",)
-    assert 7 in waited
+    hub.fault(status, at="api", path="fresh", Retry_After="7")
+    waits: list[float] = []
+    assert update(small, sleep=waits.append).new == (f"{ZOO}/fresh",)
+    assert 7 in waits
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_again(small: Settings) -> None:
+    waits: list[float] = []
+    with pytest.raises(RemoteError, match="cannot be reached") as error:
+        update(replace(small, endpoint="http://127.0.0.1:9", attempts=3), sleep=waits.append)
+    assert (waits, "is kept" in str(error.value.hint)) == ([2, 2], True)
+
+
+@pytest.mark.parametrize(("said", "waited"), [("0", 0), ("9999", 300), ("soon", 60)])
+def test_a_wait_is_as_long_as_the_hub_says_within_bounds(
+    hub: Hub, small: Settings, said: str, waited: float
+) -> None:
+    hub.fault("429", at="api", times=-1, Retry_After=said)
+    waits: list[float] = []
+    with pytest.raises(RemoteError, match="429"):
+        update(replace(small, attempts=3), sleep=waits.append)
+    assert waits == [waited, waited]
+
+
+@pytest.mark.parametrize("row", OF_LIST, ids=lambda row: row.name.replace(" ", "-"))
+def test_a_list_is_what_it_should_be_or_one_error(
+    small: Settings, monkeypatch: pytest.MonkeyPatch, row: Behaviour
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary_token")
+    before = updated_path(small).read_bytes()
+    with Server({}) as server, Server({"/api/models": b"[]"}) as other:
+        server.other = f"http://localhost:{other.port}"
+        server.strike(row.answer)
+        with pytest.raises(RemoteError) as caught:
+            update(replace(small, endpoint=server.url), sleep=sleeping)
+    assert "canary" not in f"{caught.value} {caught.value.hint}"
+    assert other.requests == []
+    assert updated_path(small).read_bytes() == before
 
 
 def test_an_interrupted_update_goes_on_where_it_stopped(hub: Hub, small: Settings) -> None:
     for name in ("a", "b"):
         hub.add(f"{ZOO}/{name}", {f"{name}.onnx": name.encode()})
     before = updated_path(small).read_bytes()
-    hub.fault("500", at="api", path="/b")
-    with pytest.raises(RemoteError, match="500"):
+    hub.fault("400", at="api", path="/b")
+    with pytest.raises(RemoteError, match="400"):
         update(small, sleep=sleeping)
     assert updated_path(small).read_bytes() == before
     hub.requests.clear()
@@ -141,7 +177,7 @@ def test_new_files_of_one_stem_get_names_of_their_own(hub: Hub, small: Settings)
 def test_half_a_line_of_an_interrupted_update_is_dropped(hub: Hub, small: Settings) -> None:
     for name in ("a", "b", "c"):
         hub.add(f"{ZOO}/{name}", {f"{name}.onnx": name.encode()})
-    hub.fault("500", at="api", path="/c")
+    hub.fault("400", at="api", path="/c")
     with pytest.raises(RemoteError):
         update(small, sleep=sleeping)
     part = updated_path(small).with_suffix(".part.jsonl")

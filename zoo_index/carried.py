@@ -32,6 +32,11 @@ class Carried:
             return self.source.url
         return str(self.source.root / self.file.path)
 
+    @property
+    def name(self) -> str | None:
+        """Its URL, where its file here has a name that nobody knows."""
+        return self.source.url if isinstance(self.source, WebSource) else None
+
     @contextmanager
     def here(self, progress: Progress | None = None) -> Iterator[Path]:
         """Give the file on this machine; one that is fetched is gone after the block.

@@ -10,7 +10,13 @@ from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import without_query
-from onnxzoo.zoo_index.hub_answers import Repository, calling, gated, repository_of
+from onnxzoo.zoo_index.hub_answers import (
+    authorization,
+    endpoint_of,
+    gated,
+    model_info,
+    repository_of,
+)
 from onnxzoo.zoo_index.listed import Listed, limits_of, need_network, part_of, telling_session
 
 _TEXT = re.compile(
@@ -18,7 +24,6 @@ _TEXT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-PUBLIC = "https://huggingface.co"
 
 
 class HubSource:
@@ -35,7 +40,7 @@ class HubSource:
         self._asked = revision
         self._file = check_path(file) if file else None
         self._settings = settings
-        self._endpoint = settings.endpoint or PUBLIC
+        self._endpoint = endpoint_of(settings)
         self._commit: str | None = None
         self._license: str | None = None
         self._all: tuple[Listed, ...] | None = None  # of the commit, once it was asked
@@ -100,7 +105,6 @@ class HubSource:
         need_network(self._settings, self.url)
         revision = self._commit or self._asked or "main"
         url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
-        token = _token()
         try:
             with telling_session() as session:
                 fetched = download(
@@ -108,7 +112,7 @@ class HubSource:
                     part_of(self._settings, self.url, path, sha256 or revision),
                     sha256=sha256,
                     size=size,
-                    headers={"Authorization": f"Bearer {token}"} if token else None,
+                    headers=authorization(),
                     label=path,
                     progress=progress,
                     limits=limits_of(self._settings),
@@ -126,21 +130,8 @@ class HubSource:
 
     def _ask(self) -> tuple[Listed, ...]:
         """Ask the API what the revision holds, and keep the commit that it stands for."""
-        from huggingface_hub import HfApi
-
         need_network(self._settings, self.url)
-        api = HfApi(self._endpoint, library_name="onnxzoo")
-
-        def ask() -> Repository:
-            info = api.model_info(
-                self._repo,
-                revision=self._asked,
-                files_metadata=True,
-                timeout=self._settings.timeout,
-            )
-            return repository_of(info)
-
-        told = calling(ask, self._endpoint, self.url, self._settings.timeout, revision=self._asked)
+        told = repository_of(model_info(self._repo, self._settings, revision=self._asked))
         self._commit, self._license = told.commit, told.license
         return told.files
 
@@ -162,10 +153,3 @@ class HubSource:
             f"no file `{path}` in `{self.url}{at}`",
             hint=f"see {without_query(self._endpoint)}/{self._repo}/tree/{self._asked or 'main'}",
         )
-
-
-def _token() -> str | None:
-    """Return the token that huggingface_hub would send; its headers cost a request of their own."""
-    from huggingface_hub import constants, get_token
-
-    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()

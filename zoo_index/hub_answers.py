@@ -1,25 +1,59 @@
-"""What the Hub's API answers: asked within bounds, checked, its refusals as errors of ours."""
+"""What the Hub's API answers: asked within bounds, checked, its refusals as errors of ours.
 
+We ask it ourselves, as huggingface_hub would: its client is one for a whole process, follows a
+list to whatever host it names with the token, and takes answers of any size.
+"""
+
+import json
 import re
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
-from onnxzoo.registry.transport import asked_wait, without_query
-from onnxzoo.zoo_index.listed import Listed
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.transport import (
+    Answer,
+    Interrupted,
+    asked_wait,
+    asking,
+    origin,
+    without_query,
+)
+from onnxzoo.registry.web_session import may_pass, new_session
+from onnxzoo.zoo_index.listed import Listed, limits_of
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
-    from huggingface_hub.errors import HfHubHTTPError
 
+_PUBLIC = "https://huggingface.co"
+_HEADERS = {"User-Agent": "onnxzoo", "Accept-Encoding": "identity"}
 _LICENSE = "license:"  # begins the tag that the Hub makes of a model card's licence
 _SILENCES = 4  # so often the time that a server may be silent is what a whole answer may take
-# What huggingface_hub raises where the answer is not JSON, or is JSON of something else.
+_LARGEST = 32 << 20  # bytes of an answer; as JSON it may take thirty times that of memory
+_HICCUP = 2.0  # seconds to wait before asking again
+_TOO_OFTEN = 60.0  # where the Hub was asked too often and does not say how long to wait
+_PAGES = 20  # as many answers as a list may take; the zoo's takes 3
+_MOST = 100_000  # repositories of a list
+# What is raised where an answer is not JSON, or is JSON of something else.
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError)
-T = TypeVar("T")
+
+
+class MayPass(RemoteError):
+    """The Hub gave no answer, and asking again may help.
+
+    Args:
+        message: what happened.
+        hint: the next step.
+        wait: seconds to wait before.
+    """
+
+    def __init__(self, message: str, *, hint: str, wait: float) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,132 +86,183 @@ def repository_of(info: "ModelInfo") -> Repository:
     return Repository(str(info.sha), tags[0].removeprefix(_LICENSE) if tags else None, files)
 
 
-def calling(
-    call: Callable[[], T],
-    endpoint: str,
-    url: str,
-    silence: float,
-    *,
-    answers: int = 1,
-    revision: str | None = None,
-) -> T:
-    """Call the API and return what it gives.
-
-    Args:
-        call: asks huggingface_hub, whose own limit is on every read: a server that sends a byte
-            now and then would never end.
-        endpoint: which Hub is asked.
-        url: ``hf://owner/repo`` or ``hf://owner``: what it is asked about.
-        silence: seconds that a server may send nothing.
-        answers: how many it may take.
-        revision: that is asked for, if any.
-
-    Raises:
-        NotFound, NotAuthorised, RemoteError: as the Hub says.
-        UsageError: if the repository's name cannot be one.
-    """
-    # HTTPError is what its HTTP client raises: httpx or httpx2, by huggingface_hub's version.
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,
-    )
-
-    try:
-        return _within(silence * _SILENCES * answers, call, endpoint)
-    except ZooError:
-        raise
-    except HfHubHTTPError as error:
-        raise refusal(error, endpoint, url, revision) from error
-    except HFValidationError as error:
-        name = url.removeprefix("hf://")
-        raise UsageError(f"`{name}` is not the name of a repository") from error
-    except (HTTPError, OSError) as error:
-        raise unreachable(endpoint) from error
-    except _MISREAD as error:
-        raise RemoteError(
-            f"what `{without_query(endpoint)}` answers is not what the Hub's API answers",
-            hint="look at HF_ENDPOINT, and at what a proxy may put in the way",
-        ) from error
-
-
-def _within(seconds: float, call: Callable[[], T], endpoint: str) -> T:
-    from huggingface_hub import close_session
-
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001  (raised again by whoever waits)
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="onnxzoo-hub", daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutError:
-        if outcome.done():
-            raise
-        close_session()  # ends the thread at its next byte
-        raise RemoteError(
-            f"`{without_query(endpoint)}` gave no whole answer in {seconds:g} s",
-            hint="run it again later, or allow more: export ZOO_TIMEOUT=…",
-        ) from None
-
-
 def _need(holds: Any) -> None:
     if not holds:
         raise ValueError
 
 
-def refusal(
-    error: "HfHubHTTPError", endpoint: str, url: str, revision: str | None = None
-) -> ZooError:
-    """Return what an answer of the API stands for.
+def endpoint_of(settings: Settings) -> str:
+    """Return which Hub is asked."""
+    return settings.endpoint or _PUBLIC
 
-    Args:
-        error: as huggingface_hub raised it.
-        endpoint: which Hub was asked.
-        url: ``hf://owner/repo`` or ``hf://owner``: what it was asked about.
-        revision: that was asked for, if any.
+
+def authorization() -> dict[str, str]:
+    """Return the header with the token that huggingface_hub would send."""
+    from huggingface_hub import constants, get_token
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def model_info(repo: str, settings: Settings, *, revision: str | None = None) -> "ModelInfo":
+    """Ask what a repository holds; the answer makes a `Repository`.
+
+    Raises:
+        NotFound, NotAuthorised, RemoteError: as the Hub says.
+        UsageError: if the name cannot be a repository's.
     """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    status, endpoint = error.response.status_code, without_query(endpoint)
-    if isinstance(error, GatedRepoError):
-        return gated(endpoint, url)
-    if isinstance(error, RevisionNotFoundError):
-        return NotFound(
-            f"no revision `{revision}` of `{url}`",
-            hint=f"see {endpoint}/{url.removeprefix('hf://')}/commits/main",
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UsageError(f"`{repo}` is not the name of a repository") from error
+    at = f"/revision/{quote(revision, safe='')}" if revision else ""
+    url = f"{endpoint_of(settings)}/api/models/{repo}{at}?blobs=true"
+    with _understood(settings):
+        info = _info(_answer(url, settings, f"hf://{repo}", revision)[0])
+        repository_of(info)
+        return info
+
+
+def list_models(owner: str, settings: Settings) -> "list[ModelInfo]":
+    """Ask for all repositories of an owner, with their commits and when they changed last.
+
+    Raises:
+        NotAuthorised, RemoteError: as the Hub says.
+    """
+    items: list[Any] = []
+    url = f"{endpoint_of(settings)}/api/models?author={owner}&expand=sha&expand=lastModified"
+    with _understood(settings):
+        for _ in range(_PAGES):
+            page, following = _answer(url, settings, f"hf://{owner}")
+            items += page
+            _need(len(items) <= _MOST)
+            if following is None:
+                return [_info(item) for item in items]
+            url = following
+    raise RemoteError(f"`{without_query(url)}` has more than {_PAGES} pages")
+
+
+def _info(told: Any) -> "ModelInfo":
+    from huggingface_hub import ModelInfo
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    info = ModelInfo(**told)  # type: ignore[no-untyped-call]
+    validate_repo_id(info.id)
+    return info
+
+
+@contextmanager
+def _understood(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except _MISREAD as error:
+        raise RemoteError(
+            f"what `{_shown(settings)}` answers is not what the Hub's API answers",
+            hint="look at HF_ENDPOINT, and at what a proxy may put in the way",
+        ) from error
+
+
+def _shown(settings: Settings) -> str:
+    return without_query(endpoint_of(settings))
+
+
+def _answer(
+    url: str, settings: Settings, about: str, revision: str | None = None
+) -> tuple[Any, str | None]:
+    """Return what an answer says, and the URL of its next page, if there is one."""
+    limits, hub = limits_of(settings), _shown(settings)
+    try:
+        with (
+            new_session() as session,
+            asking(session, url, _HEADERS, authorization(), limits) as answer,
+        ):
+            if answer.status != 200:  # noqa: PLR2004
+                raise _refusal(answer, hub, about, revision)
+            return json.loads(_body(answer, hub, settings.timeout * _SILENCES)), _next(answer, url)
+    except Interrupted as interrupted:
+        raise MayPass(
+            f"`{hub}` {interrupted.reason}",
+            hint="check the network; what is held can be used offline: zoo list",
+            wait=_HICCUP,
+        ) from interrupted
+
+
+def _body(answer: Answer, hub: str, seconds: float) -> bytes:
+    body, until = bytearray(), time.monotonic() + seconds
+    for chunk in answer.chunks():
+        body += chunk
+        if len(body) > _LARGEST:
+            raise RemoteError(f"`{hub}` sends more than {_LARGEST} bytes")
+        if time.monotonic() > until:
+            raise RemoteError(
+                f"`{hub}` gave no whole answer in {seconds:g} s",
+                hint="run it again later, or allow more: export ZOO_TIMEOUT=…",
+            )
+    return bytes(body)
+
+
+def _next(answer: Answer, url: str) -> str | None:
+    """Return the next page's URL (RFC 8288), which gets the token and so is of the same host."""
+    from requests.utils import parse_header_links
+
+    links = parse_header_links(answer.headers.get("Link", ""))
+    following = next((link["url"] for link in links if link.get("rel") == "next"), None)
+    if following is None:
+        return None
+    target = urljoin(url, following)
+    if origin(target) != origin(url):
+        raise RemoteError(
+            f"`{without_query(url)}` goes on at `{without_query(target)}`; "
+            "only the same host and scheme are followed"
         )
-    if isinstance(error, RepositoryNotFoundError) and status == 404:  # noqa: PLR2004
-        return NotFound(f"no repository `{url}`, or none that your token may see")
-    if isinstance(error, RepositoryNotFoundError):
+    return target
+
+
+def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooError:
+    """Return what a status stands for.
+
+    Source: huggingface_hub's ``hf_raise_for_status``, for the header X-Error-Code.
+    """
+    status, code = answer.status, answer.headers.get("X-Error-Code")
+    name = about.removeprefix("hf://")
+    if code == "GatedRepo":
+        return gated(hub, about)
+    if code == "RevisionNotFound":
+        return NotFound(
+            f"no revision `{revision}` of `{about}`", hint=f"see {hub}/{name}/commits/main"
+        )
+    if code == "RepoNotFound" and status == 404:  # noqa: PLR2004
+        return NotFound(f"no repository `{about}`, or none that your token may see")
+    if code == "RepoNotFound" or (status == 401 and not _bad_token(answer)):  # noqa: PLR2004
         return NotAuthorised(
-            f"`{url}` is private, or there is no such repository",
+            f"`{about}` is private, or there is no such repository",
             hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
         )
     if status in {401, 403}:
         return NotAuthorised(
-            f"`{endpoint}` does not accept your token for `{url}`",
+            f"`{hub}` does not accept your token for `{about}`",
             hint="hf auth login, or export HF_TOKEN=…",
         )
-    wait = asked_wait(error.response.headers)
+    return _status(answer, hub)
+
+
+def _status(answer: Answer, hub: str) -> RemoteError:
+    wait = asked_wait(answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-    return RemoteError(f"`{endpoint}` answered {status}{asked}", hint="run it again later")
+    said, hint = f"`{hub}` answered {answer.status}{asked}", "run it again later"
+    if not may_pass(answer.status):
+        return RemoteError(said, hint=hint)
+    if wait is None:
+        wait = _TOO_OFTEN if answer.status == 429 else _HICCUP  # noqa: PLR2004
+    return MayPass(said, hint=hint, wait=wait)
 
 
-def unreachable(endpoint: str) -> RemoteError:
-    """Return the error for a Hub that gives no answer."""
-    return RemoteError(
-        f"`{without_query(endpoint)}` cannot be reached",
-        hint="check the network; what is held can be used offline: zoo list",
-    )
+def _bad_token(answer: Answer) -> bool:
+    said = answer.headers.get("X-Error-Message")
+    return said == "Invalid credentials in Authorization header"
 
 
 def gated(endpoint: str, url: str) -> NotAuthorised:

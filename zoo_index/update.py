@@ -1,16 +1,15 @@
 """Ask the Hub what the zoo holds today, and keep the answer as an index of its own."""
 
 import json
-import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from onnxzoo.registry.errors import RemoteError, ZooError
 from onnxzoo.registry.manifest import File
@@ -18,28 +17,19 @@ from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.transport import asked_wait
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub import PUBLIC
-from onnxzoo.zoo_index.hub_answers import calling, repository_of
+from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
 _FREE_CALLS = 400
 _PACE = 0.7  # seconds between calls where there are more of them
 _LONGEST_WAIT = 300  # seconds; the length of the Hub's window
-_PAUSE = 60  # seconds to wait where the Hub does not say how long
-_WAITS = 3
-_TOO_MANY = 429
-_PAGES = 20  # as many answers as the list may take; there are 3
-_MOST = 100_000  # repositories
 _LONGEST_NAME = 120  # characters, which leaves room for a number at the end
 _OPSET = re.compile(r"[_-]opset([0-9]+)", re.IGNORECASE)
 _PRECISION = re.compile(r"[_-](fp16|int8|uint8|int4|qdq)$", re.IGNORECASE)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +71,8 @@ def update(
         if "://" in where:
             fetch_index(where, settings)
     known = _known(settings)
-    api = _api(settings)
     asked = partial(_calling, settings=settings, sleep=sleep)
-    listed = {repo.id: repo for repo in asked(partial(_list, api), ZOO, answers=_PAGES)}
+    listed = {repo.id: repo for repo in asked(partial(list_models, ZOO, settings))}
     if not listed:
         raise RemoteError(f"the Hub lists no models of `{ZOO}`; the index is left as it is")
     learnt = _Learnt(settings)
@@ -92,7 +81,7 @@ def update(
         if progress:
             progress("repositories", number, len(todo))
         if learnt.get(name, listed[name].sha) is None:
-            info = asked(partial(_info, api, name, settings.timeout), name)
+            info = asked(partial(model_info, name, settings))
             learnt.keep(name, _entries(info, known | learnt.entries))
             sleep(_PACE if len(todo) > _FREE_CALLS else 0)
     if progress:
@@ -134,7 +123,7 @@ class _Learnt:
         if sound < len(content):
             os.truncate(self._path, sound)
 
-    def get(self, name: str, revision: str) -> list[Entry] | None:
+    def get(self, name: str, revision: str | None) -> list[Entry] | None:
         entries = self.entries.get(name, [])
         return entries if entries and all(e.revision == revision for e in entries) else None
 
@@ -172,26 +161,6 @@ def _flat(entries: Mapping[str, Sequence[Entry]]) -> list[Entry]:
     return [entry for _, found in sorted(entries.items()) for entry in found]
 
 
-def _api(settings: Settings) -> "HfApi":
-    from huggingface_hub import HfApi
-
-    logging.getLogger("huggingface_hub").setLevel("ERROR")  # it tells every retry on stderr
-    return HfApi(endpoint=settings.endpoint)
-
-
-def _list(api: "HfApi") -> list[Any]:
-    repos = list(islice(api.list_models(author=ZOO, expand=["sha", "lastModified"]), _MOST))
-    if not all(isinstance(repo.id, str) for repo in repos):
-        raise TypeError
-    return repos
-
-
-def _info(api: "HfApi", name: str, timeout: float) -> "ModelInfo":
-    info = api.model_info(name, files_metadata=True, timeout=timeout)
-    repository_of(info)
-    return info
-
-
 def _differs(known: list[Entry] | None, repo: Any) -> bool:
     if known is None:
         return True
@@ -200,31 +169,19 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
     return repo.last_modified is None or repo.last_modified > SHIPPED_AS_OF
 
 
-def _calling(
-    call: Callable[[], Any],
-    about: str,
-    *,
-    settings: Settings,
-    sleep: Callable[[float], None],
-    answers: int = 1,
-) -> Any:
-    """Call the Hub about an organisation or a repository; wait as it asks for, a few times."""
-    endpoint, url = settings.endpoint or PUBLIC, f"hf://{about}"
-    for attempt in range(_WAITS + 1):
+def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float], None]) -> T:
+    """Call the Hub, as often as the settings say where that may help."""
+    for _ in range(settings.attempts - 1):
         try:
-            return calling(call, endpoint, url, settings.timeout, answers=answers)
-        except ZooError as error:
-            response = getattr(error.__cause__, "response", None)
-            if response is None or response.status_code != _TOO_MANY or attempt == _WAITS:
-                raise _said(error) from error
-            sleep(min(asked_wait(response.headers) or _PAUSE, _LONGEST_WAIT))
-    raise AssertionError  # the last attempt returns or raises
-
-
-def _said(error: ZooError) -> ZooError:
-    if not isinstance(error, RemoteError):
-        return error
-    return RemoteError(error.message, hint="run it again later: what was learnt so far is kept")
+            return call()
+        except MayPass as error:
+            sleep(min(error.wait, _LONGEST_WAIT))
+    try:
+        return call()
+    except RemoteError as error:
+        raise RemoteError(
+            error.message, hint="run it again later: what was learnt so far is kept"
+        ) from error
 
 
 def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:

@@ -14,7 +14,7 @@ from tests.faults.cases import Effort, Tried, copy
 from tests.faults.invariants import broken, state
 from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Runner
-from tests.servers import BEHAVIOURS, OF_API, Behaviour, Server, cut
+from tests.servers import BEHAVIOURS, OF_API, OF_LIST, Behaviour, Server, cut
 
 _HANGS = 20.0  # seconds after which a server gives up that a command should have left
 _PASSWORD = "canary-password"
@@ -23,6 +23,7 @@ _TOKEN = "hf_canary_token"
 _CANARIES = (b"canary", base64.b64encode(f"me:{_PASSWORD}".encode()))
 # Framing passes for content, under an ETag that is right: only a hash can tell.
 _UNSEEN = {"chunk of a negative size"}
+_MORE = "/api/more"  # the second page of the list
 _DISK = {"RLIMIT_FSIZE": 64 << 20}  # bytes of a file: what a body without end runs into
 _ENVIRONMENT = {
     "HF_TOKEN": _TOKEN, "ZOO_DEBUG": "1", "ZOO_TIMEOUT": "1", "ZOO_ATTEMPTS": "1",
@@ -61,7 +62,7 @@ def servers(runner: Runner, folder: Path, effort: Effort) -> Tried:
     broke, count, until = list[str](), 0, time.monotonic() + effort.seconds
     content = _content(runner, folder)
     with Server(content) as here, Server(content) as other:
-        here.other = f"http://localhost:{other.port}"
+        here.other, here.next = f"http://localhost:{other.port}", {"/api/models": _MORE}
         for number, (scene, row, resume) in enumerate(_cases(here, content)):
             if number % effort.stride == 0 and time.monotonic() < until:
                 case = _Case(runner, folder, here, other, scene, row, resume=resume)
@@ -99,6 +100,9 @@ def _content(runner: Runner, folder: Path) -> dict[str, bytes]:
         f"/o/r/resolve/{'1' * 40}/m.onnx": body,
         "/api/models/o/r": json.dumps(info).encode(),
         "/x.zoo": (folder / "x.zoo").read_bytes(),
+        "/api/models": json.dumps([{"id": "onnxmodelzoo/m", "sha": "1" * 40}]).encode(),
+        _MORE: b"[]",
+        "/api/models/onnxmodelzoo/m": json.dumps({**info, "id": "onnxmodelzoo/m"}).encode(),
     }
 
 
@@ -116,14 +120,21 @@ def _scenes(here: Server, content: dict[str, bytes]) -> tuple[Scene, ...]:
     bundle = content["/x.zoo"]
     at = bundle.index(b"sha256:")
     archive = f"{url}/x.zoo?token=canary-query#{bundle[at : at + 71].decode()}"
-    hub = {"HF_ENDPOINT": here.url}
+    hub, secret = {"HF_ENDPOINT": here.url}, {"HF_ENDPOINT": url}
+    update, listed, told = ("index", "update"), (*BEHAVIOURS, *OF_LIST), (*BEHAVIOURS, *OF_API)
+    with_files = tuple(row for row in told if row.name != "no files")  # an update takes none
+    not_empty = tuple(row for row in BEHAVIOURS if row.name != "empty body")  # an index may be
     return (
         Scene("web", ("pull", f"{url}/m.onnx?token=canary-query", "--sha256", digest), "/m.onnx"),
         Scene("hub", ("pull", "hf://o/r/m.onnx", "--name", "m"), "/resolve/", environment=hub),
         Scene("archive", ("pull", archive, "--name", "m"), "/x.zoo", exact=False),
-        Scene("api", ("pull", "hf://o/r", "--name", "m"), "/api/", (*BEHAVIOURS, *OF_API),
-              resumes=False, environment={"HF_ENDPOINT": url}, exact=False),
-        Scene("index", ("pull", "m"), "/index.jsonl", resumes=False, exact=False,
+        Scene("api", ("pull", "hf://o/r", "--name", "m"), "/api/", told,
+              resumes=False, environment=secret, exact=False),
+        Scene("list", update, r"/models\?", listed, resumes=False, environment=secret, exact=False),
+        Scene("next page", update, _MORE, listed, resumes=False, environment=hub, exact=False),
+        Scene("one of a list", update, "/onnxmodelzoo/", with_files,
+              resumes=False, environment=hub, exact=False),
+        Scene("index", ("pull", "m"), "/index.jsonl", not_empty, resumes=False, exact=False,
               environment={"ZOO_INDEX": f"{url}/index.jsonl?sig=canary-query"}),
     )  # fmt: skip
 
@@ -172,7 +183,7 @@ class _Case:
 
     def _codes(self) -> frozenset[int]:
         codes = self._row.resumed if self._resume else self._row.first
-        if self._scene.exact or self._row in OF_API:
+        if self._scene.exact or self._row not in BEHAVIOURS:
             return codes
         return codes | {0, 3, 4, 5, 6} if 10 not in codes else codes
 
