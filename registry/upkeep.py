@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.errors import IntegrityError, Refused, StorageError
 from onnxzoo.registry.leftovers import leftovers
 from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
@@ -51,21 +51,25 @@ def collect(
     """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
 
     A bundle leaves its place inside the transaction that found it unused, so that a pull which
-    publishes the same bytes at that moment comes wholly before or wholly after.
+    publishes the same bytes at that moment comes wholly before or wholly after. A dry run only
+    reads: it may name a bundle that is being published.
     """
     from onnxzoo.registry import writes
 
-    with database.write() as session:
-        rows = rows_of(session)
-        digests = _garbage(rows, store)
-        used = _used(rows)
+    def find(rows: Rows) -> tuple[list[str], list[Path], list[Path], Garbage]:
+        digests, used = _garbage(rows, store), _used(rows)
         left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
         left += leftovers(settings, used, environments=environments)
         old = _old_downloads(settings.downloads)
         items = [(digest, size_of(store.path(digest))) for digest in digests]
         items += [(str(path), size_of(path)) for path in left + old]
-        if dry_run:
-            return Garbage(tuple(items))
+        return digests, left, old, Garbage(tuple(items))
+
+    if dry_run:
+        with database.read() as rows:
+            return find(rows)[-1]
+    with database.write() as session:
+        digests, left, old, garbage = find(rows_of(session))
         prepared.trim()
         writes.forget(session, digests)
         for digest in digests:
@@ -75,7 +79,7 @@ def collect(
         for path in trash + left:
             _delete(path)
         kept = {str(path) for path in old if not _delete_download(path)}
-    return Garbage(tuple(item for item in items if item[0] not in kept))
+    return Garbage(tuple(item for item in garbage.items if item[0] not in kept))
 
 
 def verify(
@@ -217,7 +221,8 @@ def _checked(
     problems = tuple(store.damage(manifest, progress))
     if not problems:
         return Checked(digest, refs, (), None)
-    with database.write() as session:
+    moved = None
+    with suppress(StorageError), database.write() as session:  # what was found is said all the same
         if not rows_of(session)(_IS_USED, digest=digest):
             return Checked(digest, (), problems, None)
         if store.state(manifest) != state:
