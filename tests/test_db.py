@@ -7,10 +7,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from onnxzoo.registry import schema as schema_module
 from onnxzoo.registry.connect import _writer, connect, make_engine, translating
@@ -129,6 +132,7 @@ def test_processes_that_make_the_database_at_once_make_one(tmp_path: Path) -> No
 
 THREADS = """
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from onnxzoo.registry.db import Database
@@ -164,6 +168,27 @@ def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
         pool.map(count_up, [path] * WRITERS, chunksize=1)
     with Database(path).read() as rows:
         assert rows("SELECT task FROM model")[0]["task"] == str(WRITERS * WRITES)
+
+
+def test_who_waits_to_write_tries_as_often_as_who_comes_later(tmp_path: Path) -> None:
+    path, tries = tmp_path / "r.db", list[str]()
+    insert(path, ["a"])
+    engine = make_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", lambda own, _: own.set_trace_callback(tries.append))
+    until = time.monotonic() + 5
+
+    def write() -> None:
+        with engine.begin():
+            pass
+
+    with closing(connect(path)) as holder, ThreadPoolExecutor() as pool:
+        holder.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(write)
+        while tries.count("BEGIN IMMEDIATE") < 20 and time.monotonic() < until:
+            time.sleep(0.01)
+        holder.execute("ROLLBACK")
+        waiting.result()
+    assert tries.count("BEGIN IMMEDIATE") >= 20
 
 
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
