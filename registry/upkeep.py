@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
@@ -12,8 +13,8 @@ from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.prepared import PreparedSessions
-from onnxzoo.registry.queries import USED, Row, listed, manifests
-from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
+from onnxzoo.registry.queries import USED, Row, listed, manifests, records
+from onnxzoo.registry.records import Checked, Garbage, Progress, Removed, Variant
 from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing, discard
@@ -87,7 +88,8 @@ def verify(
 ) -> Iterator[Checked]:
     """Re-hash bundles and yield a report on each; damaged ones are set aside.
 
-    A version's reference data are called ``NAME@VERSION``, without a variant.
+    The models of whole ones are walked again (see `guard`): they may be held since before it knew
+    what it knows now. A version's reference data are called ``NAME@VERSION``, without a variant.
     """
     with database.read() as rows:
         found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
@@ -97,6 +99,7 @@ def verify(
             (row["digest"], ref) for row, ref in references(rows) if row["version_id"] in versions
         ]
         chosen = manifests(rows, [digest for digest, _ in named])
+        variants = records(rows, store, found)
     total, before = sum(manifest.bytes for manifest in chosen), 0
     for manifest in chosen:
         refs_of_it = tuple(ref for digest, ref in named if digest == manifest.digest)
@@ -105,6 +108,9 @@ def verify(
         while checked is None:
             checked = _checked(database, store, manifest, refs_of_it, step)
         before += manifest.bytes
+        if checked.refs and not checked.problems:
+            held = [variant for variant in variants if variant.digest == manifest.digest]
+            checked = replace(checked, refused=tuple(_refused(held)))
         if checked.refs:
             yield checked
 
@@ -190,6 +196,17 @@ def _delete(path: Path) -> None:
             rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _refused(variants: Sequence[Variant]) -> Iterator[str]:
+    """Yield why models would not be let in today; a domain that they were let in with is theirs."""
+    from onnxzoo.registry.guard import guard
+
+    for path, graph in {variant.path: variant.graph for variant in variants}.items():
+        try:
+            guard(path, domains=graph.domains)
+        except Refused as error:
+            yield error.message
 
 
 def _part_of_all(progress: Progress, before: int, total: int) -> Progress:
