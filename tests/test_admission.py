@@ -150,6 +150,15 @@ def test_publishing_walks_whatever_brought_it(home: Path, tmp_path: Path) -> Non
         registry.publish(stage, draft, "test", must_open=False, domains=["com.acme"])
 
 
+def test_what_a_graph_was_compiled_into_is_kept_with_it(zoo: Run, tmp_path: Path) -> None:
+    path = hostile.compiled("c.bin", lambda place: place.write_bytes(b"compiled"))(tmp_path)
+    assert zoo("register", path, "--name", "net").code == 0
+    (tmp_path / "c.bin").unlink()
+    kept = Path(zoo("path", "net").out.strip()).with_name("c.bin")
+    assert kept.read_bytes() == b"compiled"
+    assert zoo("register", path, "--name", "net").code == 3
+
+
 def test_what_is_held_from_before_is_walked_again_and_stays(
     home: Path, tmp_path: Path, zoo: Run
 ) -> None:

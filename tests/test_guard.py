@@ -101,6 +101,12 @@ def _healthy() -> dict[str, hostile.Build]:
         "an op of onnxruntime's": written(
             model(graph([node("FusedMatMul", "x x", domain="com.microsoft")]))
         ),
+        "a graph compiled into a file": hostile.compiled("c.bin", Path.touch),
+        "a compiled graph": written(
+            model(
+                graph([node("EPContext", domain="com.microsoft", ep_cache_context=b"/\xff" * 9999)])
+            )
+        ),
         "functions of its own": written(
             hostile.calling(hostile.function("F0", "F1", "F1"), hostile.function("F1", "Neg"))
         ),
