@@ -15,7 +15,7 @@ from shlex import quote
 from onnxzoo.registry.cost import Body, Op, shown, total
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.external import Neighbours, Where, check_location, cut
-from onnxzoo.registry.folding import FEW, MAKERS, Constant, Maker, Scope
+from onnxzoo.registry.folding import FEW, MAKERS, TAKE_ALL, Constant, Maker, Scope
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
@@ -151,7 +151,7 @@ class _Guard:
         if op == "Constant" and constant is not None:
             scope.known[output] = constant
         elif op in MAKERS:
-            taken = inputs if op == "Concat" else inputs[:3]
+            taken = inputs if op in TAKE_ALL else inputs[:4]
             scope.makers.append(Maker(op, taken, output, constant))
 
     def _attribute(

@@ -431,6 +431,41 @@ def _foldings() -> Iterator[Case]:
         written(model(graph([node("Tile", "v s")], [shape("v", 1, 1), shape("s", 1 << 27)]))),
         says,
     )
+    row, yes = (
+        numpy_helper.from_array(np.zeros((1, 25_000), "float32"), "w"),
+        scalar("b", 1, "bool"),
+    )
+    for op, inputs in {"Add": "v w", "Where": "b v w", "Sum": "v v v v w", "Less": "v w"}.items():
+        joined = [node(op, inputs, "t"), node("Concat", "t t", axis=0)]
+        yield Case(
+            f"folding: a column that meets a row, {op}",
+            written(model(graph(joined, [column, row, yes]))),
+            says,
+        )
+    square = numpy_helper.from_array(np.zeros((2, 2), "float32"), "v")
+    pads = {
+        "padded": (node("Pad", "v s"), shape("s", 0, 0, 25_000, 25_000)),
+        "padded by axes": (
+            helper.make_node("Pad", ["v", "s", "", "a"], ["y"]),
+            shape("s", 0, 1 << 40),
+        ),
+        "padded by an attribute": (node("Pad", "v", pads=[25_000] * 4), shape("s")),
+        "resized": (helper.make_node("Resize", ["v", "", "", "s"], ["y"]), shape("s", 1 << 40, 1)),
+        "scaled": (
+            helper.make_node("Resize", ["v", "", "s"], ["y"]),
+            shape("s", 1e9, 1, dtype="float32"),
+        ),
+        "scaled in the old way": (node("Upsample", "v s"), shape("s", 1e9, 1, dtype="float32")),
+    }
+    for name, (made, values) in pads.items():
+        weights = [square, values, shape("a", -1)]
+        yield Case(f"folding: a constant {name}", written(model(graph([made], weights))), says)
+    endless = shape("s", 1 << 40)
+    yield Case(
+        "folding: an input that becomes endless, Resize",
+        written(model(graph([helper.make_node("Resize", ["x", "", "", "s"], ["y"])], [endless]))),
+        "whenever it runs",
+    )
     ends = [scalar("a", 0), scalar("b", 1 << 40), scalar("c", 1)]
     yield Case("folding: a range", written(model(graph([node("Range", "a b c")], ends))), says)
     tiny = [scalar("a", 0, "f"), scalar("b", 1, "f"), scalar("c", 1e-30, "f")]

@@ -121,6 +121,34 @@ def _healthy() -> dict[str, hostile.Build]:
                 )
             )
         ),
+        "a large constant that a chain of nodes keeps as large": written(
+            model(
+                graph(
+                    [
+                        node("ConstantOfShape", "s", "t0"),
+                        *(node("Mul", f"t{n} one", f"t{n + 1}") for n in range(9)),
+                        node("Where", "yes t9 one", "t10"),
+                    ],
+                    [
+                        hostile.shape("s", 100_000_000),
+                        hostile.scalar("one", 1, "float32"),
+                        hostile.scalar("yes", 1, "bool"),
+                    ],
+                )
+            )
+        ),
+        "axes that meet by an attribute": written(
+            model(
+                graph(
+                    [node("Mul", "v w", broadcast=1, axis=0)],
+                    [
+                        numpy_helper.from_array(np.zeros((1 << 18, 1), "float32"), "v"),
+                        numpy_helper.from_array(np.zeros(1 << 18, "float32"), "w"),
+                    ],
+                ),
+                opsets=[helper.make_opsetid("", 6)],
+            )
+        ),
         "a folded constant of 400 MB": written(
             model(graph([node("ConstantOfShape", "s")], [hostile.shape("s", 100_000_000)]))
         ),
