@@ -57,30 +57,29 @@ def collect(
     """
     from onnxzoo.registry import writes
 
-    def find(rows: Rows) -> tuple[list[str], list[Path], list[Path], Garbage]:
-        digests, used = _garbage(rows, store), _used(rows)
-        left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
-        left += leftovers(settings, used, environments=environments)
-        old = _old_downloads(settings.downloads)
-        items = [(digest, size_of(store.path(digest))) for digest in digests]
-        items += [(str(path), size_of(path)) for path in left + old]
-        return digests, left, old, Garbage(tuple(items))
-
+    with database.read() as rows:
+        used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
+    left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
+    left += leftovers(settings, used, environments=environments)
+    old = _old_downloads(settings.downloads)
+    items = [(str(path), size_of(path)) for path in left + old]
     if dry_run:
-        with database.read() as rows:
-            return find(rows)[-1]
-    with database.write() as session:
-        digests, left, old, garbage = find(rows_of(session))
-        prepared.trim()
-        writes.forget(session, digests)
-        for digest in digests:
-            discard(store, digest)
-        trash = [path for digest in digests if (path := store.discard(digest))]
-    with reporting_storage(store.root):
-        for path in trash + left:
+        return Garbage((*bundles.items(), *items))
+    with reporting_storage(store.root):  # first, since a full disk has no room for a transaction
+        for path in left:
             _delete(path)
         kept = {str(path) for path in old if not _delete_download(path)}
-    return Garbage(tuple(item for item in garbage.items if item[0] not in kept))
+    prepared.trim()
+    with database.write() as session:
+        bundles = _sizes(store, _garbage(rows_of(session), store))
+        writes.forget(session, [*bundles])
+        for digest in bundles:
+            discard(store, digest)
+        trash = [moved for digest in bundles if (moved := store.discard(digest))]
+    with reporting_storage(store.root):
+        for path in trash:
+            _delete(path)
+    return Garbage((*bundles.items(), *(item for item in items if item[0] not in kept)))
 
 
 def verify(
@@ -144,6 +143,10 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
 def _garbage(rows: Rows, store: Store) -> list[str]:
     known = {row["digest"] for row in rows(_UNUSED)}
     return sorted(known | ({*store.digests(), *store.sidecars()} - _used(rows)))
+
+
+def _sizes(store: Store, digests: Sequence[str]) -> dict[str, int]:
+    return {digest: size_of(store.path(digest)) for digest in digests}
 
 
 def _used(rows: Rows) -> set[str]:
