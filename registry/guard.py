@@ -31,7 +31,7 @@ _IR_VERSION = 1000
 _SUB_GRAPH = "a sub-graph"
 _MOST = (1 << 31) - 1  # any other domain's version
 # What execution providers compile a graph into, in the node or in a file that it names.
-COMPILED = ("com.microsoft", "EPContext")
+_COMPILED = ("com.microsoft", "EPContext")
 # The domains that onnxruntime knows, or that what comes with it fills.
 # Source: onnxruntime, core/graph/constants.h; onnxruntime-extensions.
 DOMAINS = frozenset({
@@ -138,7 +138,7 @@ class _Guard:
         op = (domain, words["op_type"], words["overload"])
         body.calls[op] += 1
         self._examples.setdefault(op, words["name"])
-        if op[:2] == COMPILED:
+        if op[:2] == _COMPILED:
             node = Where("the node", words["name"] or words["op_type"], "in", where)
             self._compiled(attributes, depth + 1, Where("the compiled graph", around=node))
         if not domain and outputs:

@@ -154,7 +154,8 @@ def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
                 domain = _text(reader, found)
     if op in _IN_BLOCKS:
         weights.bits |= bits or {4}
-    if compiled.get("embed_mode") == 0 and compiled.get("ep_cache_context"):
+    outside = domain == "com.microsoft" and compiled.get("embed_mode") == 0
+    if outside and compiled.get("ep_cache_context"):
         weights.external.add(str(PurePosixPath(str(compiled["ep_cache_context"]))))
     weights.ops[_op(domain, op)] += 1
 

@@ -207,7 +207,8 @@ def _refused(variants: Sequence[Variant]) -> Iterator[str]:
 
     for path, graph in {variant.path: variant.graph for variant in variants}.items():
         try:
-            guard(path, domains=graph.domains)
+            with suppress(StorageError):  # it was removed meanwhile
+                guard(path, domains=graph.domains)
         except Refused as error:
             yield error.message
 
