@@ -1,5 +1,6 @@
 """The doctor: what is installed, where things lie, what is wrong and the way out."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +187,14 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
         yield Problem(
             f"{show_size(_free(settings.home))} free at `{settings.home}`",
             "zoo gc, or set ZOO_HOME to a folder on a larger disk",
+            StorageError.exit_code,
+        )
+    places = (settings.home, settings.home / "store", settings.home / "registry.db")
+    closed = [place for place in places if place.exists() and not os.access(place, os.W_OK)]
+    if closed:
+        yield Problem(
+            f"`{closed[0]}` is read-only: models can be listed and loaded, but not added",
+            "set ZOO_HOME to a folder that you may write",
             StorageError.exit_code,
         )
     try:

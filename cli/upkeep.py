@@ -32,7 +32,10 @@ def verify(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Re-hash what is held; move damaged bundles aside."""
+    """Re-hash what is held; move damaged bundles aside.
+
+    Models that would be refused today are named too, with exit code 5 if no byte is damaged.
+    """
     from onnxzoo.zoo_index.zoo import Zoo
 
     errors: list[ZooError] = []
@@ -44,20 +47,22 @@ def verify(
             _say_damage(checked)
             if repair:
                 errors += _repair(zoo, checked, quiet=quiet)
+    refused = [checked for checked in reports if checked.refused]
+    for checked in refused:
+        _say_refusal(checked)
+    if damaged and not (repair or quiet):
+        talk("hint: zoo verify --repair")
     if json:
         document([_checked_document(checked) for checked in reports])
     elif quiet:
-        for checked in damaged:
-            for ref in checked.refs:
-                line(ref)
-    elif repair and damaged and not errors:
-        line(f"all {len(reports)} bundles are whole, {len(damaged)} repaired")
+        for ref in (ref for checked in damaged + refused for ref in checked.refs):
+            line(ref)
     else:
-        line(f"{len(reports) - len(damaged)} of {len(reports)} bundles are whole")
-    if damaged and not repair and not quiet:
-        talk("hint: zoo verify --repair")
+        _say_whole(len(reports), len(damaged), repaired=repair and not errors)
     if damaged and (errors or not repair):
         raise typer.Exit(IntegrityError.exit_code)
+    if refused:
+        raise typer.Exit(Refused.exit_code)
 
 
 def remove(
@@ -175,6 +180,19 @@ def _say_damage(checked: "Checked") -> None:
         talk(f"moved aside: {checked.moved_to}")
 
 
+def _say_refusal(checked: "Checked") -> None:
+    for reason in checked.refused:
+        talk(f"refused today: {', '.join(checked.refs)}: {reason}")
+    talk(f"hint: zoo rm {' '.join(checked.refs)}, unless you trust whoever made it")
+
+
+def _say_whole(count: int, damaged: int, *, repaired: bool) -> None:
+    if damaged and repaired:
+        line(f"all {count} bundles are whole, {damaged} repaired")
+    else:
+        line(f"{count - damaged} of {count} bundles are whole")
+
+
 def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:
     try:
         with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
@@ -192,4 +210,5 @@ def _checked_document(checked: "Checked") -> dict[str, object]:
         "refs": checked.refs,
         "problems": checked.problems,
         "moved_to": checked.moved_to,
+        "refused": checked.refused,
     }

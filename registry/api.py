@@ -553,6 +553,8 @@ class Registry:
     ) -> Iterator[Checked]:
         """Re-hash what is held and yield a report on each bundle; damaged ones are set aside.
 
+        A model that would be refused today is named; it stays.
+
         Args:
             refs: models, versions or variants; none of them means everything.
             progress: told of the bytes hashed, of all bundles together.

@@ -3,8 +3,9 @@
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +22,22 @@ REBUILD = "zoo doctor --rebuild"
 _DAMAGE = ("not a database", "malformed", "no such table", "no such column", "could not decode")
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_STORAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+# The index of the log cannot be made.
+# Source: SQLite, src/os_unix.c, "unixOpenSharedMemory", "unixShmMap".
+_SQLITE_NO_INDEX = {sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE}
 # Source: PostgreSQL's documentation, appendix A, "PostgreSQL Error Codes".
 _LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
 _WRITE_LOCK = 120  # the byte of the -shm file that a writer locks
 _ROOM = 1 << 20  # bytes
+_TRY = 0.01  # seconds between two tries to begin to write
 BUSY = 30  # seconds to wait for another process's transaction
 
+State = tuple[int, int, int]
+
 # Measured: with SQLModel's defaults 16 writers lost 1,158 of 1,257 updates without one error.
+_WAIT = f"PRAGMA busy_timeout = {BUSY * 1000}"
 _PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY * 1000}",
+    _WAIT,
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
 )
@@ -43,18 +51,53 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def connect_frozen(path: Path) -> sqlite3.Connection | None:
-    """Connect to a database that lies where nothing can be written, so that it cannot change.
+def refuses_to_write(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite may not write what it needs beside its file, even to read it."""
+    code = error.sqlite_errorcode
+    return code in _SQLITE_NO_INDEX or code & 0xFF in _SQLITE_STORAGE
 
-    None if what was written last is in a file beside it, which only a writer can read.
 
-    Source: SQLite's documentation, "Read-Only WAL-Mode Databases".
+def connect_copy(path: Path) -> tuple[sqlite3.Connection, State] | None:
+    """Copy a database into memory without writing beside it, and connect to the copy.
+
+    For a folder that may not be written, and for a full disk. Others may write all the same: they
+    may have the right, or space may be freed. But a writer changes the file only from its log,
+    which is not empty from then until the last writer leaves; so the copy is of one moment if the
+    log was empty and the file the same before and after.
+
+    Returns:
+        The connection and the state of the file: in another state it is to be copied anew. None
+        if the log is not empty, or the file changed meanwhile.
+
+    Source: SQLite's documentation, "Write-Ahead Logging", "Read-Only Databases"; "URI Filenames".
     """
-    log = path.with_name(f"{path.name}-wal")
-    if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+    before = state(path)
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        if before is not None:
+            # Opened by SQLite: to close a file of our own would drop other connections' locks.
+            url = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+            with closing(sqlite3.connect(url, uri=True)) as frozen:
+                frozen.backup(copy)
+            if state(path) == before:
+                return _set_up(copy), before
+    except sqlite3.DatabaseError:
+        if state(path) == before:
+            raise
+    copy.close()
+    return None
+
+
+def state(path: Path) -> State | None:
+    """Return what changes whenever an SQLite file does; None while its log is not empty."""
+    try:
+        found = path.stat()
+        with suppress(FileNotFoundError):
+            if path.with_name(f"{path.name}-wal").stat().st_size:
+                return None
+    except OSError:
         return None
-    url = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    return _set_up(sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False))
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -92,7 +135,23 @@ def _set_up_sqlite(connection: "DBAPIConnection", _: "ConnectionPoolEntry") -> N
 
 
 def _begin_immediate(connection: "Connection") -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Begin to write, waiting for others in a way that gives each the same chance.
+
+    SQLite's own wait tries ever less often, down to each 100 ms, so that whoever came last wins.
+    Measured: of 20 processes that hold the lock for 40 ms again and again, the unluckiest waited
+    17.7 s with that, and 4.4 s with this.
+    """
+    own, until = connection.connection.cursor(), time.monotonic() + BUSY
+    own.execute("PRAGMA busy_timeout = 0")
+    while True:
+        try:
+            own.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(_TRY)
+    own.execute(_WAIT)
 
 
 @contextmanager

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from onnxzoo.registry.connect import (
     BUSY,
     REBUILD,
+    State,
     connect,
-    connect_frozen,
+    connect_copy,
     damaged,
     make_engine,
+    refuses_to_write,
+    state,
     translating,
 )
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError, UsageError
@@ -170,13 +173,16 @@ class Database:
 
     def _reader(self, path: Path) -> sqlite3.Connection | None:
         """Return this thread's connection; None where nothing was written yet."""
-        owner, connection = getattr(self._local, "connection", (None, None))
+        owner, connection, copied = getattr(self._local, "connection", (None, None, None))
+        if copied is not None and copied != state(path):
+            self.close()
+            owner = None
         if owner != os.getpid():  # a forked child must not use its parent's connection
             if not _is_there(path):
                 self._check_new(path)
                 return None
-            connection = _open(path)
-            self._local.connection = (os.getpid(), connection)
+            connection, copied = _open(path)
+            self._local.connection = (os.getpid(), connection, copied)
         return cast("sqlite3.Connection", connection)
 
     def _engine(self) -> "Engine":
@@ -246,7 +252,8 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
     return []
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> tuple[sqlite3.Connection, State | None]:
+    """Connect to a database that is there, or to a copy, with the state that it is of."""
     if path.is_dir():
         raise DatabaseError(
             f"`{path}` is a folder; expected the registry's database",
@@ -255,14 +262,14 @@ def _open(path: Path) -> sqlite3.Connection:
     if path.stat().st_size == 0:
         raise damaged(path, "it is empty")
     try:
-        return _opened(path, connect(path))
+        return _opened(path, connect(path)), None
     except sqlite3.OperationalError as error:
-        if "readonly" not in str(error) and "unable to open" not in str(error):
+        if not refuses_to_write(error):
             raise
-        frozen = connect_frozen(path)
-        if frozen is None:
+        copy = connect_copy(path)
+        if copy is None:
             raise
-        return _opened(path, frozen)
+        return _opened(path, copy[0]), copy[1]
 
 
 def _opened(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -132,7 +132,7 @@ class Neighbours:
             Refused, InvalidModel: naming the tensor and the location.
         """
         location, length = extent.location, extent.length
-        size = self._size_of(location, who)
+        size = self.size_of(location, who)
         if length is not None and length != needed:
             raise InvalidModel(f"{who} needs {needed} bytes; `{location}` is to give {length}")
         if extent.offset + needed > size:
@@ -142,19 +142,24 @@ class Neighbours:
         if extent.checksum:
             self._compare(extent, size, who)
 
-    def read(self, extent: Extent, count: int) -> bytes:
-        """Return a few bytes of a tensor that was checked."""
-        with (self._model.parent / extent.location).open("rb") as file:
-            file.seek(extent.offset)
-            return file.read(count)
+    def size_of(self, location: str, who: object) -> int:
+        """Return the size of a file that is there and may be read.
 
-    def _size_of(self, location: str, who: object) -> int:
+        Raises:
+            Refused, InvalidModel: see `look`.
+        """
         if location not in self._sizes:
             try:
                 self._sizes[location] = look(self._model, location, who).st_size
             except NotFound as error:
                 raise InvalidModel(error.message) from error
         return self._sizes[location]
+
+    def read(self, extent: Extent, count: int) -> bytes:
+        """Return a few bytes of a tensor that was checked."""
+        with (self._model.parent / extent.location).open("rb") as file:
+            file.seek(extent.offset)
+            return file.read(count)
 
     def _compare(self, extent: Extent, size: int, who: object) -> None:
         """Compare a checksum: the file's by onnx.proto, the tensor's own bytes' by some writers."""

@@ -2,8 +2,8 @@
 
 onnxruntime evaluates what is constant while it opens a model, so that 75 bytes can cost a gigabyte
 there. Only what is certain is counted: outputs of the ops in `MAKERS`, whose sizes constants say.
-What other ops make, and how what is expanded meets axes that were moved before, is left to the
-first look's bounds on memory.
+What other ops make, such as products of matrices and `Gather`, and how what is expanded meets axes
+that were moved before, is left to the first look's bounds on memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,22 +74,27 @@ class Scope:
         while ready:
             maker, first = ready.pop()
             missing = self._missing(maker, first)
-            made = None
+            made, inputs = None, list[Constant | None]()
             if missing is None or len(maker.inputs) < FEW:
-                made = MAKERS[maker.op](maker, [self.find(name) for name in maker.inputs])
+                inputs = [self.find(name) for name in maker.inputs]
+                made = MAKERS[maker.op](maker, inputs)
             largest = max(largest, made.bytes if made else 0)
             if missing is not None:
                 waiting.setdefault(maker.inputs[missing], []).append((maker, missing))
             elif made is not None and maker.output not in self.known:
                 self.known[maker.output] = made
-                total += made.bytes if maker.op not in _KEEP else 0
+                total += made.bytes
+                if maker.op in _GROW:  # a chain of them is freed as it goes, unless it grows
+                    total -= min(made.bytes, max(one.bytes for one in inputs if one is not None))
                 ready.extend(waiting.pop(maker.output, ()))
         return total, largest
 
     def _missing(self, maker: Maker, first: int) -> int | None:
-        """Return the place of the first input, from one on, that is not known."""
-        places = range(first, len(maker.inputs))
-        return next((at for at in places if self.find(maker.inputs[at]) is None), None)
+        """Return the place of the first input, from one on, that is there and not known."""
+        for at in range(first, len(maker.inputs)):
+            if maker.inputs[at] and self.find(maker.inputs[at]) is None:
+                return at
+        return None
 
 
 def _keep(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -121,17 +126,64 @@ def _expanded(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     count = _product(sizes)
     if sizes is None or count is None:
         return None
-    if data is None or data.dims is None:
-        return Constant(max(count, data.elements if data else 0), data.bits if data else 8, None)
-    dims = _broadcast(data.dims, tuple(map(int, sizes)))
+    if data is None:
+        return Constant(count, 8, None)
+    dims = _broadcast([data.dims, tuple(map(int, sizes))])
+    whole = max(count, data.elements) if dims is None else min(prod(dims), _HUGE)
+    return Constant(whole, data.bits, None, dims)
+
+
+def _met(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+    """Return what comes of tensors that meet element by element."""
+    known = [one for one in inputs if one is not None]
+    old = maker.value is not None  # before opset 7 an attribute says which axes meet
+    if not known or len(known) < len(inputs) or old:
+        return None
+    dims = _broadcast([one.dims for one in known])
+    whole = max(one.elements for one in known) if dims is None else min(prod(dims), _HUGE)
+    bits = 8 if maker.op in _TRUE_OR_FALSE else known[-1 if maker.op == "Where" else 0].bits
+    return Constant(whole, bits, None, dims)
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | None:
+    """Return the sizes that shapes take together; None if they do not meet, or one is unknown."""
+    known = [sizes for sizes in shapes if sizes is not None]
+    rank = max(map(len, known), default=0)
+    axes = zip(*((1,) * (rank - len(sizes)) + sizes for sizes in known), strict=True)
+    wide = [{size for size in axis if size != 1} for axis in axes]
+    if len(known) < len(shapes) or any(len(sizes) > 1 for sizes in wide):
+        return None
+    return tuple(sizes.pop() if sizes else 1 for sizes in wide)
+
+
+def _padded(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+    data, pads = next(iter(inputs), None), _at(inputs, 1)
+    if len(inputs) == 1 and maker.value:  # before opset 11
+        pads = maker.value.values
+    if data is None or not data.dims or pads is None:
+        return None
+    dims, axes = list(data.dims), _at(inputs, 3) or range(len(data.dims))
+    if len(pads) != 2 * len(axes) or not all(map(isfinite, [*pads, *axes])):
+        return None
+    for axis, before, after in zip(axes, pads, pads[len(axes) :], strict=False):
+        at = int(axis) % len(dims)
+        dims[at] = min(max(0, dims[at] + int(before) + int(after)), _HUGE)
+    return Constant(min(prod(dims), _HUGE), data.bits, None, tuple(dims))
+
+
+def _resized(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+    data, sizes = next(iter(inputs), None), _at(inputs, 3)
+    scales = _at(inputs, 2) or _at(inputs, 1) or ()  # before opset 11 no `roi` is between
+    count = _product(sizes) if sizes else None  # the policy `not_larger` may make less
+    if count is not None:
+        return Constant(count, data.bits if data else 8, None)
+    if data is None or data.dims is None or len(scales) != len(data.dims):
+        return None
+    if not all(isfinite(scale) and scale >= 0 for scale in scales):
+        return None
+    pairs = zip(data.dims, scales, strict=True)
+    dims = tuple(int(min(size * scale, _HUGE)) for size, scale in pairs)
     return Constant(min(prod(dims), _HUGE), data.bits, None, dims)
-
-
-def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the sizes that two shapes take together: of each axis the larger, but nothing wins."""
-    rank = max(len(one), len(other))
-    pairs = zip(*((1,) * (rank - len(sizes)) + sizes for sizes in (one, other)), strict=True)
-    return tuple(min(pair) if 0 in pair else max(pair) for pair in pairs)
 
 
 def _tiled(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
@@ -171,8 +223,18 @@ def _product(sizes: Sequence[float] | None) -> int | None:
     return min(prod(map(int, sizes)), _HUGE)
 
 
+_TRUE_OR_FALSE = {
+    "And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor",
+}  # fmt: skip
+_ANY_NUMBER = {"Max", "Mean", "Min", "Sum"}
+_MEET = {
+    *_TRUE_OR_FALSE, *_ANY_NUMBER, "Add", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
+    "Div", "Mul", "PRelu", "Pow", "Sub", "Where",
+}  # fmt: skip
 _AS_IT_IS = {"Cast", "Identity"}
 _KEEP = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+_GROW = _KEEP | _MEET  # they make no more than their largest input, unless that is broadcast
+TAKE_ALL = {"Concat", *_ANY_NUMBER}  # ops with any number of inputs; no other has more than four
 MAKERS: dict[str, Callable[[Maker, Sequence[Constant | None]], Constant | None]] = {
     "BlackmanWindow": _window,
     "Concat": _concat,
@@ -180,7 +242,11 @@ MAKERS: dict[str, Callable[[Maker, Sequence[Constant | None]], Constant | None]]
     "Expand": _expanded,
     "HammingWindow": _window,
     "HannWindow": _window,
+    "Pad": _padded,
     "Range": _range,
+    "Resize": _resized,
     "Tile": _tiled,
+    "Upsample": _resized,
+    **dict.fromkeys(_MEET, _met),
     **dict.fromkeys(_KEEP, _keep),
 }

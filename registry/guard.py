@@ -14,8 +14,8 @@ from shlex import quote
 
 from onnxzoo.registry.cost import Body, Op, shown, total
 from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.external import Neighbours, Where, cut
-from onnxzoo.registry.folding import FEW, MAKERS, Constant, Maker, Scope
+from onnxzoo.registry.external import Neighbours, Where, check_location, cut
+from onnxzoo.registry.folding import FEW, MAKERS, TAKE_ALL, Constant, Maker, Scope
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
@@ -30,6 +30,8 @@ _OPSET = 1000  # of a domain of ONNX's or onnxruntime's: the highest is 26, and 
 _IR_VERSION = 1000
 _SUB_GRAPH = "a sub-graph"
 _MOST = (1 << 31) - 1  # any other domain's version
+# What execution providers compile a graph into, in the node or in a file that it names.
+_COMPILED = ("com.microsoft", "EPContext")
 # The domains that onnxruntime knows, or that what comes with it fills.
 # Source: onnxruntime, core/graph/constants.h; onnxruntime-extensions.
 DOMAINS = frozenset({
@@ -114,6 +116,7 @@ class _Guard:
             raise self._walk.invalid(f"it has more than {NODES:,} nodes")
         inputs: list[str] = []
         outputs: list[str] = []
+        attributes: list[Field] = []
         words = {"name": "", "op_type": "", "domain": "", "overload": ""}
         constant: Constant | None = None
         for spec, found, text in self._walk.fields("Node", within, depth):
@@ -126,6 +129,7 @@ class _Guard:
                     node = Where("the node", words["name"] or words["op_type"], "in", where)
                     known = self._attribute(found, depth + 1, node, body, scope)
                     constant = known or constant
+                    attributes.append(found)
                 case name if name in words:
                     words[name] = text
                 case _ if spec.kind in {"Entry", "NodeDevice"}:
@@ -134,6 +138,9 @@ class _Guard:
         op = (domain, words["op_type"], words["overload"])
         body.calls[op] += 1
         self._examples.setdefault(op, words["name"])
+        if op[:2] == _COMPILED:
+            node = Where("the node", words["name"] or words["op_type"], "in", where)
+            self._compiled(attributes, depth + 1, Where("the compiled graph", around=node))
         if not domain and outputs:
             self._remember(words["op_type"], inputs, outputs[0], constant, scope)
 
@@ -144,7 +151,7 @@ class _Guard:
         if op == "Constant" and constant is not None:
             scope.known[output] = constant
         elif op in MAKERS:
-            taken = inputs if op == "Concat" else inputs[:3]
+            taken = inputs if op in TAKE_ALL else inputs[:4]
             scope.makers.append(Maker(op, taken, output, constant))
 
     def _attribute(
@@ -170,6 +177,29 @@ class _Guard:
         if known is None and 0 < len(ints) <= FEW:
             known = Constant(len(ints), 64, tuple(ints), (len(ints),))
         return known
+
+    def _compiled(self, attributes: list[Field], depth: int, who: Where) -> None:
+        """Hold the file in which a compiled graph may lie to the rules of external data.
+
+        Source: onnxruntime's documentation, "EP Context Design", "EPContext Op Schema".
+        """
+        embedded, places = True, list[Field]()
+        for within in attributes:
+            found = {
+                spec.name: (field, text)
+                for spec, field, text in self._walk.fields("Attribute", within, depth)
+            }
+            name = found["name"][1] if "name" in found else ""
+            if name == "embed_mode":
+                embedded = embedded and "i" in found and found["i"][0].value != 0
+            elif name == "ep_cache_context" and "s" in found:
+                places.append(found["s"][0])
+            if name in {"embed_mode", "ep_cache_context"} and "ref_attr_name" in found:
+                raise Refused(f"{who} lies where a function's caller says")
+        for place in places if not embedded else ():
+            location = check_location(self._walk.short(place), who)
+            if self._beside:
+                self._beside.size_of(location, who)
 
     def _sparse(self, within: Field, depth: int, where: Where, body: Body) -> tuple[str, Constant]:
         name, known = read_sparse(self._walk, within, depth, where, self._beside)

@@ -137,6 +137,7 @@ def _graph(
 def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
     op = domain = ""
     bits: set[int] = set()
+    compiled: dict[str, int | str] = {}
     for found in reader.fields(node.start, node.end):
         match found.number:
             case 4:
@@ -147,10 +148,15 @@ def _node(reader: Reader, node: Field, weights: _Weights, depth: int) -> None:
                     bits |= _bits(reader, found)
                 elif op == "Constant":
                     _constant(reader, found, weights)
+                elif op == "EPContext":
+                    compiled |= _compiled(reader, found)
             case 7:
                 domain = _text(reader, found)
     if op in _IN_BLOCKS:
         weights.bits |= bits or {4}
+    outside = domain == "com.microsoft" and compiled.get("embed_mode") == 0
+    if outside and compiled.get("ep_cache_context"):
+        weights.external.add(str(PurePosixPath(str(compiled["ep_cache_context"]))))
     weights.ops[_op(domain, op)] += 1
 
 
@@ -190,6 +196,21 @@ def _bits(reader: Reader, attribute: Field) -> set[int]:
         elif found.number == 3:  # noqa: PLR2004  (AttributeProto.i)
             value = _number(reader, found)
     return {value} if name == "bits" else set()
+
+
+def _compiled(reader: Reader, attribute: Field) -> dict[str, int | str]:
+    """Return an attribute that is a number or a short text; see `guard` for what it may say."""
+    name = ""
+    value: int | str = 0
+    for found in reader.fields(attribute.start, attribute.end):
+        match found.number:
+            case 1:
+                name = _text(reader, found)
+            case 3:
+                value = _number(reader, found)
+            case 4 if found.end - found.start <= _LONGEST:  # else it is the compiled graph itself
+                value = _text(reader, found)
+    return {name: value}
 
 
 def _function(reader: Reader, function: Field, weights: _Weights) -> None:

@@ -92,6 +92,11 @@ class Graph:
     functions: tuple[str, ...] | None = None
     weights: Mapping[str, Weights] | None = None
 
+    @property
+    def domains(self) -> set[str]:
+        """The domains of its ops."""
+        return {op.rpartition(".")[0] for op in self.ops}
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
@@ -223,12 +228,20 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A verified bundle: who uses it, what is wrong with it, where it was moved to."""
+    """A verified bundle.
+
+    Attributes:
+        refs: who uses it.
+        problems: what is wrong with its bytes.
+        moved_to: where they were set aside.
+        refused: why its models would not be let in today, though its bytes are whole.
+    """
 
     digest: str
     refs: tuple[str, ...]
     problems: tuple[str, ...]
     moved_to: Path | None
+    refused: tuple[str, ...] = ()
 
 
 def _now() -> datetime:

@@ -3,17 +3,18 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.errors import IntegrityError, Refused, StorageError
 from onnxzoo.registry.leftovers import leftovers
 from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.prepared import PreparedSessions
-from onnxzoo.registry.queries import USED, Row, listed, manifests
-from onnxzoo.registry.records import Checked, Garbage, Progress, Removed
+from onnxzoo.registry.queries import USED, Row, listed, manifests, records
+from onnxzoo.registry.records import Checked, Garbage, Progress, Removed, Variant
 from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing, discard
@@ -51,31 +52,34 @@ def collect(
     """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
 
     A bundle leaves its place inside the transaction that found it unused, so that a pull which
-    publishes the same bytes at that moment comes wholly before or wholly after.
+    publishes the same bytes at that moment comes wholly before or wholly after. A dry run only
+    reads: it may name a bundle that is being published.
     """
     from onnxzoo.registry import writes
 
-    with database.write() as session:
-        rows = rows_of(session)
-        digests = _garbage(rows, store)
-        used = _used(rows)
-        left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
-        left += leftovers(settings, used, environments=environments)
-        old = _old_downloads(settings.downloads)
-        items = [(digest, size_of(store.path(digest))) for digest in digests]
-        items += [(str(path), size_of(path)) for path in left + old]
-        if dry_run:
-            return Garbage(tuple(items))
-        prepared.trim()
-        writes.forget(session, digests)
-        for digest in digests:
-            discard(store, digest)
-        trash = [path for digest in digests if (path := store.discard(digest))]
-    with reporting_storage(store.root):
-        for path in trash + left:
+    with database.read() as rows:
+        used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
+    left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
+    left += leftovers(settings, used, environments=environments)
+    old = _old_downloads(settings.downloads)
+    items = [(str(path), size_of(path)) for path in left + old]
+    if dry_run:
+        return Garbage((*bundles.items(), *items))
+    with reporting_storage(store.root):  # first, since a full disk has no room for a transaction
+        for path in left:
             _delete(path)
         kept = {str(path) for path in old if not _delete_download(path)}
-    return Garbage(tuple(item for item in items if item[0] not in kept))
+    prepared.trim()
+    with database.write() as session:
+        bundles = _sizes(store, _garbage(rows_of(session), store))
+        writes.forget(session, [*bundles])
+        for digest in bundles:
+            discard(store, digest)
+        trash = [moved for digest in bundles if (moved := store.discard(digest))]
+    with reporting_storage(store.root):
+        for path in trash:
+            _delete(path)
+    return Garbage((*bundles.items(), *(item for item in items if item[0] not in kept)))
 
 
 def verify(
@@ -83,7 +87,8 @@ def verify(
 ) -> Iterator[Checked]:
     """Re-hash bundles and yield a report on each; damaged ones are set aside.
 
-    A version's reference data are called ``NAME@VERSION``, without a variant.
+    The models of whole ones are walked again (see `guard`): they may be held since before it knew
+    what it knows now. A version's reference data are called ``NAME@VERSION``, without a variant.
     """
     with database.read() as rows:
         found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
@@ -93,6 +98,7 @@ def verify(
             (row["digest"], ref) for row, ref in references(rows) if row["version_id"] in versions
         ]
         chosen = manifests(rows, [digest for digest, _ in named])
+        variants = records(rows, store, found)
     total, before = sum(manifest.bytes for manifest in chosen), 0
     for manifest in chosen:
         refs_of_it = tuple(ref for digest, ref in named if digest == manifest.digest)
@@ -101,6 +107,9 @@ def verify(
         while checked is None:
             checked = _checked(database, store, manifest, refs_of_it, step)
         before += manifest.bytes
+        if checked.refs and not checked.problems:
+            held = [variant for variant in variants if variant.digest == manifest.digest]
+            checked = replace(checked, refused=tuple(_refused(held)))
         if checked.refs:
             yield checked
 
@@ -134,6 +143,10 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
 def _garbage(rows: Rows, store: Store) -> list[str]:
     known = {row["digest"] for row in rows(_UNUSED)}
     return sorted(known | ({*store.digests(), *store.sidecars()} - _used(rows)))
+
+
+def _sizes(store: Store, digests: Sequence[str]) -> dict[str, int]:
+    return {digest: size_of(store.path(digest)) for digest in digests}
 
 
 def _used(rows: Rows) -> set[str]:
@@ -188,6 +201,18 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _refused(variants: Sequence[Variant]) -> Iterator[str]:
+    """Yield why models would not be let in today; a domain that they were let in with is theirs."""
+    from onnxzoo.registry.guard import guard
+
+    for path, graph in {variant.path: variant.graph for variant in variants}.items():
+        try:
+            with suppress(StorageError):  # it was removed meanwhile
+                guard(path, domains=graph.domains)
+        except Refused as error:
+            yield error.message
+
+
 def _part_of_all(progress: Progress, before: int, total: int) -> Progress:
     """Return a progress of one bundle's files that tells of all bundles' bytes."""
     done_by_path: dict[str, int] = {}
@@ -217,7 +242,8 @@ def _checked(
     problems = tuple(store.damage(manifest, progress))
     if not problems:
         return Checked(digest, refs, (), None)
-    with database.write() as session:
+    moved = None
+    with suppress(StorageError), database.write() as session:  # what was found is said all the same
         if not rows_of(session)(_IS_USED, digest=digest):
             return Checked(digest, (), problems, None)
         if store.state(manifest) != state:

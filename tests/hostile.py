@@ -27,6 +27,7 @@ class Case(NamedTuple):
 def cases() -> Iterator[Case]:
     """Yield every hostile model."""
     yield from _places()
+    yield from _contexts()
     yield from _numbers()
     yield from _owners()
     yield from _tensors()
@@ -192,6 +193,43 @@ def _places() -> Iterator[Case]:
         beside("w.bin", lambda path: path.hardlink_to(path.parent.parent / "secret")),
         "2 names (hard links)",
     )
+
+
+def compiled(location: str, put: Callable[[Path], object] = lambda _: None) -> Build:
+    """Return what writes a node that was compiled into a file, and puts something there."""
+    context = node("EPContext", domain="com.microsoft", embed_mode=0, ep_cache_context=location)
+
+    def build(folder: Path) -> Path:
+        (folder / "secret").write_bytes(bytes(16))
+        put(folder / location)
+        return written(model(graph([context])))(folder)
+
+    return build
+
+
+def _contexts() -> Iterator[Case]:
+    who = "the compiled graph of the node `EPContext` in the graph "
+    outside = f"{who}lies outside the model's folder: `../secret`"
+    yield Case("compiled: above", compiled("../secret"), outside)
+    yield Case("compiled: absolute", compiled("/etc/passwd"), f"{who}lies at an absolute path")
+    yield Case("compiled: missing", compiled("c.bin"), f"{who}lies in `c.bin`, which is not there")
+    yield Case(
+        "compiled: a link", compiled("c.bin", _linked), f"{who}lies in `c.bin`, and `c.bin` "
+    )
+    without = onnx.AttributeProto(name="embed_mode", type=onnx.AttributeProto.INT)  # which is 0
+    for name, modes in {
+        "a mode that is left out": [without],
+        "the first of two modes": [helper.make_attribute("embed_mode", mode) for mode in (0, 1)],
+    }.items():
+        context = node("EPContext", domain="com.microsoft", ep_cache_context="../secret")
+        context.attribute.extend(modes)
+        yield Case(f"compiled: above, by {name}", written(model(graph([context]))), outside)
+    referring = function("F0")
+    referring.attribute.append("where")
+    inner = referring.node.add(op_type="EPContext", domain="com.microsoft", output=["y"])
+    inner.attribute.append(helper.make_attribute("embed_mode", 0))
+    inner.attribute.add(name="ep_cache_context", ref_attr_name="where", type=3)
+    yield Case("compiled: where a caller says", written(calling(referring)), "a function's caller")
 
 
 def _numbers() -> Iterator[Case]:
@@ -392,6 +430,41 @@ def _foldings() -> Iterator[Case]:
         "folding: a constant tiled",
         written(model(graph([node("Tile", "v s")], [shape("v", 1, 1), shape("s", 1 << 27)]))),
         says,
+    )
+    row, yes = (
+        numpy_helper.from_array(np.zeros((1, 25_000), "float32"), "w"),
+        scalar("b", 1, "bool"),
+    )
+    for op, inputs in {"Add": "v w", "Where": "b v w", "Sum": "v v v v w", "Less": "v w"}.items():
+        joined = [node(op, inputs, "t"), node("Concat", "t t", axis=0)]
+        yield Case(
+            f"folding: a column that meets a row, {op}",
+            written(model(graph(joined, [column, row, yes]))),
+            says,
+        )
+    square = numpy_helper.from_array(np.zeros((2, 2), "float32"), "v")
+    pads = {
+        "padded": (node("Pad", "v s"), shape("s", 0, 0, 25_000, 25_000)),
+        "padded by axes": (
+            helper.make_node("Pad", ["v", "s", "", "a"], ["y"]),
+            shape("s", 0, 1 << 40),
+        ),
+        "padded by an attribute": (node("Pad", "v", pads=[25_000] * 4), shape("s")),
+        "resized": (helper.make_node("Resize", ["v", "", "", "s"], ["y"]), shape("s", 1 << 40, 1)),
+        "scaled": (
+            helper.make_node("Resize", ["v", "", "s"], ["y"]),
+            shape("s", 1e9, 1, dtype="float32"),
+        ),
+        "scaled in the old way": (node("Upsample", "v s"), shape("s", 1e9, 1, dtype="float32")),
+    }
+    for name, (made, values) in pads.items():
+        weights = [square, values, shape("a", -1)]
+        yield Case(f"folding: a constant {name}", written(model(graph([made], weights))), says)
+    endless = shape("s", 1 << 40)
+    yield Case(
+        "folding: an input that becomes endless, Resize",
+        written(model(graph([helper.make_node("Resize", ["x", "", "", "s"], ["y"])], [endless]))),
+        "whenever it runs",
     )
     ends = [scalar("a", 0), scalar("b", 1 << 40), scalar("c", 1)]
     yield Case("folding: a range", written(model(graph([node("Range", "a b c")], ends))), says)

@@ -12,6 +12,7 @@ from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.settings import Settings
 from tests import hostile, models
 from tests.commands import Run
+from tests.test_rebuild import flip
 
 FOREIGN = hostile.written(
     hostile.model(
@@ -147,3 +148,41 @@ def test_publishing_walks_whatever_brought_it(home: Path, tmp_path: Path) -> Non
         with pytest.raises(Refused, match=r"com\.acme"):
             registry.publish(stage, draft, "test", must_open=False)
         registry.publish(stage, draft, "test", must_open=False, domains=["com.acme"])
+
+
+def test_what_a_graph_was_compiled_into_is_kept_with_it(zoo: Run, tmp_path: Path) -> None:
+    path = hostile.compiled("c.bin", lambda place: place.write_bytes(b"compiled"))(tmp_path)
+    assert zoo("register", path, "--name", "net").code == 0
+    (tmp_path / "c.bin").unlink()
+    kept = Path(zoo("path", "net").out.strip()).with_name("c.bin")
+    assert kept.read_bytes() == b"compiled"
+    assert zoo("register", path, "--name", "net").code == 3
+
+
+def test_what_is_held_from_before_is_walked_again_and_stays(
+    home: Path, tmp_path: Path, zoo: Run
+) -> None:
+    from onnxzoo.registry import writes
+    from onnxzoo.registry.db import Database
+    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.records import Draft
+
+    (bomb,) = [case for case in CASES if case.name == "folding: a filled shape"]
+    assert zoo("register", models.linear(tmp_path / "whole.onnx"), "--name", "whole").code == 0
+    foreign = ("--name", "own", "--allow-domain", "com.acme")
+    assert zoo("register", FOREIGN(tmp_path), *foreign).code == 0
+    with Registry() as registry, registry.store.stage() as stage:
+        stage.copy(path := bomb.build(tmp_path), "m.onnx")
+        draft = Draft(name="net", entry="m.onnx", graph=describe(path), source="test")
+        with Database(home / "registry.db").write() as session:  # no guard stood here once
+            writes.add(session, draft, registry.store.publish(stage), "test")
+    ran = zoo("verify")
+    assert (ran.code, ran.out) == (5, "3 of 3 bundles are whole\n")
+    assert "refused today: net:fp32@1: the constants of `m.onnx` become" in ran.err
+    assert "hint: zoo rm net:fp32@1" in ran.err
+    assert zoo("verify", "--repair", "-q").out == "net:fp32@1\n"
+    assert zoo("verify", "whole").code == 0
+    found = {item["refs"][0]: item for item in json.loads(zoo("verify", "--json").out)}
+    assert [*map(len, (found["net:fp32@1"]["refused"], found["whole:fp32@1"]["refused"]))] == [1, 0]
+    flip(Path(zoo("path", "whole").out.strip()))
+    assert zoo("verify").code == 4

@@ -20,6 +20,7 @@ from onnxzoo.registry.connect import make_engine
 from onnxzoo.registry.schema import SCHEMA
 from tests import models
 from tests.commands import Run
+from tests.test_rebuild import flip
 
 VERSIONS = Path(schema_module.__file__).parent / "migrations" / "versions"
 OLDER = sorted(path.stem[1:5] for path in VERSIONS.glob("r*.py"))[:-1]
@@ -221,9 +222,50 @@ def test_a_read_only_database_is_read_and_never_replaced(file: Path) -> None:
     assert limited(file.parent, "list", "-q").stdout == "net:fp32@1\n"
     ran = limited(file.parent, "alias", "net@1", "x")
     assert (ran.returncode, str(file) in ran.stderr, "readonly" in ran.stderr) == (7, True, True)
-    assert limited(file.parent, "doctor").returncode == 0
+    ran = limited(file.parent, "doctor")
+    assert (ran.returncode, f"`{file}` is read-only" in ran.stdout) == (7, True)
     assert limited(file.parent, "doctor", "--rebuild").returncode == 5
     assert file.read_bytes() == before
+
+
+@LIMITED
+def test_a_read_only_home_is_read_as_far_as_reading_goes(home: Path, tmp_path: Path) -> None:
+    with Registry(home) as registry:
+        folder = registry.register(models.linear(tmp_path / "m.onnx"), "net").variant.path.parent
+    places = (home, home / "store", folder.parent)
+    for place in places:
+        place.chmod(0o555)
+    try:
+        for words in ("list", "show net", "path net", "run net", "verify", "gc --dry-run"):
+            ran = limited(home, *words.split())
+            assert (ran.returncode, ran.stderr.count("error")) == (0, 0), ran
+        ran = limited(home, "doctor")
+        found = ran.stdout.count("problem:"), f"`{home}` is read-only" in ran.stdout
+        assert (ran.returncode, found) == (7, (1, True))
+        flip(folder / "m.onnx")
+        ran = limited(home, "verify")
+        assert (ran.returncode, "`m.onnx` has SHA-256" in ran.stderr) == (4, True)
+    finally:
+        for place in places:
+            place.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+def test_reading_and_loading_go_on_where_nothing_can_be_written(home: Path, tmp_path: Path) -> None:
+    import resource
+
+    with Registry(home) as registry:
+        registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    code = "import onnxzoo; print(onnxzoo.load('net').run(None, {'x': [[1, 1, 1, 1]]})[0].shape)"
+    for words in (["-m", "onnxzoo", "list", "-q"], ["-c", code]):
+        ran = subprocess.run(
+            [sys.executable, *words],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout) in {(0, "net:fp32@1\n"), (0, "(1, 4)\n")}, ran
 
 
 @LIMITED

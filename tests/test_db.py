@@ -7,10 +7,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from onnxzoo.registry import schema as schema_module
 from onnxzoo.registry.connect import _writer, connect, make_engine, translating
@@ -129,6 +132,7 @@ def test_processes_that_make_the_database_at_once_make_one(tmp_path: Path) -> No
 
 THREADS = """
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from onnxzoo.registry.db import Database
@@ -164,6 +168,27 @@ def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
         pool.map(count_up, [path] * WRITERS, chunksize=1)
     with Database(path).read() as rows:
         assert rows("SELECT task FROM model")[0]["task"] == str(WRITERS * WRITES)
+
+
+def test_who_waits_to_write_tries_as_often_as_who_comes_later(tmp_path: Path) -> None:
+    path, tries = tmp_path / "r.db", list[str]()
+    insert(path, ["a"])
+    engine = make_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", lambda own, _: own.set_trace_callback(tries.append))
+    until = time.monotonic() + 5
+
+    def write() -> None:
+        with engine.begin():
+            pass
+
+    with closing(connect(path)) as holder, ThreadPoolExecutor() as pool:
+        holder.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(write)
+        while tries.count("BEGIN IMMEDIATE") < 20 and time.monotonic() < until:
+            time.sleep(0.01)
+        holder.execute("ROLLBACK")
+        waiting.result()
+    assert tries.count("BEGIN IMMEDIATE") >= 20
 
 
 def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
@@ -262,13 +287,23 @@ def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path)
             assert found == ("0000",)
 
 
-def test_a_home_that_nobody_may_write_can_be_read(tmp_path: Path) -> None:
+def test_a_home_that_others_may_write_can_be_read_and_is_never_out_of_date(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    insert(home / "r.db", ["a"])
+    add = "INSERT INTO model (name, key, created_at) VALUES (?1, ?1, 'now')"
+    with closing(Database(home / "r.db")) as database:
+        database.make()
+    with closing(connect(home / "r.db")) as other:
+        other.execute(add, ("a",))
+    assert [*home.iterdir()] == [home / "r.db"]
     code = (
         "import sys; from pathlib import Path; from onnxzoo.registry.db import Database\n"
-        "with Database(Path(sys.argv[1])).read() as rows:\n"
-        f"    print(rows({MODELS!r})[0]['name'])"
+        "database = Database(Path(sys.argv[1]))\n"
+        "for _ in range(3):\n"
+        "    before = database.stamp()\n"
+        "    with database.read() as rows:\n"
+        f"        print([row['name'] for row in rows({MODELS!r})], flush=True)\n"
+        "    input()\n"
+        "    print(before == database.stamp(), flush=True)\n"
     )
     # Root may write anywhere, so its child gives that right up.
     prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -276,15 +311,26 @@ def test_a_home_that_nobody_may_write_can_be_read(tmp_path: Path) -> None:
         pytest.skip("root cannot give up its rights here")
     home.chmod(0o555)
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             [*prefix, sys.executable, "-c", code, str(home / "r.db")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        ) as reader:  # fmt: skip
+            assert reader.stdin
+            assert reader.stdout
+            assert reader.stdout.readline() == "['a']\n"
+            home.chmod(0o755)
+            with closing(connect(home / "r.db")) as other:  # what it adds is in the log
+                other.execute(add, ("b",))
+                home.chmod(0o555)
+                print(file=reader.stdin)
+                assert reader.stdout.readline() == "False\n"
+                assert reader.stdout.readline() == "['a', 'b']\n"
+            print(file=reader.stdin)
+            assert reader.stdout.readline() == "True\n"
+            assert reader.stdout.readline() == "['a', 'b']\n"
+            print(file=reader.stdin)
     finally:
         home.chmod(0o755)
-    assert (done.stdout, done.stderr) == ("a\n", "")
 
 
 def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:

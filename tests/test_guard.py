@@ -101,6 +101,12 @@ def _healthy() -> dict[str, hostile.Build]:
         "an op of onnxruntime's": written(
             model(graph([node("FusedMatMul", "x x", domain="com.microsoft")]))
         ),
+        "a graph compiled into a file": hostile.compiled("c.bin", Path.touch),
+        "a compiled graph": written(
+            model(
+                graph([node("EPContext", domain="com.microsoft", ep_cache_context=b"/\xff" * 9999)])
+            )
+        ),
         "functions of its own": written(
             hostile.calling(hostile.function("F0", "F1", "F1"), hostile.function("F1", "Neg"))
         ),
@@ -113,6 +119,34 @@ def _healthy() -> dict[str, hostile.Build]:
                     [helper.make_tensor_value_info("x", 1, [-1])],
                     [helper.make_tensor_value_info("y", 1, [-1])],
                 )
+            )
+        ),
+        "a large constant that a chain of nodes keeps as large": written(
+            model(
+                graph(
+                    [
+                        node("ConstantOfShape", "s", "t0"),
+                        *(node("Mul", f"t{n} one", f"t{n + 1}") for n in range(9)),
+                        node("Where", "yes t9 one", "t10"),
+                    ],
+                    [
+                        hostile.shape("s", 100_000_000),
+                        hostile.scalar("one", 1, "float32"),
+                        hostile.scalar("yes", 1, "bool"),
+                    ],
+                )
+            )
+        ),
+        "axes that meet by an attribute": written(
+            model(
+                graph(
+                    [node("Mul", "v w", broadcast=1, axis=0)],
+                    [
+                        numpy_helper.from_array(np.zeros((1 << 18, 1), "float32"), "v"),
+                        numpy_helper.from_array(np.zeros(1 << 18, "float32"), "w"),
+                    ],
+                ),
+                opsets=[helper.make_opsetid("", 6)],
             )
         ),
         "a folded constant of 400 MB": written(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.settings import Settings
 from tests import models
 from tests.commands import Run
+from tests.faults.places import mounted
 
 
 @pytest.fixture
@@ -46,6 +48,22 @@ def test_conversions_of_dead_processes_are_collected(
     assert (ran.out, gone.exists()) == (f"   1.0 kB  {gone}\n", True)
     zoo("gc")
     assert (gone.exists(), living.exists()) == (False, True)
+
+
+def test_what_fills_a_disk_is_collected_from_it(tmp_path: Path, zoo: Run, dead: str) -> None:
+    model = models.linear(tmp_path / "m.onnx")
+    with mounted(tmp_path / "home", "tmpfs", "-o", "size=1m") as home:
+        if home is None:
+            pytest.skip("nothing can be mounted here")
+        assert zoo("register", model, "--name", "net").code == 0
+        left = folder(home / "store" / ".staging" / dead)
+        with suppress(OSError), (left / "half").open("wb", buffering=0) as file:
+            while file.write(bytes(1024)):
+                pass
+        assert zoo("register", model, "--name", "other").code == 7
+        ran = zoo("gc", "-q")
+        assert (ran.code, ran.out) == (0, f"{left}\n")
+        assert zoo("register", model, "--name", "other").code == 0
 
 
 def test_copies_for_the_hub_go_with_their_models(

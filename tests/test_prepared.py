@@ -200,7 +200,7 @@ def big_from_nothing(path: Path, side: int) -> Path:
     nodes = [
         helper.make_node("ConstantOfShape", ["high"], ["a"]),
         helper.make_node("ConstantOfShape", ["wide"], ["b"]),
-        helper.make_node("Add", ["a", "b"], ["c"]),  # no guard sees how large this becomes
+        helper.make_node("MatMul", ["a", "b"], ["c"]),  # no guard sees how large this becomes
         helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
         helper.make_node("Add", ["x", "r"], ["y"]),
     ]

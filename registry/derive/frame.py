@@ -125,7 +125,7 @@ def keep(registry: Registry, parent: Variant, made: Made, *, label: str | None =
         lineage=made.lineage,
     )
     kind = str(made.lineage.recipe["kind"])
-    added = registry.publish(made.stage, draft, kind, must_open=True, domains=_domains(parent))
+    added = registry.publish(made.stage, draft, kind, must_open=True, domains=parent.graph.domains)
     registry.measure(added.variant.digest, _measurements(parent, made.proof))
     return Derived(added, made.proof)
 
@@ -164,7 +164,7 @@ def make(
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
         check(stage.folder / MODEL)
-        guard(stage.folder / MODEL, domains=_domains(parent))  # before onnxruntime sees it
+        guard(stage.folder / MODEL, domains=parent.graph.domains)  # before onnxruntime sees it
         if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
         proof = _prove(
@@ -231,11 +231,6 @@ def _measurements(parent: Variant, proof: Proof) -> list[Measurement]:
 
 def _command(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", f"onnxzoo.registry.derive.{module}"]
-
-
-def _domains(parent: Variant) -> set[str]:
-    """Return the domains of a model's ops: what its parent was let in with, it may keep."""
-    return {op.rpartition(".")[0] for op in parent.graph.ops}
 
 
 def _hashes(files: Iterable[File]) -> set[str]:

@@ -28,7 +28,10 @@ _COMMANDS = (
 )
 _WRITING = (("export", "kept", "-o", "out.zoo"), ("lock", "kept", "-o", "zoo.lock"))
 _BEFORE = "lock-version = 1\n"  # what a file held that is to be replaced
-_READING = (("list",), ("path", "kept"), ("verify",), ("run", "kept"))
+_READING = (
+    ("list",), ("show", "kept"), ("path", "kept"), ("verify",), ("run", "kept"),
+    ("gc", "--dry-run"),
+)  # fmt: skip
 
 
 def places(runner: Runner, folder: Path, effort: Effort) -> Tried:
@@ -39,7 +42,7 @@ def places(runner: Runner, folder: Path, effort: Effort) -> Tried:
     matrix(runner, template / "home")
     models.sized(template / "big.onnx", _BIG)
     broke, count = list[str](), 0
-    for part in (_file_limits, _small_disks, _read_only, _no_rights, _outputs, _cut_files):
+    for part in (_file_limits, _small_disks, _closed, _no_rights, _outputs, _cut_files):
         tried = part(runner, folder, template, commands)
         broke += tried.broke
         count += tried.count
@@ -80,24 +83,25 @@ def _small_disks(
     return Tried("small disks", count, broke)
 
 
-def _read_only(
+def _closed(
     runner: Runner, folder: Path, template: Path, commands: Sequence[tuple[str, ...]]
 ) -> Tried:
     broke, count = list[str](), 0
-    with mounted(folder / "disk", "tmpfs") as disk:
-        if disk is None:
-            return Tried("read-only", 0, [])
-        _fits(template / "home", disk)
-        _mount("-o", "remount,ro", str(disk))
-        for words in commands:
-            ended = runner.run(_beside(words, template), disk / "home")
-            broke += [f"{words} on a read-only disk: {line}" for line in refused(ended)]
-            count += 1
-        for words in _READING:
-            ended = runner.run(words, disk / "home")
-            broke += [f"{words} on a read-only disk: {ended}"] if ended.code else []
-            count += 1
-    return Tried("read-only", count, broke)
+    for kind, close in (("a full disk", _fill), ("a read-only disk", _freeze)):
+        with mounted(folder / "disk", "tmpfs", "-o", "size=1m") as disk:
+            if disk is None:
+                break
+            _fits(template / "home", disk)
+            close(disk)
+            for words in commands:
+                ended = runner.run(_beside(words, template), disk / "home")
+                broke += [f"{words} on {kind}: {line}" for line in refused(ended)]
+                count += 1
+            for words in _READING:
+                ended = runner.run(words, disk / "home")
+                broke += [f"{words} on {kind}: {ended}"] if ended.code else []
+                count += 1
+    return Tried("closed disks", count, broke)
 
 
 def _no_rights(
@@ -191,9 +195,7 @@ def _full(disk: Path) -> Iterator[Path | None]:
         if there is not None:
             for words in _WRITING:
                 (there / words[-1]).write_text(_BEFORE)
-            with suppress(OSError), (there / "filler").open("wb", buffering=0) as file:
-                while file.write(bytes(1024)):
-                    pass
+            _fill(there)
         yield there
 
 
@@ -203,8 +205,18 @@ def _frozen(disk: Path) -> Iterator[Path | None]:
         if there is not None:
             for words in _WRITING:
                 (there / words[-1]).write_text(_BEFORE)
-            _mount("-o", "remount,ro", str(there))
+            _freeze(there)
         yield there
+
+
+def _fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(1024)):
+            pass
+
+
+def _freeze(disk: Path) -> None:
+    _mount("-o", "remount,ro", str(disk))
 
 
 def _fits(home: Path, disk: Path) -> bool:
