@@ -39,6 +39,7 @@ def test_every_model_of_the_wheel_passes() -> None:
 
 
 @pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="takes half a minute; SLOW_TESTS=1")
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # as onnx makes the examples
 def test_every_model_of_the_operators_examples_passes(tmp_path: Path) -> None:
     from onnx.backend.test.case.node import collect_testcases
 
