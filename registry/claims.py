@@ -102,12 +102,13 @@ def _content(path: Path) -> Mapping[str, Any]:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
-    return told.mapping(json.loads(text))
+    content = told.mapping(json.loads(text))
+    told.check_plain(content)
+    return content
 
 
 def parse(content: Mapping[str, Any], digest: str) -> Claims:
     """Return what the content of a sidecar claims of a bundle; errors are of many kinds."""
-    told.check_plain(content)
     number = told.get(content, "format", told.whole)
     if number != FORMAT:
         raise ValueError(f"it has format {number}; this onnxzoo reads {FORMAT}")

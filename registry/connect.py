@@ -53,7 +53,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def refuses_to_write(error: sqlite3.Error) -> bool:
     """Tell whether SQLite may not write what it needs beside its file, even to read it."""
-    code = error.sqlite_errorcode
+    code = getattr(error, "sqlite_errorcode", 0)  # what Python raises by itself has none
     return code in _SQLITE_NO_INDEX or code & 0xFF in _SQLITE_STORAGE
 
 
@@ -72,18 +72,21 @@ def connect_copy(path: Path) -> tuple[sqlite3.Connection, State] | None:
     Source: SQLite's documentation, "Write-Ahead Logging", "Read-Only Databases"; "URI Filenames".
     """
     before = state(path)
+    if before is None:
+        return None
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
-        if before is not None:
-            # Opened by SQLite: to close a file of our own would drop other connections' locks.
-            url = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-            with closing(sqlite3.connect(url, uri=True)) as frozen:
-                frozen.backup(copy)
-            if state(path) == before:
-                return _set_up(copy), before
-    except sqlite3.DatabaseError:
+        # Opened by SQLite: to close a file of our own would drop other connections' locks.
+        url = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(url, uri=True)) as frozen:
+            frozen.backup(copy)
         if state(path) == before:
+            return _set_up(copy), before
+    except BaseException as error:
+        copy.close()
+        if not isinstance(error, sqlite3.DatabaseError) or state(path) == before:
             raise
+        return None
     copy.close()
     return None
 

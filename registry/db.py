@@ -9,10 +9,11 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onnxzoo.registry.connect import (
     BUSY,
@@ -52,6 +53,9 @@ _TAKE_TURNS = (
 )
 _SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:")
 _SQLITE_FILE = re.compile(r"sqlite(?:\+pysqlite)?:///(?!file:|:memory:)([^?]+)")
+
+_PATIENCE = 1.0  # seconds to wait for a moment in which a closed database can be read
+_AGAIN = 0.01  # seconds between two tries
 
 # Alembic's context is global to the process: making and migrating happen one thread at a time.
 _MAKING = threading.RLock()
@@ -165,25 +169,20 @@ class Database:
 
     def close(self) -> None:
         """Close this thread's connection; the next use opens another."""
-        connection = self._local.__dict__.pop("connection", None)
-        if connection is not None:
-            connection[1].close()
+        self._local.reader = None
         if self._engine_made is not None:
             self._engine_made.dispose()
 
     def _reader(self, path: Path) -> sqlite3.Connection | None:
         """Return this thread's connection; None where nothing was written yet."""
-        owner, connection, copied = getattr(self._local, "connection", (None, None, None))
-        if copied is not None and copied != state(path):
-            self.close()
-            owner = None
-        if owner != os.getpid():  # a forked child must not use its parent's connection
+        reader: _Reader | None = getattr(self._local, "reader", None)
+        if reader is None or not reader.is_good(path):
+            self._local.reader = reader = None
             if not _is_there(path):
                 self._check_new(path)
                 return None
-            connection, copied = _open(path)
-            self._local.connection = (os.getpid(), connection, copied)
-        return cast("sqlite3.Connection", connection)
+            reader = self._local.reader = _open(path)
+        return reader.connection
 
     def _engine(self) -> "Engine":
         with _MAKING:  # a thread that finds the engine finds the schema too
@@ -213,6 +212,23 @@ class Database:
             raise Damaged(
                 f"the registry `{shown}` is gone, but models are in the store", hint=REBUILD
             )
+
+
+class _Reader:
+    """A thread's connection; it is closed with the thread, or when nobody has it any more."""
+
+    def __init__(self, connection: sqlite3.Connection, copied: State | None = None) -> None:
+        self.connection = connection
+        self._copied = copied
+        self._owner = os.getpid()
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+    def is_good(self, path: Path) -> bool:
+        """Tell whether it is this process's, which a fork's child is not, and up to date."""
+        changed = self._copied is not None and self._copied != state(path)
+        return self._owner == os.getpid() and not changed
 
 
 def rows_of(session: "Session") -> Rows:
@@ -252,8 +268,8 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
     return []
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, State | None]:
-    """Connect to a database that is there, or to a copy, with the state that it is of."""
+def _open(path: Path) -> "_Reader":
+    """Connect to a database that is there, or to a copy of it."""
     if path.is_dir():
         raise DatabaseError(
             f"`{path}` is a folder; expected the registry's database",
@@ -261,15 +277,19 @@ def _open(path: Path) -> tuple[sqlite3.Connection, State | None]:
         )
     if path.stat().st_size == 0:
         raise damaged(path, "it is empty")
-    try:
-        return _opened(path, connect(path)), None
-    except sqlite3.OperationalError as error:
-        if not refuses_to_write(error):
-            raise
-        copy = connect_copy(path)
-        if copy is None:
-            raise
-        return _opened(path, copy[0]), copy[1]
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return _Reader(_opened(path, connect(path)))
+        except sqlite3.OperationalError as error:
+            if not refuses_to_write(error):
+                raise
+            copy = connect_copy(path)
+            if copy is not None:
+                return _Reader(_opened(path, copy[0]), copy[1])
+            if time.monotonic() > until:
+                raise
+        time.sleep(_AGAIN)  # another user has begun to write, so the file itself can be read
 
 
 def _opened(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:

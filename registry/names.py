@@ -9,6 +9,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{4,64}")
 _MAX = 128  # characters in a name; short enough for any file system and any column
+_LONGEST = 1 << 16  # characters of a source, a licence, a task
 
 LATEST = "latest"
 
@@ -101,6 +102,19 @@ def check_word(word: str, kind: str) -> str:
             f"`{word}` is not a valid {kind}; expected lower-case letters, digits, `.`, `_` and `-`"
         )
     return word
+
+
+def check_text(text: str | None, kind: str) -> None:
+    """Raise UsageError if free text is none that every database takes."""
+    if text is None:
+        return
+    if "\0" in text or len(text) > _LONGEST:
+        what = "a zero byte" if "\0" in text else f"more than {_LONGEST} characters"
+        raise UsageError(f"the {kind} holds {what}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the {kind} is no Unicode text: {error.reason}") from error
 
 
 def _malformed(text: str) -> UsageError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.manifest import File
-from onnxzoo.registry.names import check_name, check_word
+from onnxzoo.registry.names import check_name, check_text, check_word
 
 Axis = int | str | None
 Context = Mapping[str, str | int | float | None]
@@ -196,6 +196,8 @@ class Draft:
         check_name(self.name)
         if self.label is not None:
             check_word(self.label, "variant")
+        for kind in ("source", "revision", "origin", "license", "task"):
+            check_text(getattr(self, kind), kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SCHEMA = "0003"  # the newest revision in migrations/versions
+_NO_SCHEMA = "it does not say which schema it has"
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
 _NEW = ".new-"  # begins the names of folders in which databases are made
 # As Alembic writes it.
@@ -124,8 +125,8 @@ def revision(connection: sqlite3.Connection, path: Path) -> str:
             hint="set ZOO_HOME to another folder, or move that file away",
         )
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if row is None:
-        raise damaged(path, "it does not say which schema it has")
+    if not (row and _is_revision(row[0])):
+        raise damaged(path, _NO_SCHEMA)
     return _known(row[0], str(path))
 
 
@@ -136,12 +137,16 @@ def revision_of(connection: "Connection", shown: str) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return _known(found, shown)
+    if not _is_revision(found):
+        raise Damaged(f"`{shown}` is damaged: {_NO_SCHEMA}")
+    return _known(str(found), shown)
 
 
-def _known(revision: str | None, shown: str) -> str:
-    if revision is None:
-        raise Damaged(f"`{shown}` is damaged: it does not say which schema it has")
+def _is_revision(found: object) -> bool:
+    return isinstance(found, str) and found.isalnum()  # it becomes part of a path
+
+
+def _known(revision: str, shown: str) -> str:
     if revision > SCHEMA:
         raise DatabaseError(
             f"`{shown}` has schema `{revision}`; this onnxzoo knows up to `{SCHEMA}`",

@@ -65,9 +65,8 @@ def collect(
     items = [(str(path), size_of(path)) for path in left + old]
     if dry_run:
         return Garbage((*bundles.items(), *items))
-    with reporting_storage(store.root):  # first, since a full disk has no room for a transaction
-        for path in left:
-            _delete(path)
+    failed = list(_deleting(left, store))  # first: a full disk has no room for a transaction
+    with reporting_storage(store.root):
         kept = {str(path) for path in old if not _delete_download(path)}
     prepared.trim()
     with database.write() as session:
@@ -76,9 +75,9 @@ def collect(
         for digest in bundles:
             discard(store, digest)
         trash = [moved for digest in bundles if (moved := store.discard(digest))]
-    with reporting_storage(store.root):
-        for path in trash:
-            _delete(path)
+    failed += _deleting(trash, store)
+    if failed:
+        raise failed[0]
     return Garbage((*bundles.items(), *(item for item in items if item[0] not in kept)))
 
 
@@ -189,6 +188,16 @@ def _lock_of(path: Path) -> Path:
         return path
     name = path.name.removesuffix(".new").removesuffix(".json").removesuffix(".part")
     return path.with_name(f"{name}.part.lock")
+
+
+def _deleting(paths: Sequence[Path], store: Store) -> Iterator[StorageError]:
+    """Delete paths, and yield what goes wrong with one: the others go all the same."""
+    for path in paths:
+        try:
+            with reporting_storage(store.root):
+                _delete(path)
+        except StorageError as error:
+            yield error
 
 
 def _delete(path: Path) -> None:

@@ -174,6 +174,16 @@ def test_what_cannot_be_registered_is_named(
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 70_000])
+@pytest.mark.parametrize("kind", ["task", "license"])
+def test_a_text_that_no_database_takes_is_refused(
+    registry: Registry, a: Path, kind: str, text: str
+) -> None:
+    with pytest.raises(UsageError, match=f"the {kind} "):
+        registry.register(a, "net", **{kind: text})  # type: ignore[arg-type]
+    assert registry.list() == []
+
+
 def test_a_file_that_cannot_be_read_is_named(registry: Registry, tmp_path: Path) -> None:
     """The first page of /proc/self/mem opens and does not read, whoever asks."""
     unreadable = Path("/proc/self/mem")

@@ -111,6 +111,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a hash": a_row("file.sha256", "x"),
     "a path": a_row("file.path", "../x"),
     "a byte that is no text": a_row("variant.source", b"\xff\xfe"),
+    "a schema that is no text": a_row("alembic_version.version_num", b"\xff\xfe"),
 }
 
 

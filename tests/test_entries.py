@@ -88,6 +88,8 @@ def test_a_key_that_is_not_known_is_ignored() -> None:
         ({"opset": True}, "`opset` is malformed: expected a whole number"),
         ({"inputs": [{"name": "x", "shape": [1.5]}]}, "an axis is a number, a name or null"),
         ({"ops": {"Conv": "many"}}, "`ops` is malformed"),
+        ({"license": "MIT\0x"}, "a text holds a zero byte"),
+        ({"task": "\ud800"}, "surrogates not allowed"),
     ],
 )
 def test_a_malformed_line_is_refused_with_place_and_reason(

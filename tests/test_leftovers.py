@@ -66,6 +66,19 @@ def test_what_fills_a_disk_is_collected_from_it(tmp_path: Path, zoo: Run, dead: 
         assert zoo("register", model, "--name", "other").code == 0
 
 
+def test_what_cannot_be_deleted_keeps_nothing_else(
+    settings: Settings, tmp_path: Path, zoo: Run, dead: str
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    bundle = Path(zoo("path", "net").out.strip()).parent
+    zoo("rm", "net", "-y")
+    with mounted(settings.home / "store" / ".staging" / dead / "mount", "tmpfs") as stuck:
+        if stuck is None:
+            pytest.skip("nothing can be mounted here")
+        ran = zoo("gc")
+    assert (ran.code, "busy" in ran.err, bundle.exists()) == (7, True, False)
+
+
 def test_copies_for_the_hub_go_with_their_models(
     registry: Registry, tmp_path: Path, dead: str
 ) -> None:

@@ -405,6 +405,14 @@ def test_bytes_that_are_gone_or_cut_are_named_and_not_restored(full: Registry, z
     assert [variant.ref for variant in full.list(name="net_2")] == []
 
 
+def test_a_long_text_of_an_older_registry_is_no_damage(full: Registry) -> None:
+    with closing(sqlite3.connect(database(full))) as other, other:
+        other.execute("UPDATE version SET license = ?", ["x" * 70_000])
+    full.alias("net_2", "old")
+    spoil(full)
+    assert not full.rebuild().lost
+
+
 def test_a_flipped_byte_is_not_restored(full: Registry) -> None:
     variant = full.resolve("net_2")
     flip(variant.path)

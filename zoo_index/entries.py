@@ -108,6 +108,7 @@ def entry_of(values: Any) -> Entry:
     """
     if not isinstance(values, dict):
         raise TypeError(f"expected a JSON object, found {type(values).__name__}")
+    told.check_plain(values)
     for key in _REQUIRED:
         if key not in values:
             raise ValueError(f"`{key}` is missing")
