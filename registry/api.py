@@ -104,8 +104,11 @@ class Registry:
         return self._database.stamp()
 
     def expect_write(self) -> None:
-        """Make in the background what `publish` needs: a second that a download hides."""
-        Thread(target=self._make, daemon=True).start()
+        """Make in the background what `publish` needs: a second that a download hides.
+
+        A process that ends sooner waits for it: the interpreter's end disturbs what still runs.
+        """
+        Thread(target=self._make).start()
 
     def _make(self) -> None:
         import_module("onnxzoo.registry.writes")

@@ -29,7 +29,7 @@ def insert(path: Path, names: list[str]) -> None:
     from onnxzoo.registry.tables import Model
 
     for name in names:
-        with Database(path).write() as session:
+        with closing(Database(path)) as database, database.write() as session:
             session.add(Model(name=name, key=name, created_at="now"))
 
 
@@ -44,7 +44,7 @@ def count_up(path: Path) -> None:
 
 
 def names(path: Path) -> list[str]:
-    with Database(path).read() as rows:
+    with closing(Database(path)) as database, database.read() as rows:
         return [row["name"] for row in rows(MODELS)]
 
 
@@ -342,12 +342,12 @@ def test_a_home_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> Non
 
 
 def test_every_error_of_the_database_is_ours(tmp_path: Path) -> None:
-    database = Database(tmp_path / "r.db")
-    database.make()
-    with pytest.raises(ZooError), database.read() as rows:
-        rows("SELECT nonsense FROM nowhere")
-    with pytest.raises(ZooError), database.write() as session:
-        session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")
+    with closing(Database(tmp_path / "r.db")) as database:
+        database.make()
+        with pytest.raises(ZooError), database.read() as rows:
+            rows("SELECT nonsense FROM nowhere")
+        with pytest.raises(ZooError), database.write() as session:
+            session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")
 
 
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
