@@ -1,7 +1,6 @@
 """One HTTP answer of a download: redirects, credentials, time limits, and what it says."""
 
 import re
-import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.web_session import deadline, may_pass
+from onnxzoo.registry.web_session import deadline, may_pass, socket_of
 
 if TYPE_CHECKING:
     import requests
@@ -122,7 +121,7 @@ class Answer:
 
         longest, going = self._limits.window + self._limits.read, True
         try:
-            with _connection_of(self._response) as connection:
+            with socket_of(self._response.raw.fileno()) as connection:
                 while going:
                     with deadline(connection, longest):
                         going = yield from self._window()
@@ -252,13 +251,13 @@ def _get(
         ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise Interrupted(_reason(error, limits)) from None
-    except (requests.RequestException, ValueError):
+    except (requests.RequestException, ValueError) as error:
+        if "SOCKS" in str(error):
+            raise RemoteError(
+                "a proxy that speaks SOCKS needs PySocks, which is not installed",
+                hint="pip install pysocks",
+            ) from None
         raise _not_askable(url) from None
-
-
-def _connection_of(response: "requests.Response") -> socket.socket:
-    """Return a socket to shut down; the TLS socket itself would then hand out what is encrypted."""
-    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
 
 def _not_askable(url: str) -> RemoteError:
