@@ -159,5 +159,6 @@ def deadline(connection: socket.socket, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # it may be about to cut off what goes on being used
         if late.is_set():  # even if it went well: what was cut off reads as what is over
             raise TimeoutError

@@ -4,8 +4,11 @@ import hashlib
 import importlib.util
 import json
 import os
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,6 +21,7 @@ from onnxzoo.registry.errors import RemoteError, ZooError
 from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import Limits, asked_wait
+from onnxzoo.registry.web_session import deadline
 from onnxzoo.zoo_index.sources import open_source
 from tests.commands import Run
 from tests.faults.cases import Effort
@@ -258,6 +262,24 @@ def test_a_proxy_that_wants_what_is_not_installed_says_so(
     error = refusal(lambda: fetch(server, part))
     assert error is not None
     assert "needs PySocks" in error.message
+
+
+def test_nothing_is_cut_off_once_a_deadline_is_left() -> None:
+    class Slow(socket.socket):
+        begun = threading.Event()
+        over = False
+
+        def shutdown(self, how: int) -> None:
+            self.begun.set()
+            time.sleep(0.2)
+            super().shutdown(how)
+            self.over = True
+
+    near, far = socket.socketpair()
+    with far, Slow(fileno=near.detach()) as slow:
+        with pytest.raises(TimeoutError), deadline(slow, 0.01):
+            slow.begun.wait()
+        assert slow.over
 
 
 def test_a_cut_in_the_headers_costs_nothing_of_what_is_there(server: Server, part: Path) -> None:
