@@ -29,6 +29,7 @@ _CAUSES = {
     "cut off": "its headers were cut off",
 }
 _DIGITS = "[0-9]{1,18}"  # of a number of bytes or seconds: 2^59, which any disk and clock hold
+_TOO_MANY_REQUESTS = 429
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -188,7 +189,7 @@ def refuse(answer: Answer) -> None:
     if answer.status in {200, 206}:
         return
     if may_pass(answer.status):
-        wait = asked_wait(answer.headers)
+        wait = asked_wait(answer.status, answer.headers)
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         raise Interrupted(f"answered {answer.status}{asked}", wait)
     if answer.status in {404, 410}:
@@ -304,10 +305,11 @@ def _check_rate(rate: float, limits: Limits) -> None:
         raise Interrupted(f"sent {rate:.0f} bytes a second; expected {limits.rate:.0f} at least")
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
+def asked_wait(status: int, headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks for.
 
-    Source: RFC 9110, 10.2.3 (Retry-After); the Hub's ``RateLimit: "api";r=0;t=55``.
+    Source: RFC 9110, 10.2.3 (Retry-After). The Hub's ``RateLimit: "api";r=0;t=55`` comes with every
+    answer; only where nothing is left is it why a request was refused.
     """
     text = headers.get("Retry-After", "").strip()
     if (seconds := _number(text)) is not None:
@@ -315,8 +317,8 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     try:
         date = parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        limit = re.search(rf";\s*t=({_DIGITS})(?![0-9])", headers.get("RateLimit", ""))
-        return float(limit[1]) if limit else None
+        limit = re.search(rf";\s*r=0;\s*t=({_DIGITS})(?![0-9])", headers.get("RateLimit", ""))
+        return float(limit[1]) if limit and status == _TOO_MANY_REQUESTS else None
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 

@@ -172,7 +172,7 @@ def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Se
     ],
 )
 def test_a_wait_that_is_no_time_is_none(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(headers) == seconds
+    assert asked_wait(429, headers) == seconds
 
 
 def test_the_environment_says_how_long_and_how_often_a_server_is_asked(

@@ -250,7 +250,7 @@ def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooE
 
 
 def _status(answer: Answer, hub: str) -> RemoteError:
-    wait = asked_wait(answer.headers)
+    wait = asked_wait(answer.status, answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
     said, hint = f"`{hub}` answered {answer.status}{asked}", "run it again later"
     if not may_pass(answer.status):
