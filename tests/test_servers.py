@@ -130,7 +130,7 @@ def test_an_answer_of_the_api_is_what_it_should_be_or_one_error(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     endpoint = server.url.replace("//", "//me:canary-password@")
-    asking = replace(settings, endpoint=endpoint, timeout=0.2)
+    asking = replace(settings, endpoint=endpoint, timeout=0.2, attempts=1)
     server.strike(row.answer)
     error = refusal(lambda: open_source("hf://o/r", asking).files())
     assert "canary" not in f"{error} {error and error.hint}"
@@ -156,7 +156,8 @@ def test_an_answer_of_the_api_has_an_end(server: Server, settings: Settings) -> 
 def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Settings) -> None:
     client = huggingface_hub.get_session()
     server.strike(drips)
-    source = open_source("hf://o/r", replace(settings, endpoint=server.url, timeout=0.2))
+    quick = replace(settings, endpoint=server.url, timeout=0.2, attempts=1)
+    source = open_source("hf://o/r", quick)
     assert isinstance(refusal(source.files), RemoteError)
     assert huggingface_hub.get_session() is client
     assert not client.is_closed

@@ -148,7 +148,7 @@ def _private(hub: Hub) -> str:
 
 def _limited(hub: Hub) -> str:
     hub.add("o/r", {"m.onnx": b"x"})
-    hub.fault("429", at="api", times=-1, Retry_After="17")
+    hub.fault("429", at="api", Retry_After="17")
     return "hf://o/r"
 
 
@@ -174,6 +174,14 @@ def test_every_refusal_of_the_hub_has_its_own_error(
         open_source(make(hub), online).files()
     assert message in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+def test_the_api_is_asked_again_where_that_may_help(hub: Hub, online: Settings) -> None:
+    hub.add("o/r", {"m.onnx": b"x"})
+    hub.fault("503", at="api", Retry_After="0")
+    hub.fault("500", at="api", RateLimit='"api";r=499;t=247')
+    assert len(open_source("hf://o/r", online).files()) == 1
+    assert len(hub.requests) == 3
 
 
 def test_a_gated_file_names_where_to_accept_its_terms(hub: Hub, online: Settings) -> None:

@@ -7,10 +7,10 @@ list to whatever host it names with the token, and takes answers of any size.
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
@@ -40,6 +40,7 @@ _PAGES = 20  # as many answers as a list may take; the zoo's takes 3
 _MOST = 100_000  # repositories of a list
 # What is raised where an answer is not JSON, or is JSON of something else.
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError)
+T = TypeVar("T")
 
 
 class MayPass(RemoteError):
@@ -152,6 +153,31 @@ def _info(told: Any) -> "ModelInfo":
     info = ModelInfo(**told)  # type: ignore[no-untyped-call]
     validate_repo_id(info.id)
     return info
+
+
+def persist(
+    call: Callable[[], T],
+    settings: Settings,
+    *,
+    longest: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Call the Hub, as often as the settings say where that may help.
+
+    Args:
+        call: asks the Hub.
+        settings: how often.
+        longest: seconds to wait before asking again; where the Hub wants more, that is the end.
+        sleep: waits a number of seconds.
+    """
+    for _ in range(settings.attempts - 1):
+        try:
+            return call()
+        except MayPass as error:
+            if error.wait > longest:
+                raise
+            sleep(error.wait)
+    return call()
 
 
 @contextmanager

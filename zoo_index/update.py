@@ -18,7 +18,7 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info
+from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info, persist
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
@@ -170,15 +170,9 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
 
 
 def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float], None]) -> T:
-    """Call the Hub, as often as the settings say where that may help."""
-    for _ in range(settings.attempts - 1):
-        try:
-            return call()
-        except MayPass as error:
-            sleep(min(error.wait, _LONGEST_WAIT))
     try:
-        return call()
-    except RemoteError as error:
+        return persist(call, settings, longest=_LONGEST_WAIT, sleep=sleep)
+    except MayPass as error:
         raise RemoteError(
             error.message, hint="run it again later: what was learnt so far is kept"
         ) from error
