@@ -152,6 +152,27 @@ def _limited(hub: Hub) -> str:
     return "hf://o/r"
 
 
+def _disabled(hub: Hub) -> str:
+    said = "Access to this resource is disabled."
+    hub.fault("403", at="api", X_Error_Message=said)
+    return "hf://o/r"
+
+
+def _forbidden(hub: Hub) -> str:
+    hub.fault("403", at="api", X_Error_Message="Not from this network\x9b")
+    return "hf://o/r"
+
+
+def _bad(hub: Hub) -> str:
+    hub.fault("400", at="api", X_Error_Message="x" * 999)
+    return "hf://o/r"
+
+
+def _mirror(hub: Hub) -> str:
+    hub.fault("404", at="api")
+    return "hf://o/r@v9"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message", "hint"),
     [
@@ -159,6 +180,10 @@ def _limited(hub: Hub) -> str:
         (_no_revision, NotFound, "no revision `v9` of `hf://o/r`", "commits"),
         (_no_file, NotFound, "no file `gone.onnx` in `hf://o/r`", "tree"),
         (_private, NotAuthorised, "is private", "hf auth login"),
+        (_disabled, NotAuthorised, "refuses `hf://o/r`: Access to this", "see http"),
+        (_forbidden, NotAuthorised, "`hf://o/r`: Not from this network\\x9b", "HF_TOKEN"),
+        (_bad, RemoteError, f"answered 400: {'x' * 200}", "later"),
+        (_mirror, NotFound, "has no `hf://o/r@v9`", ""),
         (_limited, RemoteError, "answered 429 and asks to wait 17 s", "later"),
     ],
 )
@@ -173,6 +198,7 @@ def test_every_refusal_of_the_hub_has_its_own_error(
     with pytest.raises(error) as caught:
         open_source(make(hub), online).files()
     assert message in caught.value.message
+    assert "x" * 201 not in caught.value.message
     assert hint in (caught.value.hint or "")
 
 

@@ -36,6 +36,7 @@ _SILENCES = 4  # so often the time that a server may be silent is what a whole a
 _LARGEST = 32 << 20  # bytes of an answer; as JSON it may take thirty times that of memory
 _HICCUP = 2.0  # seconds to wait before asking again
 _TOO_OFTEN = 60.0  # where the Hub was asked too often and does not say how long to wait
+_LONGEST_REASON = 200  # characters of what the Hub says
 _PAGES = 20  # as many answers as a list may take; the zoo's takes 3
 _MOST = 100_000  # repositories of a list
 # What is raised where an answer is not JSON, or is JSON of something else.
@@ -253,24 +254,26 @@ def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooE
     Source: huggingface_hub's ``hf_raise_for_status``, for the header X-Error-Code.
     """
     status, code = answer.status, answer.headers.get("X-Error-Code")
-    name = about.removeprefix("hf://")
+    said, name = answer.headers.get("X-Error-Message"), about.removeprefix("hf://")
     if code == "GatedRepo":
         return gated(hub, about)
     if code == "RevisionNotFound":
         return NotFound(
             f"no revision `{revision}` of `{about}`", hint=f"see {hub}/{name}/commits/main"
         )
-    if code == "RepoNotFound" and status == 404:  # noqa: PLR2004
-        return NotFound(f"no repository `{about}`, or none that your token may see")
-    if code == "RepoNotFound" or (status == 401 and not _bad_token(answer)):  # noqa: PLR2004
+    if status in {404, 410}:
+        asked = f"{about}@{revision}" if revision else about
+        return NotFound(f"`{hub}` has no `{asked}`, or none that your token may see")
+    refused = said == "Invalid credentials in Authorization header"
+    if code == "RepoNotFound" or (status == 401 and not refused):  # noqa: PLR2004
         return NotAuthorised(
             f"`{about}` is private, or there is no such repository",
             hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
         )
     if status in {401, 403}:
         return NotAuthorised(
-            f"`{hub}` does not accept your token for `{about}`",
-            hint="hf auth login, or export HF_TOKEN=…",
+            f"`{hub}` refuses `{about}`{_reason(answer) or ': it does not accept your token'}",
+            hint=f"see {hub}/{name}; for another token: hf auth login, or export HF_TOKEN=…",
         )
     return _status(answer, hub)
 
@@ -278,7 +281,7 @@ def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooE
 def _status(answer: Answer, hub: str) -> RemoteError:
     wait = asked_wait(answer.status, answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-    said, hint = f"`{hub}` answered {answer.status}{asked}", "run it again later"
+    said, hint = f"`{hub}` answered {answer.status}{asked}{_reason(answer)}", "run it again later"
     if not may_pass(answer.status):
         return RemoteError(said, hint=hint)
     if wait is None:
@@ -286,9 +289,9 @@ def _status(answer: Answer, hub: str) -> RemoteError:
     return MayPass(said, hint=hint, wait=wait)
 
 
-def _bad_token(answer: Answer) -> bool:
+def _reason(answer: Answer) -> str:
     said = answer.headers.get("X-Error-Message")
-    return said == "Invalid credentials in Authorization header"
+    return f": {said[:_LONGEST_REASON]}" if said else ""
 
 
 def gated(endpoint: str, url: str) -> NotAuthorised:
