@@ -197,6 +197,8 @@ class _Guard:
             if name in {"embed_mode", "ep_cache_context"} and "ref_attr_name" in found:
                 raise Refused(f"{who} lies where a function's caller says")
         for place in places if not embedded else ():
+            if place.start == place.end:  # it shares the context of another node
+                continue
             location = check_location(self._walk.short(place), who)
             if self._beside:
                 self._beside.size_of(location, who)
