@@ -199,6 +199,13 @@ def refuse(answer: Answer) -> None:
     raise RemoteError(f"{said}; expected 200")
 
 
+def refuse_encoded(answer: Answer) -> None:
+    """Raise RemoteError unless a body comes as it is, which is what was asked for."""
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
+
+
 def without_query(url: str) -> str:
     """Return scheme, host and path of a URL: its user and query may be secrets.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from onnxzoo.registry.errors import (
     IntegrityError,
@@ -19,6 +20,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.sources import Source, open_source
 from tests import models
 from tests.hub import Hub, sha256, size
+from tests.servers import Server, zipped
 
 PACKAGE = "pkg://onnx/backend/test/data/light"
 
@@ -227,6 +229,39 @@ def test_a_token_opens_what_is_private_and_stays_with_the_hub(
     assert source.fetch("m.onnx", sha256=listed.sha256, size=listed.bytes).sha256 == sha256(model)
     own = hub.url.partition("//")[2]
     assert {r.host for r in hub.requests if "authorization" in r.headers} == {own}
+
+
+def test_a_name_and_a_password_of_the_endpoint_are_sent_as_huggingface_hub_sends_them(
+    hub: Hub, online: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("o/r", {"m.onnx": model})
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    endpoint = hub.url.replace("//", "//me:p%40ss@")
+    HfApi(endpoint).model_info("o/r")
+    source = open_source("hf://o/r", replace(online, endpoint=endpoint))
+    (listed,) = source.files()
+    source.fetch("m.onnx", sha256=listed.sha256, size=listed.bytes)
+    sent = [request.headers.get("authorization") for request in hub.requests]
+    assert sent == [sent[0], sent[0], sent[0], None]
+    assert str(sent[0]).startswith("Basic ")
+
+
+def test_a_token_that_no_header_can_hold_is_named_and_not_shown(
+    hub: Hub, online: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_\u2026canary")
+    source = open_source("hf://o/r", online)
+    for call in (source.files, lambda: source.fetch("m.onnx", sha256=None, size=None)):
+        with pytest.raises(NotAuthorised, match="characters that no token has") as caught:
+            call()
+        assert "canary" not in str(caught.value)
+
+
+def test_an_answer_of_the_api_that_is_compressed_is_said_to_be(settings: Settings) -> None:
+    with Server({"/api/models/o/r": b"{}"}) as server:
+        server.strike(zipped)
+        with pytest.raises(RemoteError, match="sent `gzip` data"):
+            open_source("hf://o/r", replace(settings, endpoint=server.url)).files()
 
 
 @pytest.mark.parametrize("text", ["hf://o/r", "https://models.example.org/m.onnx"])

@@ -147,8 +147,9 @@ def test_a_hub_that_lists_nothing_changes_nothing(settings: Settings) -> None:
 
 
 def test_offline_asks_nobody(settings: Settings) -> None:
-    with pytest.raises(RemoteError, match="offline"):
+    with pytest.raises(RemoteError, match="offline") as caught:
         update(replace(settings, offline=True))
+    assert "HF_HUB_OFFLINE" in (caught.value.hint or "")
 
 
 def test_what_did_not_change_since_the_shipped_index_was_compiled_is_not_asked_about(

@@ -115,7 +115,7 @@ class HubSource:
                     part_of(self._settings, self.url, path, sha256 or revision),
                     sha256=sha256,
                     size=size,
-                    headers=authorization(),
+                    headers=authorization(self._settings),
                     label=path,
                     progress=progress,
                     limits=limits_of(self._settings),

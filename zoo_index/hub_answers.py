@@ -7,11 +7,12 @@ list to whatever host it names with the token, and takes answers of any size.
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
 from onnxzoo.registry.settings import Settings
@@ -21,6 +22,7 @@ from onnxzoo.registry.transport import (
     asked_wait,
     asking,
     origin,
+    refuse_encoded,
     without_query,
 )
 from onnxzoo.registry.web_session import may_pass, new_session
@@ -98,11 +100,26 @@ def endpoint_of(settings: Settings) -> str:
     return settings.endpoint or _PUBLIC
 
 
-def authorization() -> dict[str, str]:
-    """Return the header with the token that huggingface_hub would send."""
+def authorization(settings: Settings) -> dict[str, str]:
+    """Return the header that huggingface_hub would send: of ``HF_ENDPOINT``, else the token.
+
+    Raises:
+        NotAuthorised: if no header can hold the token.
+
+    Source: httpx, ``_build_request_auth``, for a name and a password in a URL.
+    """
     from huggingface_hub import constants, get_token
 
+    if found := re.match("https?://([^/?#]+)@", endpoint_of(settings)):
+        name, _, password = found[1].partition(":")
+        words = f"{unquote(name)}:{unquote(password)}".encode()
+        return {"Authorization": f"Basic {b64encode(words).decode()}"}
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise NotAuthorised(
+            "your token for the Hub has characters that no token has",
+            hint="hf auth login, or export HF_TOKEN=…",
+        )
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -204,10 +221,11 @@ def _answer(
     try:
         with (
             new_session() as session,
-            asking(session, url, _HEADERS, authorization(), limits) as answer,
+            asking(session, url, _HEADERS, authorization(settings), limits) as answer,
         ):
             if answer.status != 200:  # noqa: PLR2004
                 raise _refusal(answer, hub, about, revision)
+            refuse_encoded(answer)
             return json.loads(_body(answer, hub, settings.timeout * _SILENCES)), _next(answer, url)
     except Interrupted as interrupted:
         raise MayPass(

@@ -20,6 +20,7 @@ from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
 from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info, persist
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
+from onnxzoo.zoo_index.listed import need_network
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
@@ -65,8 +66,7 @@ def update(
     Raises:
         RemoteError: if the Hub cannot be asked, or asks to wait for too long.
     """
-    if settings.offline:
-        raise RemoteError("offline mode forbids asking the Hub", hint="unset ZOO_OFFLINE")
+    need_network(settings, f"hf://{ZOO}")
     for where in settings.indexes:
         if "://" in where:
             fetch_index(where, settings)
