@@ -22,6 +22,7 @@ from onnxzoo.registry.transport import (
     Limits,
     asking,
     refuse,
+    refuse_encoded,
     without_query,
 )
 from onnxzoo.registry.web_session import new_session
@@ -290,7 +291,8 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
         part.restart()
         raise Interrupted("has no such range", 0)
     refuse(answer)
-    _refuse_disguised(answer)
+    refuse_encoded(answer)
+    _refuse_page(answer)
     total = answer.length
     if answer.status == 206:  # noqa: PLR2004
         total = _resumed(answer, job, part)
@@ -310,10 +312,7 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
     return job.size if total is None else total
 
 
-def _refuse_disguised(answer: Answer) -> None:
-    encoding = answer.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
+def _refuse_page(answer: Answer) -> None:
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         raise _WebPage(
             f"what `{answer.url}` sends is an HTML page, not a model",

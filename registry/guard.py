@@ -15,7 +15,8 @@ from shlex import quote
 from onnxzoo.registry.cost import Body, Op, shown, total
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.external import Neighbours, Where, check_location, cut
-from onnxzoo.registry.folding import FEW, MAKERS, TAKE_ALL, Constant, Maker, Scope
+from onnxzoo.registry.folding import Scope
+from onnxzoo.registry.makers import FEW, MAKERS, TAKE_ALL, Constant, Maker
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
@@ -118,7 +119,7 @@ class _Guard:
         outputs: list[str] = []
         attributes: list[Field] = []
         words = {"name": "", "op_type": "", "domain": "", "overload": ""}
-        constant: Constant | None = None
+        constants: dict[str, Constant] = {}
         for spec, found, text in self._walk.fields("Node", within, depth):
             match spec.name:
                 case "input":
@@ -127,8 +128,7 @@ class _Guard:
                     outputs.append(text)
                 case "attribute":
                     node = Where("the node", words["name"] or words["op_type"], "in", where)
-                    known = self._attribute(found, depth + 1, node, body, scope)
-                    constant = known or constant
+                    constants |= self._attribute(found, depth + 1, node, body, scope)
                     attributes.append(found)
                 case name if name in words:
                     words[name] = text
@@ -142,25 +142,25 @@ class _Guard:
             node = Where("the node", words["name"] or words["op_type"], "in", where)
             self._compiled(attributes, depth + 1, Where("the compiled graph", around=node))
         if not domain and outputs:
-            self._remember(words["op_type"], inputs, outputs[0], constant, scope)
+            self._remember(words["op_type"], inputs, outputs[0], constants, scope)
 
     @staticmethod
     def _remember(
-        op: str, inputs: list[str], output: str, constant: Constant | None, scope: Scope
+        op: str, inputs: list[str], output: str, constants: dict[str, Constant], scope: Scope
     ) -> None:
-        if op == "Constant" and constant is not None:
-            scope.known[output] = constant
+        if op == "Constant" and constants:
+            scope.known[output] = constants.popitem()[1]
         elif op in MAKERS:
             taken = inputs if op in TAKE_ALL else inputs[:4]
-            scope.makers.append(Maker(op, taken, output, constant))
+            scope.makers.append(Maker(op, taken, output, constants))
 
     def _attribute(
         self, within: Field, depth: int, where: Where, body: Body, scope: Scope
-    ) -> Constant | None:
-        """Return the constant that an attribute holds, if it is one that can stand for a tensor."""
-        known: Constant | None = None
+    ) -> dict[str, Constant]:
+        """Return the constant that an attribute holds, by its name, if it can be a tensor."""
+        name, known = "", None
         ints: list[int] = []
-        for spec, found, _ in self._walk.fields("Attribute", within, depth):
+        for spec, found, text in self._walk.fields("Attribute", within, depth):
             match spec.kind:
                 case "Tensor":
                     _, known = read(self._walk, found, depth + 1, where, self._beside)
@@ -172,11 +172,13 @@ class _Guard:
                     self._walk.skim(spec.kind, found, depth + 1)
                 case "bytes":
                     self._walk.string()
+                case _ if spec.name == "name":
+                    name = text
                 case "int" if spec.name != "type" and len(ints) <= FEW:
                     ints += islice(map(signed, self._walk.reader.varints(found)), FEW + 1)
         if known is None and 0 < len(ints) <= FEW:
             known = Constant(len(ints), 64, tuple(ints), (len(ints),))
-        return known
+        return {} if known is None else {name: known}
 
     def _compiled(self, attributes: list[Field], depth: int, who: Where) -> None:
         """Hold the file in which a compiled graph may lie to the rules of external data.
@@ -197,6 +199,8 @@ class _Guard:
             if name in {"embed_mode", "ep_cache_context"} and "ref_attr_name" in found:
                 raise Refused(f"{who} lies where a function's caller says")
         for place in places if not embedded else ():
+            if place.start == place.end:  # it shares the context of another node
+                continue
             location = check_location(self._walk.short(place), who)
             if self._beside:
                 self._beside.size_of(location, who)

@@ -11,7 +11,7 @@ from math import prod
 
 from onnxzoo.registry.dtypes import BITS, NAMES, STRING
 from onnxzoo.registry.external import Extent, Neighbours, Where, cut
-from onnxzoo.registry.folding import FEW, Constant
+from onnxzoo.registry.makers import FEW, Constant
 from onnxzoo.registry.messages import Walk, signed
 from onnxzoo.registry.wire import BYTES, Field
 

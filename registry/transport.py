@@ -1,7 +1,6 @@
 """One HTTP answer of a download: redirects, credentials, time limits, and what it says."""
 
 import re
-import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.web_session import deadline, may_pass
+from onnxzoo.registry.web_session import deadline, may_pass, socket_of
 
 if TYPE_CHECKING:
     import requests
@@ -30,6 +29,7 @@ _CAUSES = {
     "cut off": "its headers were cut off",
 }
 _DIGITS = "[0-9]{1,18}"  # of a number of bytes or seconds: 2^59, which any disk and clock hold
+_TOO_MANY_REQUESTS = 429
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -122,7 +122,7 @@ class Answer:
 
         longest, going = self._limits.window + self._limits.read, True
         try:
-            with _connection_of(self._response) as connection:
+            with socket_of(self._response.raw.fileno()) as connection:
                 while going:
                     with deadline(connection, longest):
                         going = yield from self._window()
@@ -189,7 +189,7 @@ def refuse(answer: Answer) -> None:
     if answer.status in {200, 206}:
         return
     if may_pass(answer.status):
-        wait = asked_wait(answer.headers)
+        wait = asked_wait(answer.status, answer.headers)
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         raise Interrupted(f"answered {answer.status}{asked}", wait)
     if answer.status in {404, 410}:
@@ -197,6 +197,13 @@ def refuse(answer: Answer) -> None:
     if answer.status in {401, 403}:
         raise NotAuthorised(f"{said}: it wants other credentials")
     raise RemoteError(f"{said}; expected 200")
+
+
+def refuse_encoded(answer: Answer) -> None:
+    """Raise RemoteError unless a body comes as it is, which is what was asked for."""
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
 
 
 def without_query(url: str) -> str:
@@ -252,13 +259,13 @@ def _get(
         ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise Interrupted(_reason(error, limits)) from None
-    except (requests.RequestException, ValueError):
+    except (requests.RequestException, ValueError) as error:
+        if "SOCKS" in str(error):
+            raise RemoteError(
+                "a proxy that speaks SOCKS needs PySocks, which is not installed",
+                hint="pip install pysocks",
+            ) from None
         raise _not_askable(url) from None
-
-
-def _connection_of(response: "requests.Response") -> socket.socket:
-    """Return a socket to shut down; the TLS socket itself would then hand out what is encrypted."""
-    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
 
 def _not_askable(url: str) -> RemoteError:
@@ -305,10 +312,11 @@ def _check_rate(rate: float, limits: Limits) -> None:
         raise Interrupted(f"sent {rate:.0f} bytes a second; expected {limits.rate:.0f} at least")
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
+def asked_wait(status: int, headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks for.
 
-    Source: RFC 9110, 10.2.3 (Retry-After); the Hub's ``RateLimit: "api";r=0;t=55``.
+    Source: RFC 9110, 10.2.3 (Retry-After). The Hub's ``RateLimit: "api";r=0;t=55`` comes with every
+    answer; only where nothing is left is it why a request was refused.
     """
     text = headers.get("Retry-After", "").strip()
     if (seconds := _number(text)) is not None:
@@ -316,8 +324,8 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     try:
         date = parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        limit = re.search(rf";\s*t=({_DIGITS})(?![0-9])", headers.get("RateLimit", ""))
-        return float(limit[1]) if limit else None
+        limit = re.search(rf";\s*r=0;\s*t=({_DIGITS})(?![0-9])", headers.get("RateLimit", ""))
+        return float(limit[1]) if limit and status == _TOO_MANY_REQUESTS else None
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 

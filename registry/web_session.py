@@ -86,31 +86,33 @@ def _bound_heads(session: "requests.Session") -> None:
             if not lines.last:
                 raise RemoteDisconnected("headers cut off")
 
-    class Plain(urllib3.connection.HTTPConnection):
+    class Bounded(urllib3.connection.HTTPConnection):
         response_class = Whole
 
         def getresponse(self) -> Any:
-            with deadline(self.sock, _SILENCES * (self.timeout or _LONG)):
+            if self.sock is None:
+                raise RemoteDisconnected("closed before an answer")
+            seconds = _SILENCES * (self.timeout or _LONG)
+            with socket_of(self.sock.fileno()) as connection, deadline(connection, seconds):
                 return super().getresponse()
 
-    class Secure(urllib3.connection.HTTPSConnection):
-        response_class = Whole
-
-        def getresponse(self) -> Any:
-            with deadline(self.sock, _SILENCES * (self.timeout or _LONG)):
-                return super().getresponse()
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
+    def bounded(manager: Any) -> Any:
+        """Let a manager, also a proxy's with classes of its own, make such connections."""
+        pools = {}
+        for scheme, pool in manager.pool_classes_by_scheme.items():
+            connection = type("Connection", (Bounded, pool.ConnectionCls), {})
+            pools[scheme] = type("Pool", (pool,), {"ConnectionCls": connection})
+        manager.pool_classes_by_scheme = pools
+        return manager
 
     class Adapter(HTTPAdapter):
-        def get_connection_with_tls_context(self, *words: Any, **more: Any) -> Any:
-            for manager in (self.poolmanager, *self.proxy_manager.values()):
-                manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-            return super().get_connection_with_tls_context(*words, **more)
+        def init_poolmanager(self, *words: Any, **more: Any) -> None:
+            super().init_poolmanager(*words, **more)
+            bounded(self.poolmanager)
+
+        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+            known = self.proxy_manager.get(proxy)
+            return known or bounded(super().proxy_manager_for(proxy, **more))
 
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter())
@@ -129,6 +131,11 @@ class _Lines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def socket_of(descriptor: int) -> socket.socket:
+    """Return a socket to shut down; a TLS socket itself would then hand out what is encrypted."""
+    return socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
 
 
 @contextmanager
@@ -152,5 +159,6 @@ def deadline(connection: socket.socket, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join()  # it may be about to cut off what goes on being used
         if late.is_set():  # even if it went well: what was cut off reads as what is over
             raise TimeoutError

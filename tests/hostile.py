@@ -442,6 +442,7 @@ def _foldings() -> Iterator[Case]:
             written(model(graph(joined, [column, row, yes]))),
             says,
         )
+    yield from _moved()
     square = numpy_helper.from_array(np.zeros((2, 2), "float32"), "v")
     pads = {
         "padded": (node("Pad", "v s"), shape("s", 0, 0, 25_000, 25_000)),
@@ -455,6 +456,14 @@ def _foldings() -> Iterator[Case]:
             helper.make_node("Resize", ["v", "", "s"], ["y"]),
             shape("s", 1e9, 1, dtype="float32"),
         ),
+        "resized along an axis": (
+            helper.make_node("Resize", ["v", "", "", "s"], ["y"], axes=[1]),
+            shape("s", 150_000_000),
+        ),
+        "scaled along an axis": (
+            helper.make_node("Resize", ["v", "", "s"], ["y"], axes=[-1]),
+            shape("s", 1e9, dtype="float32"),
+        ),
         "scaled in the old way": (node("Upsample", "v s"), shape("s", 1e9, 1, dtype="float32")),
     }
     for name, (made, values) in pads.items():
@@ -466,6 +475,13 @@ def _foldings() -> Iterator[Case]:
         written(model(graph([helper.make_node("Resize", ["x", "", "", "s"], ["y"])], [endless]))),
         "whenever it runs",
     )
+    onehot = node("OneHot", "x d v")
+    deep = [scalar("d", 1 << 40), shape("v", 0, 1)]
+    yield Case("folding: OneHot", written(model(graph([onehot], [*deep, shape("x", 3)]))), says)
+    yield Case("folding: OneHot of an input", written(model(graph([onehot], deep))), "whenever it")
+    for op in ("RandomNormal", "RandomUniform"):
+        noise = node(op, "", shape=[1 << 20, 1 << 20])
+        yield Case(f"folding: {op}", written(model(graph([noise]))), "whenever it runs")
     ends = [scalar("a", 0), scalar("b", 1 << 40), scalar("c", 1)]
     yield Case("folding: a range", written(model(graph([node("Range", "a b c")], ends))), says)
     tiny = [scalar("a", 0, "f"), scalar("b", 1, "f"), scalar("c", 1e-30, "f")]
@@ -529,6 +545,34 @@ def _foldings() -> Iterator[Case]:
         return written(model(graph([node("ConstantOfShape", "w")], [there])))(folder)
 
     yield Case("folding: a shape in another file", far, says)
+
+
+def _moved() -> Iterator[Case]:
+    """Yield a column of 50,000 that meets a row, by what made it one."""
+    column, old = shape("s", 50_000, 1), [helper.make_opsetid("", 11)]
+    ways = {
+        "Unsqueeze": ([50_000], node("Unsqueeze", "v s", "c"), shape("s", 1)),
+        "Unsqueeze, by an attribute": ([50_000], node("Unsqueeze", "v", "c", axes=[-1]), column),
+        "Squeeze": ([1, 50_000, 1], node("Squeeze", "v s", "c"), shape("s", 0)),
+        "Squeeze, by an attribute": ([50_000, 1, 1], node("Squeeze", "v", "c", axes=[1]), column),
+        "Reshape": ([50_000], node("Reshape", "v s", "c"), shape("s", -1, 1)),
+        "Reshape that copies": ([50_000, 1, 1], node("Reshape", "v s", "c"), shape("s", 0, -1)),
+        "Flatten": ([50_000, 1, 1], node("Flatten", "v", "c"), column),
+        "Transpose": ([1, 50_000], node("Transpose", "v", "c"), column),
+        "Transpose, by an order": ([1, 50_000], node("Transpose", "v", "c", perm=[1, 0]), column),
+    }
+    for name, (sizes, made, told) in ways.items():
+        weights = [
+            numpy_helper.from_array(np.zeros(sizes, "float32"), "v"),
+            numpy_helper.from_array(np.zeros(50_000, "float32"), "w"),
+            told,
+        ]
+        opsets = old if "attribute" in name else OPSETS
+        yield Case(
+            f"folding: a column made by {name}",
+            written(model(graph([made, node("Add", "c w")], weights), opsets=opsets)),
+            "when it is opened",
+        )
 
 
 def function(name: str, *calls: str) -> onnx.FunctionProto:

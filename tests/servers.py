@@ -16,11 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 OK, MISSING, INTEGRITY, REFUSED, REMOTE, STORAGE, UNAUTHORISED = 0, 3, 4, 5, 6, 7, 10
 _BLOCK = 1 << 16  # bytes
 _ENDLESS = bytes(_BLOCK)
 _DRIP = 0.05  # seconds between two bytes
+_NAME = 3  # the kind of a SOCKS address
 _PATIENCE = 30.0  # seconds that a server does nothing at most
 
 
@@ -176,6 +178,61 @@ class Server:
         return sound(exchange)
 
 
+class Proxy(Server):
+    """A proxy for HTTP, with CONNECT, or for SOCKS 5.
+
+    Attributes:
+        reached: where it connected to, as it was told.
+
+    Source: RFC 9112, 3.2 (request targets); RFC 1928.
+    """
+
+    def __init__(self, *, socks: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__({}, tls=tls)
+        self.reached: list[tuple[str, int]] = []
+        self._greet = _socks if socks else _http
+
+    def _converse(self, accepted: socket.socket) -> None:
+        with suppress(OSError), accepted, self._spoken(accepted) as near:
+            host, port, said, first = self._greet(near)
+            self.reached.append((host, port))
+            with socket.create_connection((host, port)) as far:
+                near.sendall(said)
+                far.sendall(first)
+                threading.Thread(target=_pump, args=(near, far), daemon=True).start()
+                _pump(far, near)
+
+
+def _http(near: socket.socket) -> tuple[str, int, bytes, bytes]:
+    """Return host and port, what the client is told, and what goes on to the host."""
+    request = _read(near)
+    if request is None:
+        raise ConnectionResetError
+    if request.raw.startswith(b"CONNECT "):
+        host, _, port = request.path.partition(":")
+        return host, int(port), b"HTTP/1.1 200 Connected\r\n\r\n", b""
+    parts = urlsplit(request.path)
+    there = f"{parts.scheme}://{parts.netloc}".encode()
+    return parts.hostname or "", parts.port or 80, b"", request.raw.replace(there, b"", 1)
+
+
+def _socks(near: socket.socket) -> tuple[str, int, bytes, bytes]:
+    methods = near.recv(2)[1]
+    near.recv(methods)
+    near.sendall(b"\x05\x00")
+    kind = near.recv(4)[3]
+    raw = near.recv(near.recv(1)[0]) if kind == _NAME else near.recv(4)
+    host = raw.decode() if kind == _NAME else socket.inet_ntoa(raw)
+    return host, int.from_bytes(near.recv(2)), b"\x05\x00\x00\x01" + bytes(6), b""
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while block := source.recv(_BLOCK):
+            target.sendall(block)
+        target.shutdown(socket.SHUT_WR)
+
+
 def _read(connection: socket.socket) -> Request | None:
     raw = b""
     while b"\r\n\r\n" not in raw:
@@ -292,6 +349,13 @@ def drips_head(exchange: Exchange) -> None:
     """Send headers a byte now and then, without an end."""
     exchange.raw(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     exchange.drip(b"a" * 60_000)
+
+
+def slow_head(exchange: Exchange) -> None:
+    """Send a header a byte now and then, for some seconds, and then what is right."""
+    exchange.raw(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    exchange.drip(b"a" * 60)
+    exchange.raw(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(exchange.body), exchange.body))
 
 
 def endless(exchange: Exchange) -> None:

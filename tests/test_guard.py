@@ -101,6 +101,7 @@ def _healthy() -> dict[str, hostile.Build]:
             model(graph([node("FusedMatMul", "x x", domain="com.microsoft")]))
         ),
         "a graph compiled into a file": hostile.compiled("c.bin", Path.touch),
+        "a graph that another node was compiled into": hostile.compiled(""),
         "a compiled graph": written(
             model(
                 graph([node("EPContext", domain="com.microsoft", ep_cache_context=b"/\xff" * 9999)])

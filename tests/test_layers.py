@@ -15,7 +15,7 @@ LAYERS = (
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose",
      "registry.external", "registry.folding", "registry.logs", "registry.exported",
-     "registry.told"},
+     "registry.makers", "registry.told"},
     {"registry.child", "registry.cost", "registry.messages", "registry.exported_text"},
     {"registry.connect", "registry.web_session"},
     {"registry.schema"},

@@ -1,10 +1,14 @@
 """Whatever a server does, a download ends clearly and is whole the next time; see `BEHAVIOURS`."""
 
 import hashlib
+import importlib.util
 import json
 import os
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,6 +21,7 @@ from onnxzoo.registry.errors import RemoteError, ZooError
 from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import Limits, asked_wait
+from onnxzoo.registry.web_session import deadline
 from onnxzoo.zoo_index.sources import open_source
 from tests.commands import Run
 from tests.faults.cases import Effort
@@ -29,11 +34,13 @@ from tests.servers import (
     REMOTE,
     Behaviour,
     Exchange,
+    Proxy,
     Server,
     chunks_then,
     cut,
     drips,
     sends,
+    slow_head,
     to,
 )
 
@@ -123,7 +130,7 @@ def test_an_answer_of_the_api_is_what_it_should_be_or_one_error(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     endpoint = server.url.replace("//", "//me:canary-password@")
-    asking = replace(settings, endpoint=endpoint, timeout=0.2)
+    asking = replace(settings, endpoint=endpoint, timeout=0.2, attempts=1)
     server.strike(row.answer)
     error = refusal(lambda: open_source("hf://o/r", asking).files())
     assert "canary" not in f"{error} {error and error.hint}"
@@ -149,7 +156,8 @@ def test_an_answer_of_the_api_has_an_end(server: Server, settings: Settings) -> 
 def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Settings) -> None:
     client = huggingface_hub.get_session()
     server.strike(drips)
-    source = open_source("hf://o/r", replace(settings, endpoint=server.url, timeout=0.2))
+    quick = replace(settings, endpoint=server.url, timeout=0.2, attempts=1)
+    source = open_source("hf://o/r", quick)
     assert isinstance(refusal(source.files), RemoteError)
     assert huggingface_hub.get_session() is client
     assert not client.is_closed
@@ -165,7 +173,7 @@ def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Se
     ],
 )
 def test_a_wait_that_is_no_time_is_none(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(headers) == seconds
+    assert asked_wait(429, headers) == seconds
 
 
 def test_the_environment_says_how_long_and_how_often_a_server_is_asked(
@@ -190,17 +198,23 @@ def test_doctor_shows_a_hub_without_its_password(zoo: Run, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    words += ["-addext", names, "-keyout", str(key)]
     try:
         subprocess.run([*words, "-out", certificate], check=True, capture_output=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip("openssl makes no certificate here")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate, key)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    return made
+
+
+@pytest.fixture
+def secure(context: ssl.SSLContext) -> Iterator[Server]:
     with Server(CONTENT, tls=context) as running:
         yield running
 
@@ -218,6 +232,55 @@ def test_a_trailer_without_end_is_left_in_time_over_tls_too(secure: Server, part
     secure.strike(chunks_then(b"0\r\n", endless=b"X-More: x\r\n" * 1000))
     assert code_of(secure, part) == REMOTE
     assert part.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("target", ["http", "https"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")  # http through https: none is verified
+def test_a_proxy_leads_to_every_host_within_the_same_bounds(
+    context: ssl.SSLContext, part: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, target: str
+) -> None:
+    if scheme == "socks5h":
+        pytest.importorskip("socks")
+    tls = context if target == "https" else None
+    proxy = Proxy(socks=scheme == "socks5h", tls=context if scheme == "https" else None)
+    with proxy, Server(CONTENT, tls=tls) as server, Server(CONTENT, tls=tls) as other:
+        monkeypatch.setenv(f"{target}_proxy", f"{scheme}://127.0.0.1:{proxy.port}")
+        server.strike(to(f"{target}://localhost:{other.port}/m.onnx"))
+        assert fetch(server, part).path.read_bytes() == BODY
+        assert proxy.reached == [("127.0.0.1", server.port), ("localhost", other.port)]
+        part.with_suffix("").unlink()
+        server.strike(slow_head)
+        assert code_of(server, part) == REMOTE
+
+
+def test_a_proxy_that_wants_what_is_not_installed_says_so(
+    server: Server, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("socks"):
+        pytest.skip("PySocks is here")
+    monkeypatch.setenv("http_proxy", "socks5h://me:canary-password@127.0.0.1:9")
+    error = refusal(lambda: fetch(server, part))
+    assert error is not None
+    assert "needs PySocks" in error.message
+
+
+def test_nothing_is_cut_off_once_a_deadline_is_left() -> None:
+    class Slow(socket.socket):
+        begun = threading.Event()
+        over = False
+
+        def shutdown(self, how: int) -> None:
+            self.begun.set()
+            time.sleep(0.2)
+            super().shutdown(how)
+            self.over = True
+
+    near, far = socket.socketpair()
+    with far, Slow(fileno=near.detach()) as slow:
+        with pytest.raises(TimeoutError), deadline(slow, 0.01):
+            slow.begun.wait()
+        assert slow.over
 
 
 def test_a_cut_in_the_headers_costs_nothing_of_what_is_there(server: Server, part: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from onnxzoo.registry.errors import (
     IntegrityError,
@@ -19,6 +20,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.sources import Source, open_source
 from tests import models
 from tests.hub import Hub, sha256, size
+from tests.servers import Server, zipped
 
 PACKAGE = "pkg://onnx/backend/test/data/light"
 
@@ -148,8 +150,29 @@ def _private(hub: Hub) -> str:
 
 def _limited(hub: Hub) -> str:
     hub.add("o/r", {"m.onnx": b"x"})
-    hub.fault("429", at="api", times=-1, Retry_After="17")
+    hub.fault("429", at="api", Retry_After="17")
     return "hf://o/r"
+
+
+def _disabled(hub: Hub) -> str:
+    said = "Access to this resource is disabled."
+    hub.fault("403", at="api", X_Error_Message=said)
+    return "hf://o/r"
+
+
+def _forbidden(hub: Hub) -> str:
+    hub.fault("403", at="api", X_Error_Message="Not from this network\x9b")
+    return "hf://o/r"
+
+
+def _bad(hub: Hub) -> str:
+    hub.fault("400", at="api", X_Error_Message="x" * 999)
+    return "hf://o/r"
+
+
+def _mirror(hub: Hub) -> str:
+    hub.fault("404", at="api")
+    return "hf://o/r@v9"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +182,10 @@ def _limited(hub: Hub) -> str:
         (_no_revision, NotFound, "no revision `v9` of `hf://o/r`", "commits"),
         (_no_file, NotFound, "no file `gone.onnx` in `hf://o/r`", "tree"),
         (_private, NotAuthorised, "is private", "hf auth login"),
+        (_disabled, NotAuthorised, "refuses `hf://o/r`: Access to this", "see http"),
+        (_forbidden, NotAuthorised, "`hf://o/r`: Not from this network\\x9b", "HF_TOKEN"),
+        (_bad, RemoteError, f"answered 400: {'x' * 200}", "later"),
+        (_mirror, NotFound, "has no `hf://o/r@v9`", ""),
         (_limited, RemoteError, "answered 429 and asks to wait 17 s", "later"),
     ],
 )
@@ -173,7 +200,16 @@ def test_every_refusal_of_the_hub_has_its_own_error(
     with pytest.raises(error) as caught:
         open_source(make(hub), online).files()
     assert message in caught.value.message
+    assert "x" * 201 not in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+def test_the_api_is_asked_again_where_that_may_help(hub: Hub, online: Settings) -> None:
+    hub.add("o/r", {"m.onnx": b"x"})
+    hub.fault("503", at="api", Retry_After="0")
+    hub.fault("500", at="api", RateLimit='"api";r=499;t=247')
+    assert len(open_source("hf://o/r", online).files()) == 1
+    assert len(hub.requests) == 3
 
 
 def test_a_gated_file_names_where_to_accept_its_terms(hub: Hub, online: Settings) -> None:
@@ -193,6 +229,39 @@ def test_a_token_opens_what_is_private_and_stays_with_the_hub(
     assert source.fetch("m.onnx", sha256=listed.sha256, size=listed.bytes).sha256 == sha256(model)
     own = hub.url.partition("//")[2]
     assert {r.host for r in hub.requests if "authorization" in r.headers} == {own}
+
+
+def test_a_name_and_a_password_of_the_endpoint_are_sent_as_huggingface_hub_sends_them(
+    hub: Hub, online: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("o/r", {"m.onnx": model})
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    endpoint = hub.url.replace("//", "//me:p%40ss@")
+    HfApi(endpoint).model_info("o/r")
+    source = open_source("hf://o/r", replace(online, endpoint=endpoint))
+    (listed,) = source.files()
+    source.fetch("m.onnx", sha256=listed.sha256, size=listed.bytes)
+    sent = [request.headers.get("authorization") for request in hub.requests]
+    assert sent == [sent[0], sent[0], sent[0], None]
+    assert str(sent[0]).startswith("Basic ")
+
+
+def test_a_token_that_no_header_can_hold_is_named_and_not_shown(
+    hub: Hub, online: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_\u2026canary")
+    source = open_source("hf://o/r", online)
+    for call in (source.files, lambda: source.fetch("m.onnx", sha256=None, size=None)):
+        with pytest.raises(NotAuthorised, match="characters that no token has") as caught:
+            call()
+        assert "canary" not in str(caught.value)
+
+
+def test_an_answer_of_the_api_that_is_compressed_is_said_to_be(settings: Settings) -> None:
+    with Server({"/api/models/o/r": b"{}"}) as server:
+        server.strike(zipped)
+        with pytest.raises(RemoteError, match="sent `gzip` data"):
+            open_source("hf://o/r", replace(settings, endpoint=server.url)).files()
 
 
 @pytest.mark.parametrize("text", ["hf://o/r", "https://models.example.org/m.onnx"])

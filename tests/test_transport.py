@@ -123,14 +123,18 @@ def test_a_source_that_is_no_url_is_a_usage_error(settings: Settings, text: str)
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"),
+    ("status", "headers", "seconds"),
     [
-        ({"Retry-After": "17"}, 17.0),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ({"Retry-After": "soon"}, None),
-        ({"RateLimit": '"api";r=0;t=55'}, 55.0),
-        ({}, None),
+        (503, {"Retry-After": "17"}, 17.0),
+        (429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        (429, {"Retry-After": "soon"}, None),
+        (429, {"RateLimit": '"api";r=0;t=55'}, 55.0),
+        (429, {"RateLimit": '"api";r=499;t=247'}, None),
+        (503, {"RateLimit": '"api";r=0;t=247'}, None),
+        (429, {}, None),
     ],
 )
-def test_the_wait_that_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(headers) == seconds
+def test_the_wait_that_a_server_asks_for(
+    status: int, headers: dict[str, str], seconds: float | None
+) -> None:
+    assert asked_wait(status, headers) == seconds

@@ -1,6 +1,7 @@
 """A repository on the Hugging Face Hub."""
 
 import re
+from functools import partial
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -15,6 +16,7 @@ from onnxzoo.zoo_index.hub_answers import (
     endpoint_of,
     gated,
     model_info,
+    persist,
     repository_of,
 )
 from onnxzoo.zoo_index.listed import Listed, limits_of, need_network, part_of, telling_session
@@ -23,6 +25,7 @@ _TEXT = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>refs/[^/]+/[^/]+|[^/]+))?(/(?P<file>.+))?",
     re.IGNORECASE | re.ASCII,
 )
+_LONGEST_WAIT = 10.0  # seconds before the API is asked again; a rate limit wants up to 300
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -112,7 +115,7 @@ class HubSource:
                     part_of(self._settings, self.url, path, sha256 or revision),
                     sha256=sha256,
                     size=size,
-                    headers=authorization(),
+                    headers=authorization(self._settings),
                     label=path,
                     progress=progress,
                     limits=limits_of(self._settings),
@@ -131,7 +134,8 @@ class HubSource:
     def _ask(self) -> tuple[Listed, ...]:
         """Ask the API what the revision holds, and keep the commit that it stands for."""
         need_network(self._settings, self.url)
-        told = repository_of(model_info(self._repo, self._settings, revision=self._asked))
+        ask = partial(model_info, self._repo, self._settings, revision=self._asked)
+        told = repository_of(persist(ask, self._settings, longest=_LONGEST_WAIT))
         self._commit, self._license = told.commit, told.license
         return told.files
 

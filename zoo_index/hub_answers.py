@@ -7,11 +7,12 @@ list to whatever host it names with the token, and takes answers of any size.
 import json
 import re
 import time
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote, urljoin
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
 from onnxzoo.registry.settings import Settings
@@ -21,6 +22,7 @@ from onnxzoo.registry.transport import (
     asked_wait,
     asking,
     origin,
+    refuse_encoded,
     without_query,
 )
 from onnxzoo.registry.web_session import may_pass, new_session
@@ -36,10 +38,12 @@ _SILENCES = 4  # so often the time that a server may be silent is what a whole a
 _LARGEST = 32 << 20  # bytes of an answer; as JSON it may take thirty times that of memory
 _HICCUP = 2.0  # seconds to wait before asking again
 _TOO_OFTEN = 60.0  # where the Hub was asked too often and does not say how long to wait
+_LONGEST_REASON = 200  # characters of what the Hub says
 _PAGES = 20  # as many answers as a list may take; the zoo's takes 3
 _MOST = 100_000  # repositories of a list
 # What is raised where an answer is not JSON, or is JSON of something else.
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError)
+T = TypeVar("T")
 
 
 class MayPass(RemoteError):
@@ -96,11 +100,26 @@ def endpoint_of(settings: Settings) -> str:
     return settings.endpoint or _PUBLIC
 
 
-def authorization() -> dict[str, str]:
-    """Return the header with the token that huggingface_hub would send."""
+def authorization(settings: Settings) -> dict[str, str]:
+    """Return the header that huggingface_hub would send: of ``HF_ENDPOINT``, else the token.
+
+    Raises:
+        NotAuthorised: if no header can hold the token.
+
+    Source: httpx, ``_build_request_auth``, for a name and a password in a URL.
+    """
     from huggingface_hub import constants, get_token
 
+    if found := re.match("https?://([^/?#]+)@", endpoint_of(settings)):
+        name, _, password = found[1].partition(":")
+        words = f"{unquote(name)}:{unquote(password)}".encode()
+        return {"Authorization": f"Basic {b64encode(words).decode()}"}
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise NotAuthorised(
+            "your token for the Hub has characters that no token has",
+            hint="hf auth login, or export HF_TOKEN=…",
+        )
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -154,6 +173,31 @@ def _info(told: Any) -> "ModelInfo":
     return info
 
 
+def persist(
+    call: Callable[[], T],
+    settings: Settings,
+    *,
+    longest: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Call the Hub, as often as the settings say where that may help.
+
+    Args:
+        call: asks the Hub.
+        settings: how often.
+        longest: seconds to wait before asking again; where the Hub wants more, that is the end.
+        sleep: waits a number of seconds.
+    """
+    for _ in range(settings.attempts - 1):
+        try:
+            return call()
+        except MayPass as error:
+            if error.wait > longest:
+                raise
+            sleep(error.wait)
+    return call()
+
+
 @contextmanager
 def _understood(settings: Settings) -> Iterator[None]:
     try:
@@ -177,10 +221,11 @@ def _answer(
     try:
         with (
             new_session() as session,
-            asking(session, url, _HEADERS, authorization(), limits) as answer,
+            asking(session, url, _HEADERS, authorization(settings), limits) as answer,
         ):
             if answer.status != 200:  # noqa: PLR2004
                 raise _refusal(answer, hub, about, revision)
+            refuse_encoded(answer)
             return json.loads(_body(answer, hub, settings.timeout * _SILENCES)), _next(answer, url)
     except Interrupted as interrupted:
         raise MayPass(
@@ -227,32 +272,34 @@ def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooE
     Source: huggingface_hub's ``hf_raise_for_status``, for the header X-Error-Code.
     """
     status, code = answer.status, answer.headers.get("X-Error-Code")
-    name = about.removeprefix("hf://")
+    said, name = answer.headers.get("X-Error-Message"), about.removeprefix("hf://")
     if code == "GatedRepo":
         return gated(hub, about)
     if code == "RevisionNotFound":
         return NotFound(
             f"no revision `{revision}` of `{about}`", hint=f"see {hub}/{name}/commits/main"
         )
-    if code == "RepoNotFound" and status == 404:  # noqa: PLR2004
-        return NotFound(f"no repository `{about}`, or none that your token may see")
-    if code == "RepoNotFound" or (status == 401 and not _bad_token(answer)):  # noqa: PLR2004
+    if status in {404, 410}:
+        asked = f"{about}@{revision}" if revision else about
+        return NotFound(f"`{hub}` has no `{asked}`, or none that your token may see")
+    refused = said == "Invalid credentials in Authorization header"
+    if code == "RepoNotFound" or (status == 401 and not refused):  # noqa: PLR2004
         return NotAuthorised(
             f"`{about}` is private, or there is no such repository",
             hint="check its name; if it is private: hf auth login, or export HF_TOKEN=…",
         )
     if status in {401, 403}:
         return NotAuthorised(
-            f"`{hub}` does not accept your token for `{about}`",
-            hint="hf auth login, or export HF_TOKEN=…",
+            f"`{hub}` refuses `{about}`{_reason(answer) or ': it does not accept your token'}",
+            hint=f"see {hub}/{name}; for another token: hf auth login, or export HF_TOKEN=…",
         )
     return _status(answer, hub)
 
 
 def _status(answer: Answer, hub: str) -> RemoteError:
-    wait = asked_wait(answer.headers)
+    wait = asked_wait(answer.status, answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-    said, hint = f"`{hub}` answered {answer.status}{asked}", "run it again later"
+    said, hint = f"`{hub}` answered {answer.status}{asked}{_reason(answer)}", "run it again later"
     if not may_pass(answer.status):
         return RemoteError(said, hint=hint)
     if wait is None:
@@ -260,9 +307,9 @@ def _status(answer: Answer, hub: str) -> RemoteError:
     return MayPass(said, hint=hint, wait=wait)
 
 
-def _bad_token(answer: Answer) -> bool:
+def _reason(answer: Answer) -> str:
     said = answer.headers.get("X-Error-Message")
-    return said == "Invalid credentials in Authorization header"
+    return f": {said[:_LONGEST_REASON]}" if said else ""
 
 
 def gated(endpoint: str, url: str) -> NotAuthorised:

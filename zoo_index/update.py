@@ -18,8 +18,9 @@ from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info
+from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info, persist
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
+from onnxzoo.zoo_index.listed import need_network
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
@@ -65,8 +66,7 @@ def update(
     Raises:
         RemoteError: if the Hub cannot be asked, or asks to wait for too long.
     """
-    if settings.offline:
-        raise RemoteError("offline mode forbids asking the Hub", hint="unset ZOO_OFFLINE")
+    need_network(settings, f"hf://{ZOO}")
     for where in settings.indexes:
         if "://" in where:
             fetch_index(where, settings)
@@ -170,15 +170,9 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
 
 
 def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float], None]) -> T:
-    """Call the Hub, as often as the settings say where that may help."""
-    for _ in range(settings.attempts - 1):
-        try:
-            return call()
-        except MayPass as error:
-            sleep(min(error.wait, _LONGEST_WAIT))
     try:
-        return call()
-    except RemoteError as error:
+        return persist(call, settings, longest=_LONGEST_WAIT, sleep=sleep)
+    except MayPass as error:
         raise RemoteError(
             error.message, hint="run it again later: what was learnt so far is kept"
         ) from error
