@@ -94,6 +94,7 @@ def _root(
             talk(f"{record.levelname.lower()}: {record.getMessage()}")
 
     logging.getLogger("onnxzoo").handlers = [Talk()]
+    logging.lastResort = logging.NullHandler()  # of what libraries log, as they are interrupted
 
 
 def main() -> None:

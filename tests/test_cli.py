@@ -46,6 +46,20 @@ def test_help_names_every_command(zoo: Run) -> None:
     assert (ran.code, listed[: len(commands.split())]) == (0, commands.split())
 
 
+def test_what_libraries_log_reaches_no_user(home: Path) -> None:
+    code = """
+import logging, sys
+sys.argv = ["zoo", "list", "-q"]
+from onnxzoo.cli import main
+try:
+    main()
+finally:
+    logging.getLogger("sqlalchemy.pool").error("Exception closing connection")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("words", [[], ["index"]])
 def test_a_command_without_its_command_shows_its_help(zoo: Run, words: list[str]) -> None:
     ran = zoo(*words)
