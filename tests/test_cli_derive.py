@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -144,3 +145,38 @@ def test_a_damaged_derived_variant_is_made_again(zoo: Run, mine: Path, tmp_path:
     assert ran.code == 0, ran.err
     assert ran.out == "all 2 bundles are whole, 1 repaired\n"
     assert zoo("verify").code == 0
+
+
+def test_a_damaged_variant_is_not_called_the_same(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    damage("mine:fp32-opset18")
+    ran = zoo("rederive", "mine:fp32-opset18")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.endswith("hint: zoo verify mine --repair\n")
+
+
+def test_calibration_data_that_changed_are_named_with_what_to_put_back(
+    zoo: Run, tmp_path: Path
+) -> None:
+    zoo("register", models.convolutions(tmp_path / "conv.onnx", opset=12), "--name", "conv")
+    data = tmp_path / "good.npz"
+    write_images(data, seed=0)
+    assert zoo("quantize", "conv", "--to", "int8", "--calibrate", data).code == 0
+    write_images(data, seed=1)
+    named = f"the calibration data of `conv:int8@1`, `{data}`, are"
+    hint = "\nhint: put `good.npz` back as it was, and run this again\n"
+    ran = zoo("rederive", "conv:int8")
+    assert (ran.code, ran.err) == (4, f"error: {named} not what they were{hint}")
+    data.unlink()
+    ran = zoo("rederive", "conv:int8")
+    assert (ran.code, ran.err) == (3, f"error: {named} there no longer{hint}")
+    damage("conv:int8")
+    ran = zoo("verify", "--repair")
+    assert (ran.code, f"{named} there no longer{hint}" in ran.err) == (4, True)
+    write_images(data, seed=0)
+    assert zoo("verify", "--repair").code == 0
+
+
+def write_images(path: Path, *, seed: int) -> None:
+    images = np.random.default_rng(seed).random((4, 3, 8, 8), np.float32)
+    np.savez(path, x=images)

@@ -53,13 +53,14 @@ def rederive(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Again:
     """Make a derived variant again and compare; see `onnxzoo.registry.derive.again`.
 
     Raises:
-        NotFound: if its parent is held no longer; the hint says how to have it again.
+        NotFound: if its parent or its calibration data are gone; the hint says how to have them
+            again.
     """
     variant = zoo.resolve(ref)
     try:
         return again(zoo.registry, variant, progress=progress)
     except NotFound as error:
-        error.hint = _way_back(zoo, variant)
+        error.hint = error.hint or _way_back(zoo, variant)
         raise
 
 
