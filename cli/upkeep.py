@@ -43,6 +43,7 @@ def verify(
         with progress(zoo.settings, quiet=quiet or json) as report:
             reports = list(zoo.registry.verify(refs or (), progress=report))
         damaged = [checked for checked in reports if checked.problems]
+        damaged.sort(key=lambda checked: _generation(zoo.registry, checked))
         for checked in damaged:
             _say_damage(checked)
             if repair:
@@ -58,7 +59,7 @@ def verify(
         for ref in (ref for checked in damaged + refused for ref in checked.refs):
             line(ref)
     else:
-        _say_whole(len(reports), len(damaged), repaired=repair and not errors)
+        _say_whole(len(reports), len(damaged), len(damaged) - len(errors) if repair else 0)
     if damaged and (errors or not repair):
         raise typer.Exit(IntegrityError.exit_code)
     if refused:
@@ -186,11 +187,18 @@ def _say_refusal(checked: "Checked") -> None:
     talk(f"hint: zoo rm {' '.join(checked.refs)}, unless you trust whoever made it")
 
 
-def _say_whole(count: int, damaged: int, *, repaired: bool) -> None:
-    if damaged and repaired:
-        line(f"all {count} bundles are whole, {damaged} repaired")
-    else:
-        line(f"{count - damaged} of {count} bundles are whole")
+def _generation(registry: "Registry", checked: "Checked") -> int:
+    """Return how many ancestors of a bundle are held: a parent is repaired before its children."""
+    from onnxzoo.registry.lineage import ancestors
+
+    variants = registry.holding(checked.digest)
+    return max((len([*ancestors(registry, variant)]) for variant in variants), default=0)
+
+
+def _say_whole(count: int, damaged: int, repaired: int) -> None:
+    whole = count - damaged + repaired
+    said = f"all {count}" if whole == count and repaired else f"{whole} of {count}"
+    line(f"{said} bundles are whole{f', {repaired} repaired' if repaired else ''}")
 
 
 def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:

@@ -180,3 +180,21 @@ def test_calibration_data_that_changed_are_named_with_what_to_put_back(
 def write_images(path: Path, *, seed: int) -> None:
     images = np.random.default_rng(seed).random((4, 3, 8, 8), np.float32)
     np.savez(path, x=images)
+
+
+def test_a_parent_is_repaired_before_what_was_made_from_it(
+    zoo: Run, mine: Path, tmp_path: Path
+) -> None:
+    at18(tmp_path, label="b")
+    assert zoo("convert", "mine:b", "--opset", 19, "--label", "a").code == 0
+    for label in ("a", "b", "fp32"):
+        damage(f"mine:{label}")
+    ran = zoo("verify", "--repair")
+    repaired = [said[10:] for said in ran.err.splitlines() if said.startswith("repaired: ")]
+    assert repaired == ["mine:fp32@1", "mine:b@1", "mine:a@1"], ran.err
+    assert (ran.code, ran.out) == (0, "all 3 bundles are whole, 3 repaired\n")
+    damage("mine:fp32")
+    damage("mine:a")
+    mine.unlink()
+    ran = zoo("verify", "--repair")
+    assert (ran.code, ran.out) == (4, "2 of 3 bundles are whole, 1 repaired\n"), ran.err
