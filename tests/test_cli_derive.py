@@ -198,3 +198,14 @@ def test_a_parent_is_repaired_before_what_was_made_from_it(
     mine.unlink()
     ran = zoo("verify", "--repair")
     assert (ran.code, ran.out) == (4, "2 of 3 bundles are whole, 1 repaired\n"), ran.err
+
+
+def test_rm_warns_of_what_was_made_from_a_model(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    zoo("register", mine, "--name", "twin")
+    assert "warning" not in zoo("rm", "mine:fp32", "-y").err  # another has its bytes
+    ran = zoo("rm", "twin", "-y", "-q")
+    warning = "warning: mine:fp32-opset18@1 cannot be repaired or made again without twin:fp32@1\n"
+    assert (ran.out, ran.err) == ("twin:fp32@1\n", warning)
+    zoo("register", mine, "--name", "twin")
+    assert "warning" not in zoo("rm", "twin", "mine", "-y").err  # they go together
