@@ -24,7 +24,7 @@ def convert(
     Args:
         ref: ``NAME[:VARIANT][@VERSION]``; a name that only an index has is pulled first.
         opset: the opset of ``ai.onnx``, higher or lower.
-        label: the variant's; None for its precision, and its opset where that is taken.
+        label: the variant's; None for its parent's, with the opset where that is taken.
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
 

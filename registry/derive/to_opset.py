@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.derive.frame import Proof, Recipe, derive, make
+from onnxzoo.registry.derive.frame import Proof, Recipe, check_label, derive, make
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import installed
 from onnxzoo.registry.records import Graph, Progress, Variant
@@ -43,7 +43,7 @@ def to_opset(
     unless a label of its own is asked for.
 
     Raises:
-        UsageError: if there is no such opset.
+        UsageError: if there is no such opset, or the label stands for something else.
         Refused: naming the op that stands in the way, or how far the outputs lie apart; nothing
             is kept then.
     """
@@ -51,6 +51,8 @@ def to_opset(
     if held is not None and (label is None or held.ref == variant.ref):
         return Converted(variant, held, new=False, proof=None)
     recipe = _recipe(registry, variant, opset)
+    label = label or _label(registry, variant, opset)
+    check_label(registry, variant, label, lambda made: recipe.options.items() <= made.items())
     with _naming(variant):
         made = derive(
             registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
@@ -119,6 +121,14 @@ def original(registry: Registry, variant: Variant) -> Variant:
         if (parent.name, parent.version) == (variant.name, variant.version):
             return original(registry, parent)
     return variant
+
+
+def _label(registry: Registry, variant: Variant, opset: int) -> str:
+    """Return what a variant is called at another opset: as it is, with the opset if need be."""
+    own = variant.variant.removesuffix(f"-opset{variant.opset}")
+    held = registry.list(name=variant.name)
+    taken = own in {one.variant for one in held if one.version == variant.version}
+    return f"{own}-opset{opset}" if taken else own
 
 
 def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
