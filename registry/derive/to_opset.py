@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.again import command
 from onnxzoo.registry.derive.frame import Proof, Recipe, check_label, derive, make
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import installed
@@ -53,7 +54,7 @@ def to_opset(
     recipe = _recipe(registry, variant, opset)
     label = label or _label(registry, variant, opset)
     check_label(registry, variant, label, lambda made: recipe.options.items() <= made.items())
-    with _naming(variant):
+    with _naming(registry, variant, opset):
         made = derive(
             registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
         )
@@ -65,7 +66,10 @@ def try_opset(
 ) -> Proof:
     """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
     recipe = _recipe(registry, variant, opset)
-    with _naming(variant), make(registry, variant, recipe, progress=progress) as made:
+    with (
+        _naming(registry, variant, opset),
+        make(registry, variant, recipe, progress=progress) as made,
+    ):
         judge(variant, opset)(made.proof, made.graph)
         return made.proof
 
@@ -147,11 +151,18 @@ def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
 
 
 @contextmanager
-def _naming(variant: Variant) -> Iterator[None]:
-    """Make a command of a child's hint, which does not know what the model is called."""
+def _naming(registry: Registry, variant: Variant, opset: int) -> Iterator[None]:
+    """Make a command of a child's hint, which does not know what the model is called.
+
+    For a converted model that is its exporter's, which may know what this converter does not.
+    """
     try:
         yield
     except Refused as error:
-        if error.hint and error.hint.startswith("--opset"):
+        name = f"{variant.name}:{_label(registry, variant, opset)}@{variant.version}"
+        exporter = command(original(registry, variant), name=name, opset=opset)
+        if exporter:
+            error.hint = exporter
+        elif error.hint and error.hint.startswith("--opset"):
             error.hint = f"zoo convert {variant.ref} {error.hint}"
         raise
