@@ -208,8 +208,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
                 try:
                     registry.check_there(variant)
                 except IntegrityError as error:
-                    way_out = f"zoo verify {variant.ref} --repair"
-                    yield Problem(error.message, way_out, error.exit_code)
+                    yield Problem(error.message, error.hint, error.exit_code)
             _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
             if garbage.bytes:

@@ -205,6 +205,8 @@ def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
     elif added.new:
         opset = f"opset {variant.opset}"
         line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}")
+    elif added.repaired:
+        line(f"repaired {variant.ref}: its files were missing or damaged")
     else:
         line(f"{variant.ref} is held already")
 

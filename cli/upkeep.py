@@ -19,7 +19,7 @@ from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Checked
+    from onnxzoo.registry.records import Checked, Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -43,6 +43,7 @@ def verify(
         with progress(zoo.settings, quiet=quiet or json) as report:
             reports = list(zoo.registry.verify(refs or (), progress=report))
         damaged = [checked for checked in reports if checked.problems]
+        damaged.sort(key=lambda checked: _generation(zoo.registry, checked))
         for checked in damaged:
             _say_damage(checked)
             if repair:
@@ -58,7 +59,7 @@ def verify(
         for ref in (ref for checked in damaged + refused for ref in checked.refs):
             line(ref)
     else:
-        _say_whole(len(reports), len(damaged), repaired=repair and not errors)
+        _say_whole(len(reports), len(damaged), len(damaged) - len(errors) if repair else 0)
     if damaged and (errors or not repair):
         raise typer.Exit(IntegrityError.exit_code)
     if refused:
@@ -88,6 +89,7 @@ def remove(
     with Registry() as registry:
         for ref in refs:
             _check_removable(registry, ref, force=force)
+        _warn_of_children(registry, [held for ref in refs for held in _doomed(registry, ref)])
         for ref in refs:
             asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
             if asks and not typer.confirm(f"forget {_extent(registry, ref)}?", err=True):
@@ -135,17 +137,33 @@ def gc(
 
 def _extent(registry: "Registry", ref: str) -> str:
     """Return a reference with what goes with it: how many variants, how many bytes."""
+    doomed = _doomed(registry, ref)
+    size = show_size(sum(variant.bytes for variant in doomed))
+    return f"{ref} ({count(len(doomed), 'variant')}, {size})"
+
+
+def _doomed(registry: "Registry", ref: str) -> "list[Variant]":
+    """Return what a removal of a reference takes out."""
     from onnxzoo.registry.names import Ref
 
     parsed, found = Ref.parse(ref), registry.resolve(ref)
-    doomed = [
+    return [
         variant
         for variant in registry.list(name=found.name)
         if (parsed.variant is None or variant.ref == found.ref)
         and (parsed.version is None or variant.version == found.version)
     ]
-    size = show_size(sum(variant.bytes for variant in doomed))
-    return f"{ref} ({count(len(doomed), 'variant')}, {size})"
+
+
+def _warn_of_children(registry: "Registry", doomed: "list[Variant]") -> None:
+    """Say which variants lose what they were made from: no other variant has its bytes."""
+    gone = {variant.ref for variant in doomed}
+    for parent in doomed:
+        left = [child.ref for child in registry.derived(parent.digest) if child.ref not in gone]
+        if left and gone.issuperset(held.ref for held in registry.holding(parent.digest)):
+            talk(
+                f"warning: {', '.join(left)} cannot be repaired or made again without {parent.ref}"
+            )
 
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
@@ -186,11 +204,18 @@ def _say_refusal(checked: "Checked") -> None:
     talk(f"hint: zoo rm {' '.join(checked.refs)}, unless you trust whoever made it")
 
 
-def _say_whole(count: int, damaged: int, *, repaired: bool) -> None:
-    if damaged and repaired:
-        line(f"all {count} bundles are whole, {damaged} repaired")
-    else:
-        line(f"{count - damaged} of {count} bundles are whole")
+def _generation(registry: "Registry", checked: "Checked") -> int:
+    """Return how many ancestors of a bundle are held: a parent is repaired before its children."""
+    from onnxzoo.registry.lineage import ancestors
+
+    variants = registry.holding(checked.digest)
+    return max((len([*ancestors(registry, variant)]) for variant in variants), default=0)
+
+
+def _say_whole(count: int, damaged: int, repaired: int) -> None:
+    whole = count - damaged + repaired
+    said = f"all {count}" if whole == count and repaired else f"{whole} of {count}"
+    line(f"{said} bundles are whole{f', {repaired} repaired' if repaired else ''}")
 
 
 def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:

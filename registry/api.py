@@ -229,11 +229,15 @@ class Registry:
             stage.folder, stage.manifest.digest, draft, must_open=must_open, progress=progress
         )
         with changing(self._database, self.store, draft.name) as session:
+            whole = not self.store.changes(stage.manifest)
             manifest = self.store.publish(stage)
             ref, new = writes.add(session, draft, manifest, action)
+            repaired = not (new or whole)
+            if repaired:
+                writes.log(session, "repair", ref, manifest.digest)
             if data is not None:
                 keep(session, self.store, ref, data, data_source)
-        return Added(self.resolve(ref), new)
+        return Added(self.resolve(ref), new, repaired)
 
     def _look(
         self,
@@ -329,11 +333,13 @@ class Registry:
         """Raise IntegrityError unless every file of a variant is as it was published."""
         problems = self.store.changes(Manifest(variant.files))
         if problems:
+            from onnxzoo.registry.convert.again import command
+
             raise IntegrityError(
                 f"the files of `{variant.ref}` are missing or were changed, in "
                 f"`{self.store.path(variant.digest)}`: {'; '.join(problems[:_NAMED])}"
                 f"{f' and {len(problems) - _NAMED} more' if len(problems) > _NAMED else ''}",
-                hint=f"zoo verify {variant.name} --repair",
+                hint=command(variant) or f"zoo verify {variant.name} --repair",
             )
 
     def list(

@@ -32,18 +32,23 @@ def family(registry: Registry, variant: Variant) -> Relative:
 
     A parent that is held no longer is the root: what it was made from went with it.
     """
-    oldest, seen = variant, {variant.ref}
-    while (lineage := oldest.lineage) is not None:
-        parent = parent_of(registry, lineage)
-        if parent is None:
-            made = _made_of(registry, lineage.parent, seen=set())
-            made = made or (_of(registry, oldest, set()),)
-            return Relative(lineage.called, lineage.parent, None, held=False, children=made)
+    *_, oldest = variant, *ancestors(registry, variant)
+    lineage = oldest.lineage
+    if lineage is None or parent_of(registry, lineage) is not None:  # the start, or a circle
+        return _of(registry, oldest, set())
+    made = _made_of(registry, lineage.parent, seen=set()) or (_of(registry, oldest, set()),)
+    return Relative(lineage.called, lineage.parent, None, held=False, children=made)
+
+
+def ancestors(registry: Registry, variant: Variant) -> Iterator[Variant]:
+    """Yield the held variants that a variant was made from, its parent first, each once."""
+    seen = {variant.ref}
+    while variant.lineage and (parent := parent_of(registry, variant.lineage)):
         if parent.ref in seen:
-            break
-        oldest = parent
+            return
         seen.add(parent.ref)
-    return _of(registry, oldest, set())
+        yield parent
+        variant = parent
 
 
 def parent_of(registry: Registry, lineage: Lineage) -> Variant | None:

@@ -202,10 +202,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A variant that the registry holds now, and whether it is new there."""
+    """A variant that the registry holds now, and whether it is new there.
+
+    Attributes:
+        repaired: it was there, but its files were missing or damaged.
+    """
 
     variant: Variant
     new: bool
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -144,3 +145,67 @@ def test_a_damaged_derived_variant_is_made_again(zoo: Run, mine: Path, tmp_path:
     assert ran.code == 0, ran.err
     assert ran.out == "all 2 bundles are whole, 1 repaired\n"
     assert zoo("verify").code == 0
+
+
+def test_a_damaged_variant_is_not_called_the_same(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    damage("mine:fp32-opset18")
+    ran = zoo("rederive", "mine:fp32-opset18")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.endswith("hint: zoo verify mine --repair\n")
+
+
+def test_calibration_data_that_changed_are_named_with_what_to_put_back(
+    zoo: Run, tmp_path: Path
+) -> None:
+    zoo("register", models.convolutions(tmp_path / "conv.onnx", opset=12), "--name", "conv")
+    data = tmp_path / "good.npz"
+    write_images(data, seed=0)
+    assert zoo("quantize", "conv", "--to", "int8", "--calibrate", data).code == 0
+    write_images(data, seed=1)
+    named = f"the calibration data of `conv:int8@1`, `{data}`, are"
+    hint = "\nhint: put `good.npz` back as it was, and run this again\n"
+    ran = zoo("rederive", "conv:int8")
+    assert (ran.code, ran.err) == (4, f"error: {named} not what they were{hint}")
+    data.unlink()
+    ran = zoo("rederive", "conv:int8")
+    assert (ran.code, ran.err) == (3, f"error: {named} there no longer{hint}")
+    damage("conv:int8")
+    ran = zoo("verify", "--repair")
+    assert (ran.code, f"{named} there no longer{hint}" in ran.err) == (4, True)
+    write_images(data, seed=0)
+    assert zoo("verify", "--repair").code == 0
+
+
+def write_images(path: Path, *, seed: int) -> None:
+    images = np.random.default_rng(seed).random((4, 3, 8, 8), np.float32)
+    np.savez(path, x=images)
+
+
+def test_a_parent_is_repaired_before_what_was_made_from_it(
+    zoo: Run, mine: Path, tmp_path: Path
+) -> None:
+    at18(tmp_path, label="b")
+    assert zoo("convert", "mine:b", "--opset", 19, "--label", "a").code == 0
+    for label in ("a", "b", "fp32"):
+        damage(f"mine:{label}")
+    ran = zoo("verify", "--repair")
+    repaired = [said[10:] for said in ran.err.splitlines() if said.startswith("repaired: ")]
+    assert repaired == ["mine:fp32@1", "mine:b@1", "mine:a@1"], ran.err
+    assert (ran.code, ran.out) == (0, "all 3 bundles are whole, 3 repaired\n")
+    damage("mine:fp32")
+    damage("mine:a")
+    mine.unlink()
+    ran = zoo("verify", "--repair")
+    assert (ran.code, ran.out) == (4, "2 of 3 bundles are whole, 1 repaired\n"), ran.err
+
+
+def test_rm_warns_of_what_was_made_from_a_model(zoo: Run, mine: Path, tmp_path: Path) -> None:
+    at18(tmp_path)
+    zoo("register", mine, "--name", "twin")
+    assert "warning" not in zoo("rm", "mine:fp32", "-y").err  # another has its bytes
+    ran = zoo("rm", "twin", "-y", "-q")
+    warning = "warning: mine:fp32-opset18@1 cannot be repaired or made again without twin:fp32@1\n"
+    assert (ran.out, ran.err) == ("twin:fp32@1\n", warning)
+    zoo("register", mine, "--name", "twin")
+    assert "warning" not in zoo("rm", "twin", "mine", "-y").err  # they go together

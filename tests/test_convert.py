@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from onnxzoo import resolve
 from onnxzoo.cli.app import app
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.again import command
 from onnxzoo.registry.convert.environments import environment_of, interpreter
-from onnxzoo.registry.convert.job import Converter, Job
+from onnxzoo.registry.convert.job import Converter, Input, Job
 from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.convert.run import Order
+from onnxzoo.registry.convert.run import convert as run
 from onnxzoo.registry.convert.worker import perform
 from onnxzoo.registry.errors import (
     InvalidModel,
@@ -28,7 +32,9 @@ from onnxzoo.registry.errors import (
     ZooError,
 )
 from onnxzoo.registry.outputs import agreement
+from onnxzoo.registry.records import Lineage
 from onnxzoo.registry.settings import Settings, child_environment
+from tests.commands import Run
 from tests.converters.case import run_apart
 
 # A converter whose files say how it behaves; it is installed as another package would be.
@@ -66,11 +72,15 @@ def convert(job):
     op = "Nope" if how == "invalid" else "Neg"
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])
-    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", [x], [y])
+    nodes = [helper.make_node(op, ["x"], ["y"])]
+    if how == "mul":  # which onnx does not take below opset 14
+        nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y])
     opset = [helper.make_opsetid("", job.opset or 13)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), job.model)
     rows = np.arange(6, dtype="float32").reshape(2, 3)
     wanted = {"drift": rows, "shape": -rows[:1], "steps": 1 - rows, "far": rows}.get(how, -rows)
+    if how == "mul": wanted = rows * rows
     print("noise", os.environ.get("HF_TOKEN"))
     within = {0: 2} if how in {"steps", "far"} else {}
     notes = ("a note",) if how == "note" else ()
@@ -359,6 +369,73 @@ def test_an_opset_of_a_held_model_takes_no_options_of_a_conversion() -> None:
 def test_what_is_kept_although_it_differs_is_said_to_differ() -> None:
     options = ["convert", str(model("drift")), "--name", "net", "--accept-drift"]
     assert "differs from its framework: 10 apart at most" in CliRunner().invoke(app, options).stdout
+
+
+def test_a_damaged_model_is_repaired_by_the_command_that_repair_names(zoo: Run) -> None:
+    asked = ["--input", "x=batch,3", "--seed", "3", "--opset", "17"]
+    zoo("convert", model("well"), "--name", "net", *asked)
+    Path("model.onnx").write_bytes(b"another's")
+    path = resolve("net").path
+    path.chmod(0o600)
+    path.write_bytes(b"bad")
+    command = (
+        f"zoo convert {Path.cwd()}/model.acme --name net:fp32@1 --from acme --opset 17 "
+        "--input x=batch,3 --seed 3"
+    )
+    for words in (["run", "net"], ["doctor"]):
+        assert command in "".join(zoo(*words)[1:]), words
+    ran = zoo("verify", "--repair")
+    assert ran.code == 4
+    assert ran.err.endswith(
+        f"error: `net:fp32@1` was converted from `{Path.cwd()}/model.acme`: nothing but that gives "
+        f"its bytes again\nhint: {command}\n"
+    )
+    again = zoo(*command.split()[1:])
+    assert again.out == "repaired net:fp32@1: its files were missing or damaged\n", again.err
+    assert zoo("verify").code == 0
+    assert zoo(*command.split()[1:]).out == "net:fp32@1 is held already\n"
+
+
+def test_where_no_opset_leads_there_the_exporter_is_named(zoo: Run) -> None:
+    zoo("convert", model("mul"), "--name", "net", "--opset", 17)
+    ran = zoo("convert", "net", "--opset", "12")
+    command = (
+        f"zoo convert {Path.cwd()}/model.acme --name net:fp32-opset12@1 --from acme --opset 12"
+    )
+    assert (ran.code, ran.err) == (
+        5, f"error: `Mul` cannot go below opset 14\nhint: {command}\n",
+    )  # fmt: skip
+    assert zoo(*command.split()[1:]).code == 0
+    assert zoo("list", "-q").out.split() == ["net:fp32@1", "net:fp32-opset12@1"]
+
+
+def test_a_damaged_model_whose_source_is_gone_is_not_to_be_converted(zoo: Run) -> None:
+    zoo("convert", model("well"), "--name", "net")
+    Path("model.acme").unlink()
+    path = resolve("net").path
+    path.chmod(0o600)
+    path.write_bytes(b"bad")
+    assert zoo("run", "net").err.endswith("hint: zoo verify net --repair\n")
+    assert "hint: zoo import a file that has `net:fp32@1`" in zoo("verify", "--repair").err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Order(inputs=[Input.parse("ids=int64[batch,16]")]), "--input 'ids=int64[batch,16]'"),
+        (Order(inputs=[Input("x")], outputs=["y"]), "--input x --output y"),
+        (Order(dynamic={0: "batch"}), "--dynamic batch=0"),
+        (Order(options={"a": "b c"}, trust=True), "--option 'a=b c' --trust"),
+        (Order(axes={"x": {0: "batch"}}), None),
+    ],
+)
+def test_the_command_says_what_was_asked_for(given: Order, said: str | None) -> None:
+    with Registry() as registry:
+        variant = run(registry, model("well"), "net", given).variant
+    begins = f"zoo convert {Path.cwd()}/model.acme --name net:fp32@1 --from acme "
+    assert command(variant) == (said and begins + said)
+    odd = Lineage(None, "model.acme", {"kind": "convert", "options": []})
+    assert command(replace(variant, lineage=odd)) is None
 
 
 def test_labels_that_are_truths_are_0_and_1_to_an_exporter() -> None:

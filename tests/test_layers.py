@@ -41,7 +41,7 @@ LAYERS = (
      "registry.convert.samples", "registry.convert.children", "registry.convert.factory",
      "registry.convert.environments", "registry.convert.source",
      "registry.convert.ports", "registry.convert.tensorflow_ops"},
-    {"registry.convert.hub_folder"},
+    {"registry.convert.hub_folder", "registry.convert.again"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
      "registry.convert.worker", "registry.convert.prove", "registry.convert.tensorflow_graphs",
      "registry.convert.tflite", "registry.convert.transformers_calls"},

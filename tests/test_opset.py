@@ -214,6 +214,24 @@ def test_another_variant_at_that_opset_is_not_the_same(registry: Registry, tmp_p
     assert to_opset(registry, parent, 18).variant.ref == "m:fp32-opset18@1"
 
 
+def test_siblings_of_a_precision_have_labels_of_their_own(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for value, label in enumerate(("small", "large", "small-opset15")):
+        path = models.linear(tmp_path / f"{label}.onnx", value=value + 5)
+        registry.register(path, f"m:{label}@1")
+    for label in ("small", "large"):
+        made = to_opset(registry, registry.resolve(f"m:{label}"), 18)
+        assert made.variant.ref == f"m:{label}-opset18@1"
+    assert to_opset(registry, made.variant, 16).variant.ref == "m:large-opset16@1"
+    small = registry.resolve("m:small")
+    with pytest.raises(UsageError, match="`m:small-opset15@1` is held and was made") as error:
+        to_opset(registry, small, 15)
+    assert error.value.hint == "--label NAME keeps both"
+    for _ in range(2):
+        assert to_opset(registry, small, 15, label="edge").variant.ref == "m:edge@1"
+
+
 def test_a_model_with_its_weights_outside_is_kept_so(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "home")
     path = reduced(tmp_path / "m.onnx")

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.convert.again import command, is_converted
+from onnxzoo.registry.errors import IntegrityError, NotFound
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
@@ -78,13 +79,18 @@ def bring_back(
 ) -> None:
     """Fetch the bytes of a damaged bundle again from where they came from.
 
-    A derived variant is made again from its parent.
+    A derived variant is made again from its parent; a converted one has to be converted again.
 
     Raises:
         ZooError: if the source is gone, or gives other bytes now.
     """
-    held = [registry.resolve(ref) for ref in checked.refs]
-    variant = next((v for v in held if not v.source.startswith(_DERIVED)), held[0])
+    variant = min((registry.resolve(ref) for ref in checked.refs), key=_trouble)
+    if is_converted(variant):
+        raise NotFound(
+            f"`{variant.ref}` was converted from `{variant.source}`: nothing but that gives its "
+            "bytes again",
+            hint=command(variant),
+        )
     if variant.source.startswith(_DERIVED):
         _make_again(registry, checked, variant, progress)
         return
@@ -93,6 +99,11 @@ def bring_back(
         for file in variant.files:
             _fetch(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
         registry.restore(stage, checked)
+
+
+def _trouble(variant: Variant) -> int:
+    """Order fetched models before those to be made again, and those before what cannot be here."""
+    return 2 if is_converted(variant) else int(variant.source.startswith(_DERIVED))
 
 
 def _make_again(

@@ -24,7 +24,7 @@ def convert(
     Args:
         ref: ``NAME[:VARIANT][@VERSION]``; a name that only an index has is pulled first.
         opset: the opset of ``ai.onnx``, higher or lower.
-        label: the variant's; None for its precision, and its opset where that is taken.
+        label: the variant's; None for its parent's, with the opset where that is taken.
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
 
@@ -53,13 +53,14 @@ def rederive(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Again:
     """Make a derived variant again and compare; see `onnxzoo.registry.derive.again`.
 
     Raises:
-        NotFound: if its parent is held no longer; the hint says how to have it again.
+        NotFound: if its parent or its calibration data are gone; the hint says how to have them
+            again.
     """
     variant = zoo.resolve(ref)
     try:
         return again(zoo.registry, variant, progress=progress)
     except NotFound as error:
-        error.hint = _way_back(zoo, variant)
+        error.hint = error.hint or _way_back(zoo, variant)
         raise
 
 

@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, get_args
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.derive.frame import Made, Recipe, make, prove
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.derive.to_opset import TOLERANCE
 from onnxzoo.registry.drift import Drift
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.lineage import parent_of
 from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.registry.store import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,15 @@ def rederive(registry: Registry, variant: Variant, *, progress: Progress | None 
 
     Raises:
         UsageError: if it was not made from a model of a registry.
-        NotFound: if its parent is held no longer.
+        NotFound: if its parent is held no longer, or its calibration data are gone.
+        IntegrityError: if it is damaged, or its parent or its calibration data are not what they
+            were.
     """
+    registry.check_there(variant)
     with remade(registry, variant, progress=progress) as (parent, made):
         same = made.stage.manifest.digest == variant.digest
         drift = Drift(0.0, 1.0, 1.0, relative=0.0)
         if not same:
-            registry.check_there(variant)
             drift = prove(registry, variant, made.stage).drift
         tools = _changed(variant, made)
     return Again(variant, parent, same, drift, tools)
@@ -72,6 +77,7 @@ def remade(
         )
     registry.check_there(parent)
     recipe = _recipe(variant.ref, lineage.recipe)
+    _check_data(variant.ref, recipe.options)
     with make(registry, parent, recipe, progress=progress, timed=False) as made:
         yield parent, made
 
@@ -87,6 +93,21 @@ def _recipe(ref: str, recipe: Mapping[str, Any]) -> Recipe:
             hint=f"zoo show {ref} says what it is",
         )
     return Recipe(kind, options)
+
+
+def _check_data(ref: str, options: Mapping[str, Any]) -> None:
+    """Raise unless the calibration data of a recipe are there, and what they were."""
+    data, wanted = options.get("calibrate"), options.get("calibrate_digest")
+    if not (data and wanted):
+        return
+    path = Path(data)
+    said = f"the calibration data of `{ref}`, `{path}`,"
+    hint = f"put `{path.name}` back as it was, and run this again"
+    with reading(path):
+        if not (path.is_file() or path.is_dir()):
+            raise NotFound(f"{said} are there no longer", hint=hint)
+        if digest(path) != wanted:
+            raise IntegrityError(f"{said} are not what they were", hint=hint)
 
 
 def _is_opset(options: Mapping[str, Any]) -> bool:

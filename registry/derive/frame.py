@@ -17,7 +17,7 @@ from typing import Any
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.drift import SAMPLES, Drift
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import check_word
@@ -109,6 +109,27 @@ def derive(
     with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
         judge(made.proof, made.graph)
         return keep(registry, parent, made, label=label)
+
+
+def check_label(
+    registry: Registry, parent: Variant, label: str, same: Callable[[Mapping[str, Any]], bool]
+) -> None:
+    """Refuse a label that stands for something else, before time goes into what cannot be kept.
+
+    Args:
+        registry: where the parent is held.
+        parent: what is derived from.
+        label: of what is to be made.
+        same: tells of a recipe whether it makes that.
+    """
+    for held in registry.list(name=parent.name):
+        if (held.version, held.variant) != (parent.version, label):
+            continue
+        lineage = held.lineage
+        if lineage is None or lineage.parent != parent.digest or not same(lineage.recipe):
+            raise UsageError(
+                f"`{held.ref}` is held and was made otherwise", hint="--label NAME keeps both"
+            )
 
 
 def keep(registry: Registry, parent: Variant, made: Made, *, label: str | None = None) -> Derived:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate as calibration
-from onnxzoo.registry.derive.frame import Derived, Recipe, keep, make
+from onnxzoo.registry.derive.frame import Derived, Recipe, check_label, keep, make
 from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
 from onnxzoo.registry.derive.search import best
@@ -85,7 +85,9 @@ def quantize(
         options = [one for n, one in enumerate(options) if one not in options[:n]]
         inputs = inputs or _known(settings)
         for name in {label or to or one.to for one in options}:
-            _check_label(registry, parent, name, None if search else options[0])
+            check_label(
+                registry, parent, name, lambda recipe: not search and _same(options[0], recipe)
+            )
         if search:
             with best(
                 registry, parent, options, inputs=inputs, bounds=bounds, progress=progress
@@ -137,25 +139,9 @@ def _check(parent: Variant, to: str | None, *, search: bool) -> None:
         )
 
 
-def _check_label(
-    registry: Registry, parent: Variant, label: str | None, options: Options | None
-) -> None:
-    """Refuse a label that stands for something else, before minutes go into what cannot be kept."""
-    for held in registry.list(name=parent.name):
-        if (held.version, held.variant) != (parent.version, label):
-            continue
-        lineage = held.lineage
-        same = lineage and lineage.parent == parent.digest and options
-        if same and lineage and _same(options, lineage.recipe):
-            continue
-        raise UsageError(
-            f"`{held.ref}` is held and was made otherwise", hint="--label NAME keeps both"
-        )
-
-
-def _same(options: Options | None, recipe: Mapping[str, Any]) -> bool:
+def _same(options: Options, recipe: Mapping[str, Any]) -> bool:
     """Tell whether a recipe is the same; where data lay in the meantime does not matter."""
-    written = dict(options.written()) if options else {}
+    written = dict(options.written())
     if "calibrate_digest" in written:
         written.pop("calibrate")
     return all(recipe.get(name) == value for name, value in written.items()) and all(

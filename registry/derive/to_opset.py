@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.derive.frame import Proof, Recipe, derive, make
+from onnxzoo.registry.convert.again import command
+from onnxzoo.registry.derive.frame import Proof, Recipe, check_label, derive, make
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import installed
 from onnxzoo.registry.records import Graph, Progress, Variant
@@ -43,7 +44,7 @@ def to_opset(
     unless a label of its own is asked for.
 
     Raises:
-        UsageError: if there is no such opset.
+        UsageError: if there is no such opset, or the label stands for something else.
         Refused: naming the op that stands in the way, or how far the outputs lie apart; nothing
             is kept then.
     """
@@ -51,7 +52,9 @@ def to_opset(
     if held is not None and (label is None or held.ref == variant.ref):
         return Converted(variant, held, new=False, proof=None)
     recipe = _recipe(registry, variant, opset)
-    with _naming(variant):
+    label = label or _label(registry, variant, opset)
+    check_label(registry, variant, label, lambda made: recipe.options.items() <= made.items())
+    with _naming(registry, variant, opset):
         made = derive(
             registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
         )
@@ -63,7 +66,10 @@ def try_opset(
 ) -> Proof:
     """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
     recipe = _recipe(registry, variant, opset)
-    with _naming(variant), make(registry, variant, recipe, progress=progress) as made:
+    with (
+        _naming(registry, variant, opset),
+        make(registry, variant, recipe, progress=progress) as made,
+    ):
         judge(variant, opset)(made.proof, made.graph)
         return made.proof
 
@@ -121,6 +127,14 @@ def original(registry: Registry, variant: Variant) -> Variant:
     return variant
 
 
+def _label(registry: Registry, variant: Variant, opset: int) -> str:
+    """Return what a variant is called at another opset: as it is, with the opset if need be."""
+    own = variant.variant.removesuffix(f"-opset{variant.opset}")
+    held = registry.list(name=variant.name)
+    taken = own in {one.variant for one in held if one.version == variant.version}
+    return f"{own}-opset{opset}" if taken else own
+
+
 def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
     """Return how to make it, once it is sure that what is made could run here."""
     runtime = installed()
@@ -137,11 +151,18 @@ def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
 
 
 @contextmanager
-def _naming(variant: Variant) -> Iterator[None]:
-    """Make a command of a child's hint, which does not know what the model is called."""
+def _naming(registry: Registry, variant: Variant, opset: int) -> Iterator[None]:
+    """Make a command of a child's hint, which does not know what the model is called.
+
+    For a converted model that is its exporter's, which may know what this converter does not.
+    """
     try:
         yield
     except Refused as error:
-        if error.hint and error.hint.startswith("--opset"):
+        name = f"{variant.name}:{_label(registry, variant, opset)}@{variant.version}"
+        exporter = command(original(registry, variant), name=name, opset=opset)
+        if exporter:
+            error.hint = exporter
+        elif error.hint and error.hint.startswith("--opset"):
             error.hint = f"zoo convert {variant.ref} {error.hint}"
         raise
