@@ -425,7 +425,7 @@ def test_a_damaged_model_whose_source_is_gone_is_not_to_be_converted(zoo: Run) -
         (Order(inputs=[Input.parse("ids=int64[batch,16]")]), "--input 'ids=int64[batch,16]'"),
         (Order(inputs=[Input("x")], outputs=["y"]), "--input x --output y"),
         (Order(dynamic={0: "batch"}), "--dynamic batch=0"),
-        (Order(options={"a": "b c"}, trust=True), "--option 'a=b c' --trust"),
+        (Order(options={"a": "b c"}, trust=True), "--option 'a=b c'"),
         (Order(axes={"x": {0: "batch"}}), None),
     ],
 )

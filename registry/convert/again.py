@@ -8,7 +8,7 @@ from typing import Any
 from onnxzoo.registry.convert.source import is_there
 from onnxzoo.registry.records import Variant
 
-_FLAGS = ("trust", "isolated", "accept_drift")
+_FLAGS = ("isolated", "accept_drift")  # whether to trust a source is asked anew
 
 
 def is_converted(variant: Variant) -> bool:
