@@ -121,19 +121,13 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
     fitted = {}
     for name, array in feed.items():
         tensor = by_name[name]
-        if tensor.shape is not None and not _fits(tensor.shape, array.shape):
+        if not tensor.takes(array.shape):
             raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
         wanted = "object" if tensor.dtype == "string" else tensor.dtype
         if "(" in wanted or array.dtype.kind != np.dtype(wanted).kind:
             raise Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
         fitted[name] = array.astype(wanted)
     return fitted
-
-
-def _fits(axes: Sequence[int | str | None], shape: Sequence[int]) -> bool:
-    return len(axes) == len(shape) and all(
-        axis == size or not isinstance(axis, int) for axis, size in zip(axes, shape, strict=True)
-    )
 
 
 class _Total:

@@ -1,6 +1,6 @@
 """What callers receive: frozen values that outlive the database's session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
@@ -51,6 +51,22 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple[Axis, ...] | None
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Tell whether an array of this shape fits: open axes take any size.
+
+        A graph's scalar takes anything, as in onnxruntime.
+
+        >>> Tensor("x", "float32", ("batch", 3)).takes([8, 3])
+        True
+        """
+        return not self.shape or (
+            len(self.shape) == len(shape)
+            and all(
+                axis == size or not isinstance(axis, int)
+                for axis, size in zip(self.shape, shape, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
