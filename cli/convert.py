@@ -8,7 +8,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.derive import convert_opset
 from onnxzoo.cli.figures import count
-from onnxzoo.cli.output import document, line, variant_document
+from onnxzoo.cli.output import document, line, say_added, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.settings import show_size
@@ -148,10 +148,8 @@ def convert(
     variant = added.variant
     if json:
         document(variant_document(variant) | {"new": added.new})
-    elif quiet:
-        line(variant.ref)
-    elif not added.new:
-        line(f"{variant.ref} is held already")
+    elif quiet or not added.new:
+        say_added(added, "converted", quiet=quiet)
     else:
         size = show_size(variant.bytes)
         line(f"converted {variant.ref}  {variant.precision}, opset {variant.opset}, {size}")

@@ -133,7 +133,7 @@ class Registry:
                 where that label is taken there by other bytes.
             new_version: start a new version whatever is held.
             task: what the model does, such as ``image-classification``.
-            license: an SPDX identifier.
+            license: of the version, an SPDX identifier. Both take the place of what was recorded.
             tags: words to find the model by.
             test_data: reference inputs and outputs; see `add_test_data`.
             progress: told of the bytes copied.
@@ -227,10 +227,10 @@ class Registry:
         )
         with changing(self._database, self.store, draft.name) as session:
             manifest = self.store.publish(stage)
-            ref, new = writes.add(session, draft, manifest, action)
-            if data is not None:
-                keep(session, self.store, ref, data, data_source)
-        return Added(self.resolve(ref), new)
+            ref, new, learnt = writes.add(session, draft, manifest, action)
+            if data is not None and keep(session, self.store, ref, data, data_source):
+                learnt.append("test data")
+        return Added(self.resolve(ref), new, tuple(learnt))
 
     def _look(
         self,

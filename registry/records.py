@@ -216,10 +216,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A variant that the registry holds now, and whether it is new there."""
+    """A variant that the registry holds now.
+
+    Attributes:
+        new: whether it was not held before.
+        learnt: what was recorded of it that was not known, such as ``task`` and ``test data``.
+    """
 
     variant: Variant
     new: bool
+    learnt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
