@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, kept
+from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
 from onnxzoo.registry.drift import SAMPLES, Drift, drift
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
@@ -64,6 +64,7 @@ def compare(
         UsageError, Refused: see `bench`.
     """
     trials = _trials(variants, threads, batch, axes or {}, device)
+    check_sizes(trials)
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
     measured = fresh or len(again) < len(trials)
@@ -84,12 +85,12 @@ def _trials(
     device: str,
 ) -> list[Trial]:
     """Return a trial a variant: at the batch asked for, else at the base's where it can be."""
-    size = Trial(variants[0], batch=batch).size()
-    trials = [Trial(variant, threads, size, axes, device) for variant in variants]
-    if batch is not None:
+    base = Trial(variants[0], batch=batch, axes=axes)
+    trials = [Trial(variant, threads, base.size(), base.axes, device) for variant in variants]
+    if base.batch is not None:
         return trials
     return [
-        trial if _runs(trial) else Trial(trial.variant, threads, None, axes, device)
+        trial if _runs(trial) else Trial(trial.variant, threads, None, base.axes, device)
         for trial in trials
     ]
 

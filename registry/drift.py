@@ -67,7 +67,7 @@ def drift(
         samples: how many inputs, seeded 0, 1, 2 …
         device: see `onnxzoo.load`.
     """
-    inputs, _ = batched(base.graph.inputs, batch)
+    inputs, _ = batched(base.graph.inputs, batch, sized=axes or ())
     feeds = [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
     session = registry.load(base.ref, device=device)
     expected = [infer(session, feed) for feed in feeds]
