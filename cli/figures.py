@@ -151,7 +151,8 @@ def _under(context: "Context") -> str:
         str(context.get("cpu")),
     ]
     if "base" in context:
-        words.append(f"against {str(context['base'])[:19]} on {context.get('samples')} inputs")
+        on = f"{context['samples']} inputs" if "samples" in context else context.get("inputs")
+        words.append(f"against {str(context['base'])[:19]} on {str(on)[:19]}")
     return ", ".join(words)
 
 

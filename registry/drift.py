@@ -1,10 +1,13 @@
-"""How far variants' outputs lie from a base's, on the same seeded inputs."""
+"""How far variants' outputs lie from a base's, on the same inputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.calibrate import bounded
+from onnxzoo.registry.derive.calibrate import feeds as read
 from onnxzoo.registry.feeds import batched, random_inputs
 from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.records import Tensor, Variant
@@ -52,6 +55,8 @@ def drift(
     batch: int | None = None,
     axes: Mapping[str, int] | None = None,
     samples: int = SAMPLES,
+    inputs: Path | None = None,
+    preprocess: str | None = None,
     device: str = "auto",
 ) -> list[Drift]:
     """Run all variants on the same inputs and return how far each lies from the base.
@@ -65,11 +70,16 @@ def drift(
         batch: see `onnxzoo.registry.feeds.batched`.
         axes: sizes of other open axes by their names.
         samples: how many inputs, seeded 0, 1, 2 …
+        inputs: what to run on in their place, as `calibrate.feeds` reads it.
+        preprocess: of images; see there.
         device: see `onnxzoo.load`.
     """
-    inputs, _ = batched(base.graph.inputs, batch, sized=axes or ())
-    feeds = [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
     session = registry.load(base.ref, device=device)
+    if inputs is not None:
+        feeds = list(bounded(read(str(inputs), session, base.graph.inputs, preprocess)))
+    else:
+        tensors, _ = batched(base.graph.inputs, batch, sized=axes or ())
+        feeds = [random_inputs(tensors, seed=seed, axes=axes) for seed in range(samples)]
     expected = [infer(session, feed) for feed in feeds]
     del session
     found = []

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
+from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.feeds import batched, random_inputs
@@ -21,6 +22,7 @@ from onnxzoo.registry.records import Measurement, Tensor
 from onnxzoo.registry.sessions import CPU, runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
+from tests.archives import npz
 from tests.commands import Run
 
 QUICK = Effort(runs=2, warmup=1, rounds=1)
@@ -316,6 +318,28 @@ def test_a_comparison_keeps_what_it_measured_and_takes_it_again(net: Registry) -
     assert [item.fresh for item in three] == [True, True]
     assert three[1].drift == one[1].drift
     assert [item.fresh for item in compare(net, variants, effort=QUICK, threads=1)] == [True, True]
+
+
+def test_outputs_are_compared_on_inputs_that_are_given(
+    zoo: Run, net: Registry, tmp_path: Path
+) -> None:
+    data = npz(tmp_path / "real.npz", {"x": np.full((2, 4), 0.25, np.float32)})
+    words = ("compare", "net", "--runs", 1, "--json")
+    assert json.loads(zoo(*words).out)[1]["drift_max"] > 1
+    ran = zoo(*words, "--inputs", data)
+    found = json.loads(ran.out)[1]
+    assert (found["drift_max"], found["measured_now"]) == (0.25, False)
+    (real,) = [
+        m for m in net.measurements("net:qdq") if m.metric == "drift_max" and "inputs" in m.context
+    ]
+    assert (real.value, real.context["inputs"], "samples" in real.context) == (
+        0.25, digest(data), False,
+    )  # fmt: skip
+    assert f"on {digest(data)[:19]}" in zoo("show", "net:qdq").out
+    assert zoo(*words, "--inputs", tmp_path / "gone.npz").code == 3
+    wrong = npz(tmp_path / "wrong.npz", {"z": np.ones((2, 4), np.float32)})
+    assert "the data holds `z`; the model takes `x`" in zoo(*words, "--inputs", wrong).err
+    assert "`sepia` is not a preprocessing" in zoo(*words, "--preprocess", "sepia").err
 
 
 def test_bench_prints_a_line_a_configuration(zoo: Run, net: Registry) -> None:
