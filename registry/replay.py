@@ -157,7 +157,7 @@ def _outcome(case: Case, got: dict[str, Any], rtol: float, atol: float) -> Outco
     return Outcome(
         case.name,
         None if unlike or not known else max(known),
-        sum(one.outside for one in held) / size if size else 0.0,
+        sum(one.outside for one in held) / size if size else float(unlike),
         next((one.why for one in held if one.why), None),
     )
 

@@ -140,13 +140,13 @@ def _check(case: Case, graph: Graph) -> None:
 
 
 def _check_input(who: str, case: Case, tensor: Tensor) -> None:
-    value = case.inputs[tensor.name]
+    value, hint = case.inputs[tensor.name], "are these data of another model?"
     dtype = STRING if value.dtype == object else str(value.dtype)
     if dtype != tensor.dtype and not {dtype, tensor.dtype} <= WIDTHS:
-        raise Refused(f"{who} is `{dtype}`; the model takes {tensor.dtype}")
+        raise Refused(f"{who} is `{dtype}`; the model takes {tensor.dtype}", hint=hint)
     if not tensor.takes(value.shape):
         axes = ", ".join("?" if axis is None else str(axis) for axis in tensor.shape or ())
-        raise Refused(f"{who} is `{list(value.shape)}`; the model takes [{axes}]")
+        raise Refused(f"{who} is `{list(value.shape)}`; the model takes [{axes}]", hint=hint)
 
 
 def _listed(graph: Graph) -> str:

@@ -132,6 +132,7 @@ def test_what_comes_out_is_held_against_what_should(
     variant = registered(registry, constant(tmp_path / "m.onnx", gives), x, expected)
     found = replay(registry, variant)
     assert found.outcomes[0].why == why
+    assert (found.outcomes[0].outside > 0) == bool(why)
     assert (found.max_difference is None) == bool(why and "differs" not in why)
 
 
