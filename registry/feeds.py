@@ -61,10 +61,10 @@ def check_axes(axes: Iterable[str], inputs: Iterable[Tensor]) -> None:
 
 
 def batch_axis(inputs: Sequence[Tensor]) -> str | None:
-    """Return the name of the axis that is the batch, None if it is fixed or has none."""
+    """Return the name of the axis that is the batch, None if it is fixed or unnamed."""
     firsts = (tensor.shape[0] for tensor in inputs if tensor.shape)
     opened = next((axis for axis in firsts if not isinstance(axis, int)), None)
-    return None if isinstance(opened, int) else opened
+    return opened if isinstance(opened, str) else None
 
 
 def batched(

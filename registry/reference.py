@@ -79,11 +79,12 @@ def find(rows: Rows, store: Store, ref: Ref) -> Reference | None:
 def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str) -> bool:
     """Publish staged sets as those of a variant; they take the place of its older ones.
 
-    Returns whether they are others than it had.
-
     Runs inside the transaction that inserts the variant's rows. The other variants' files are
     copied into the new bundle meanwhile: they are small, and there are none but where a second
     variant brings data of its own.
+
+    Returns:
+        Whether they are others than it had.
     """
     from onnxzoo.registry import writes
 

@@ -47,8 +47,8 @@ def add(
 ) -> tuple[str, bool, list[str]]:
     """Insert a variant; return its reference, whether it is new, and what else was recorded.
 
-    A task and a licence that a user states of his own take the place of what was there; those of an
-    index do not.
+    A task and a licence that users state of their own model take the place of what was there; those
+    of an index do not.
 
     Held bytes are found again, not inserted twice. Otherwise the variant goes to the newest
     version of the same origin, unless that version's label already stands for other bytes: then
