@@ -8,7 +8,7 @@ from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Context, Measurement
+    from onnxzoo.registry.records import Context, Measurement, Variant
 
 UNKNOWN = "-"
 _PLAIN = 100  # a rate from here on needs no decimals
@@ -87,6 +87,16 @@ def measurement_document(measurement: "Measurement") -> dict[str, Any]:
     }
 
 
+def measurements_of(registry: "Registry", variant: "Variant") -> "Sequence[Measurement]":
+    """Return what was measured of a variant; of tests, those on the data that its version has.
+
+    Others are of data that were replaced, or of another model with the same bytes.
+    """
+    held = registry.test_data(variant.ref)
+    data = {None, *(held.digest_of(label) for label in held.labels)} if held else {None}
+    return [m for m in registry.measurements(variant.digest) if m.context.get("data") in data]
+
+
 def show_measurements(measurements: "Sequence[Measurement]") -> None:
     """Print what was measured, a line a context."""
     if not measurements:
@@ -129,17 +139,20 @@ def threads_of(context: "Context") -> str:
 
 
 def _under(context: "Context") -> str:
-    words = [
-        f"test data, rtol {context.get('rtol')}, atol {context.get('atol')}"
-        if "data" in context
-        else f"batch {context.get('batch')}, threads {threads_of(context)}",
+    words = []
+    if "data" in context:
+        words.append(f"test data, rtol {context.get('rtol')}, atol {context.get('atol')}")
+    elif "batch" in context:  # a derived variant is held against its parent at sizes of its own
+        words.append(f"batch {context['batch']}, threads {threads_of(context)}")
+    words += [
         *([str(context["axes"])] if "axes" in context else []),
         str(context.get("provider", "")).removesuffix("ExecutionProvider"),
         f"onnxruntime {context.get('onnxruntime')}",
         str(context.get("cpu")),
     ]
     if "base" in context:
-        words.append(f"against {str(context['base'])[:19]} on {context.get('samples')} inputs")
+        on = f"{context['samples']} inputs" if "samples" in context else context.get("inputs")
+        words.append(f"against {str(context['base'])[:19]} on {str(on)[:19]}")
     return ", ".join(words)
 
 

@@ -10,6 +10,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import (
     measurement_document,
+    measurements_of,
     show_measurements,
     show_test_data,
     test_data_of,
@@ -171,7 +172,7 @@ def show(
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
-        measured = zoo.registry.measurements(variant.digest)
+        measured = measurements_of(zoo.registry, variant)
         data = test_data_of(zoo.registry, variant.ref)
     runtime = runtime_for(for_)
     verdict = judge(variant.graph, runtime)

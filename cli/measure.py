@@ -109,6 +109,16 @@ def compare(
     samples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Inputs on which outputs are compared.")
     ] = 8,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="To compare outputs on, as for `zoo quantize`; else random.",
+        ),
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
+    ] = None,
     runs: _Runs = None,
     seconds: _Seconds = 2.0,
     warmup: _Warmup = 5,
@@ -142,6 +152,8 @@ def compare(
                 device=device,
                 effort=effort,
                 samples=samples,
+                inputs=inputs,
+                preprocess=preprocess,
                 fresh=fresh,
                 progress=report,
             )

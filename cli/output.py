@@ -198,17 +198,17 @@ def top_ops(ops: Mapping[str, int]) -> str:
 
 
 def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
-    """Print what the registry holds now, and whether it is new there."""
+    """Print what the registry holds now, whether it is new there, and what is known since."""
     variant = added.variant
     if quiet:
         line(variant.ref)
     elif added.new:
         opset = f"opset {variant.opset}"
         line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}")
-    elif added.repaired:
-        line(f"repaired {variant.ref}: its files were missing or damaged")
     else:
-        line(f"{variant.ref} is held already")
+        repaired = f"repaired {variant.ref}: its files were missing or damaged"
+        learnt = f"; set now: {', '.join(added.learnt)}" if added.learnt else ""
+        line((repaired if added.repaired else f"{variant.ref} is held already") + learnt)
 
 
 def fit_title(runtime: "Runtime", for_: str | None) -> str:

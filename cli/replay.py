@@ -65,7 +65,7 @@ def replay_data(
         failed = [outcome for outcome in found.outcomes if not outcome.passed]
         for outcome in failed:
             talk(f"failed: {outcome.name}: {outcome.why}")
-        if not quiet:
+        if not quiet and any(outcome.max_difference is not None for outcome in failed):
             talk("hint: --rtol and --atol allow more, as quantized variants need")
         raise typer.Exit(Refused.exit_code)
 

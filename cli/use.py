@@ -49,6 +49,7 @@ def run(
 
     The inputs are random, or yours. A model that is not held is pulled first.
     """
+    from onnxzoo.registry.feeds import check_axes
     from onnxzoo.registry.sessions import available_providers, infer
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -65,7 +66,7 @@ def run(
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = _obtained(zoo, ref, wish, lock, report)
         _check_known(given, variant.graph.inputs)
-        _check_axes(axes, variant.graph.inputs)
+        check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
         feeds = given | _made_up(missing, seed, axes)
         available_providers()  # imports onnxruntime, which is no part of loading a model
@@ -177,16 +178,6 @@ def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> No
             raise UsageError(
                 f"the input `{tensor.name}` is {found}; the model takes {tensor.dtype}"
             )
-
-
-def _check_axes(axes: Mapping[str, int], inputs: "Sequence[Tensor]") -> None:
-    there = {axis for tensor in inputs for axis in tensor.shape or () if isinstance(axis, str)}
-    for name in axes:
-        if name not in there:
-            known = (
-                ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
-            )
-            raise UsageError(f"no axis `{name}`; the model has {known}")
 
 
 def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) -> "dict[str, Array]":

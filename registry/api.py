@@ -136,7 +136,7 @@ class Registry:
                 where that label is taken there by other bytes.
             new_version: start a new version whatever is held.
             task: what the model does, such as ``image-classification``.
-            license: an SPDX identifier.
+            license: of the version, an SPDX identifier. Both take the place of what was recorded.
             tags: words to find the model by.
             test_data: reference inputs and outputs; see `add_test_data`.
             progress: told of the bytes copied.
@@ -231,13 +231,13 @@ class Registry:
         with changing(self._database, self.store, draft.name) as session:
             whole = not self.store.changes(stage.manifest)
             manifest = self.store.publish(stage)
-            ref, new = writes.add(session, draft, manifest, action)
+            ref, new, learnt = writes.add(session, draft, manifest, action)
             repaired = not (new or whole)
             if repaired:
                 writes.log(session, "repair", ref, manifest.digest)
-            if data is not None:
-                keep(session, self.store, ref, data, data_source)
-        return Added(self.resolve(ref), new, repaired)
+            if data is not None and keep(session, self.store, ref, data, data_source):
+                learnt.append("test data")
+        return Added(self.resolve(ref), new, repaired, tuple(learnt))
 
     def _look(
         self,

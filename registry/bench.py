@@ -17,6 +17,7 @@ from typing import Any
 from onnxzoo.registry import errors
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.feeds import batch_axis, batched, check_axes
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
 
@@ -70,7 +71,7 @@ class Trial:
     Attributes:
         threads: of one operator; None for onnxruntime's own choice.
         batch: examples in a batch; None for what the graph fixes, else 1.
-        axes: sizes of other open axes by their names.
+        axes: sizes of open axes by their names; the batch's own becomes `batch`.
         device: see `onnxzoo.load`.
     """
 
@@ -81,6 +82,17 @@ class Trial:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        name = batch_axis(self.variant.graph.inputs)
+        if name is not None and name in self.axes:
+            size = self.axes[name]
+            if self.batch not in {None, size}:
+                raise UsageError(
+                    f"`{name}` is the batch: it cannot be `{size}` and `{self.batch}`",
+                    hint="leave one of them out",
+                )
+            object.__setattr__(self, "batch", size)
+            others = {axis: n for axis, n in self.axes.items() if axis != name}
+            object.__setattr__(self, "axes", others)
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"a batch of `{self.batch}` is none; expected 1 at least")
 
@@ -90,8 +102,6 @@ class Trial:
         Raises:
             UsageError: if the graph fixes another one.
         """
-        from onnxzoo.registry.feeds import batched
-
         try:
             return batched(self.variant.graph.inputs, self.batch)[1]
         except UsageError as error:
@@ -150,6 +160,7 @@ def bench(
         UsageError: if a variant cannot be run at a batch size, or its inputs cannot be made up.
         Refused: if a variant does not open or run, or a process takes longer than its limit.
     """
+    check_sizes(trials)
     sizes = [trial.size() for trial in trials]
     _prepare(registry, trials)
     shares = effort.shares()
@@ -168,6 +179,20 @@ def bench(
     for figures in found:
         registry.measure(figures.trial.variant.digest, figures.measurements)
     return found
+
+
+def check_sizes(trials: Sequence[Trial]) -> None:
+    """Raise UsageError for an axis that a variant does not have.
+
+    One beside the first whose inputs are fixed throughout has nothing to set.
+    """
+    for number, trial in enumerate(trials):
+        inputs, ref = trial.variant.graph.inputs, trial.variant.ref
+        if number == 0 or any(not isinstance(axis, int) for t in inputs for axis in t.shape or ()):
+            try:
+                check_axes(trial.axes, inputs)
+            except UsageError as error:
+                raise UsageError(f"`{ref}`: {error.message}", hint=f"zoo show {ref}") from error
 
 
 def kept(registry: Registry, trial: Trial) -> Figures | None:

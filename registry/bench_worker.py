@@ -51,7 +51,7 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     from onnxzoo.registry.sessions import infer, options_with
 
     variant = registry.resolve(request["ref"])
-    tensors, _ = batched(variant.graph.inputs, request["batch"])
+    tensors, _ = batched(variant.graph.inputs, request["batch"], sized=request["axes"])
     feeds = random_inputs(tensors, axes=request["axes"])
     options = options_with(request["threads"])
     _import_all()

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, kept
+from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
+from onnxzoo.registry.derive.calibrate import check_preprocess, digest
 from onnxzoo.registry.drift import SAMPLES, Drift, drift
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
@@ -40,6 +43,8 @@ def compare(
     device: str = "auto",
     effort: Effort = USUAL,
     samples: int = SAMPLES,
+    inputs: Path | None = None,
+    preprocess: str | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> list[Compared]:
@@ -57,18 +62,23 @@ def compare(
         device: see `onnxzoo.load`.
         effort: how long, where it has to be measured.
         samples: seeded inputs on which outputs are compared.
+        inputs: what outputs are compared on in their place; see `drift`, as for preprocess.
+        preprocess: of images.
         fresh: measure everything again.
         progress: told of the processes that are done.
 
     Raises:
         UsageError, Refused: see `bench`.
+        NotFound: if there are no such inputs.
     """
+    check_preprocess(preprocess)
     trials = _trials(variants, threads, batch, axes or {}, device)
+    check_sizes(trials)
+    drifts = _drifts(registry, trials, _On(samples, inputs, preprocess), fresh=fresh)
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
     measured = fresh or len(again) < len(trials)
     figures = bench(registry, trials, effort=effort, progress=progress) if measured else again
-    drifts = _drifts(registry, trials, samples, fresh=fresh)
     first = figures[0].value("latency_p50")
     return [
         Compared(trial.variant, f, d, _ratio(f.value("latency_p50"), first), measured)
@@ -84,12 +94,12 @@ def _trials(
     device: str,
 ) -> list[Trial]:
     """Return a trial a variant: at the batch asked for, else at the base's where it can be."""
-    size = Trial(variants[0], batch=batch).size()
-    trials = [Trial(variant, threads, size, axes, device) for variant in variants]
-    if batch is not None:
+    base = Trial(variants[0], batch=batch, axes=axes)
+    trials = [Trial(variant, threads, base.size(), base.axes, device) for variant in variants]
+    if base.batch is not None:
         return trials
     return [
-        trial if _runs(trial) else Trial(trial.variant, threads, None, axes, device)
+        trial if _runs(trial) else Trial(trial.variant, threads, None, base.axes, device)
         for trial in trials
     ]
 
@@ -108,12 +118,26 @@ def _ratio(value: float | None, first: float | None) -> float:
     return value / first
 
 
-def _drifts(
-    registry: Registry, trials: Sequence[Trial], samples: int, *, fresh: bool
-) -> list[Drift]:
+class _On(NamedTuple):
+    """What outputs are compared on."""
+
+    samples: int
+    inputs: Path | None
+    preprocess: str | None
+
+    def context(self) -> Context:
+        """Return what a drift's context says of it."""
+        if self.inputs is None:
+            return {"samples": self.samples}
+        named: Context = {"preprocess": self.preprocess} if self.preprocess else {}
+        return {"inputs": digest(self.inputs), **named}
+
+
+def _drifts(registry: Registry, trials: Sequence[Trial], on: _On, *, fresh: bool) -> list[Drift]:
     """Return every variant's drift from the first: those kept, else measured and kept."""
     base, *others = trials
-    contexts = [_drift_context(trial, base, samples) for trial in others]
+    about = {"base": base.variant.digest, **on.context()}
+    contexts = [{**trial.context(), **about} for trial in others]
     found = {} if fresh else _kept_drifts(registry, others, contexts)
     missing = [trial.variant for trial in others if trial.variant.ref not in found]
     if missing:
@@ -123,7 +147,9 @@ def _drifts(
             missing,
             batch=base.batch,
             axes=base.axes,
-            samples=samples,
+            samples=on.samples,
+            inputs=on.inputs,
+            preprocess=on.preprocess,
             device=base.device,
         )
         found |= {variant.ref: d for variant, d in zip(missing, measured, strict=True)}
@@ -133,10 +159,6 @@ def _drifts(
                     trial.variant.digest, _measurements(found[trial.variant.ref], context)
                 )
     return [Drift(0.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
-
-
-def _drift_context(trial: Trial, base: Trial, samples: int) -> Context:
-    return {**trial.context(), "base": base.variant.digest, "samples": samples}
 
 
 def _kept_drifts(

@@ -1,10 +1,13 @@
-"""How far variants' outputs lie from a base's, on the same seeded inputs."""
+"""How far variants' outputs lie from a base's, on the same inputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.calibrate import bounded
+from onnxzoo.registry.derive.calibrate import feeds as read
 from onnxzoo.registry.feeds import batched, random_inputs
 from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.records import Tensor, Variant
@@ -52,6 +55,8 @@ def drift(
     batch: int | None = None,
     axes: Mapping[str, int] | None = None,
     samples: int = SAMPLES,
+    inputs: Path | None = None,
+    preprocess: str | None = None,
     device: str = "auto",
 ) -> list[Drift]:
     """Run all variants on the same inputs and return how far each lies from the base.
@@ -65,11 +70,16 @@ def drift(
         batch: see `onnxzoo.registry.feeds.batched`.
         axes: sizes of other open axes by their names.
         samples: how many inputs, seeded 0, 1, 2 …
+        inputs: what to run on in their place, as `calibrate.feeds` reads it.
+        preprocess: of images; see there.
         device: see `onnxzoo.load`.
     """
-    inputs, _ = batched(base.graph.inputs, batch)
-    feeds = [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
     session = registry.load(base.ref, device=device)
+    if inputs is not None:
+        feeds = list(bounded(read(str(inputs), session, base.graph.inputs, preprocess)))
+    else:
+        tensors, _ = batched(base.graph.inputs, batch, sized=axes or ())
+        feeds = [random_inputs(tensors, seed=seed, axes=axes) for seed in range(samples)]
     expected = [infer(session, feed) for feed in feeds]
     del session
     found = []
@@ -121,19 +131,13 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
     fitted = {}
     for name, array in feed.items():
         tensor = by_name[name]
-        if tensor.shape is not None and not _fits(tensor.shape, array.shape):
+        if not tensor.takes(array.shape):
             raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
         wanted = "object" if tensor.dtype == "string" else tensor.dtype
         if "(" in wanted or array.dtype.kind != np.dtype(wanted).kind:
             raise Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
         fitted[name] = array.astype(wanted)
     return fitted
-
-
-def _fits(axes: Sequence[int | str | None], shape: Sequence[int]) -> bool:
-    return len(axes) == len(shape) and all(
-        axis == size or not isinstance(axis, int) for axis, size in zip(axes, shape, strict=True)
-    )
 
 
 class _Total:

@@ -1,6 +1,6 @@
 """Inputs for a model that nobody gave any: of the right shape and dtype, the same every time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,27 @@ def random_inputs(
     return arrays
 
 
-def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, ...], int]:
+def check_axes(axes: Iterable[str], inputs: Iterable[Tensor]) -> None:
+    """Raise UsageError for the name of an axis that no input leaves open."""
+    there = {axis for tensor in inputs for axis in tensor.shape or () if isinstance(axis, str)}
+    for name in axes:
+        if name not in there:
+            known = (
+                ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
+            )
+            raise UsageError(f"no axis `{name}`; the model has {known}")
+
+
+def batch_axis(inputs: Sequence[Tensor]) -> str | None:
+    """Return the name of the axis that is the batch, None if it is fixed or unnamed."""
+    firsts = (tensor.shape[0] for tensor in inputs if tensor.shape)
+    opened = next((axis for axis in firsts if not isinstance(axis, int)), None)
+    return opened if isinstance(opened, str) else None
+
+
+def batched(
+    inputs: Sequence[Tensor], batch: int | None, *, sized: Collection[str] = ()
+) -> tuple[tuple[Tensor, ...], int]:
     """Return a graph's inputs at a batch size, and that size.
 
     The batch is the first axis, wherever an input leaves it open; an input whose first axis is
@@ -58,6 +78,7 @@ def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, 
     Args:
         inputs: the graph's inputs.
         batch: examples in a batch; None for what the graph fixes, else 1.
+        sized: axes that have a size of their own, and stay open here.
 
     Raises:
         UsageError: if the graph fixes another batch.
@@ -68,7 +89,7 @@ def batched(inputs: Sequence[Tensor], batch: int | None) -> tuple[tuple[Tensor, 
     if not opened and batch not in {None, fixed}:
         raise UsageError(f"the batch of the model is fixed at `{fixed}`; `{batch}` was asked for")
     size = (batch or 1) if opened else fixed
-    names = {axis for axis in opened if axis is not None}
+    names = {axis for axis in opened if axis is not None}.difference(sized)
     return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
 
 
@@ -117,9 +138,8 @@ def _bytes(inputs: Sequence[Tensor], axes: Mapping[str, int]) -> int:
 def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:
     if not tensor.shape:
         return tensor
-    first, *others = tensor.shape
-    rest = (batch if axis in names else axis for axis in others)
-    return replace(tensor, shape=(first if isinstance(first, int) else batch, *rest))
+    first, *rest = (batch if axis in names else axis for axis in tensor.shape)
+    return replace(tensor, shape=(batch if first is None else first, *rest))
 
 
 def _size(axis: int | str | None, axes: Mapping[str, int]) -> int:

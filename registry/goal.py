@@ -121,12 +121,13 @@ def drifts_of(candidates: Sequence[C], figures: Figures, provider: str) -> Mappi
     context = here(provider)
     for candidate in candidates:
         known = [
-            m.value
+            m
             for m in figures.get(candidate.digest, ())
             if m.metric == "drift_max" and _holds(m, context) and m.context.get("base") in full
         ]
         if known and candidate.digest not in full:
-            found[candidate.digest] = max(known)
+            real = [m for m in known if "inputs" in m.context]  # on inputs that a user gave
+            found[candidate.digest] = max(m.value for m in real or known)
     return found
 
 

@@ -1,6 +1,6 @@
 """What callers receive: frozen values that outlive the database's session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
@@ -51,6 +51,22 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple[Axis, ...] | None
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Tell whether an array of this shape fits: open axes take any size.
+
+        A graph's scalar takes anything, as in onnxruntime.
+
+        >>> Tensor("x", "float32", ("batch", 3)).takes([8, 3])
+        True
+        """
+        return not self.shape or (
+            len(self.shape) == len(shape)
+            and all(
+                axis == size or not isinstance(axis, int)
+                for axis, size in zip(self.shape, shape, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +218,18 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A variant that the registry holds now, and whether it is new there.
+    """A variant that the registry holds now.
 
     Attributes:
+        new: whether it was not held before.
         repaired: it was there, but its files were missing or damaged.
+        learnt: what was recorded of it that was not known, such as ``task`` and ``test data``.
     """
 
     variant: Variant
     new: bool
     repaired: bool = False
+    learnt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,12 +76,15 @@ def find(rows: Rows, store: Store, ref: Ref) -> Reference | None:
     return _find(rows, store, version_of(rows, ref)[0].row["version_id"])
 
 
-def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str) -> None:
+def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str) -> bool:
     """Publish staged sets as those of a variant; they take the place of its older ones.
 
     Runs inside the transaction that inserts the variant's rows. The other variants' files are
     copied into the new bundle meanwhile: they are small, and there are none but where a second
     variant brings data of its own.
+
+    Returns:
+        Whether they are others than it had.
     """
     from onnxzoo.registry import writes
 
@@ -95,8 +98,10 @@ def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str)
         for file in before.files if before else ():
             if before and _label(file) != parsed.variant:
                 merged.copy(before.folder / file.path, file.path)
-        if before is None or before.digest != merged.manifest.digest:
+        others = before is None or before.digest != merged.manifest.digest
+        if others:
             writes.refer(session, row, store.publish(merged), source)
+    return others
 
 
 def refs(rows: Rows) -> list[tuple[Row, str]]:

@@ -9,7 +9,7 @@ from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.records import Context, Measurement, Tensor, Variant
 from onnxzoo.registry.sessions import infer
-from onnxzoo.registry.testdata import Case, read, sets
+from onnxzoo.registry.testdata import WIDTHS, Case, read, sets
 
 # What onnx's own backend tests allow where a model states nothing else.
 # Source: onnx 1.23, onnx/backend/test/loader/__init__.py, "load_model_tests".
@@ -17,7 +17,7 @@ RTOL, ATOL = 1e-3, 1e-7
 # Source: onnx 1.23, onnx/backend/test/runner/__init__.py, "assert_similar_outputs": two units in
 # the last place of bfloat16.
 _RTOL_BF16 = 2**-6
-_FLOATS = {"bfloat16", "float16", "float32", "float64"}
+_FLOATS = {"bfloat16", *WIDTHS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _fitted(case: Case, inputs: Sequence[Tensor]) -> dict[str, Any]:
     dtypes = {tensor.name: tensor.dtype for tensor in inputs}
     return {
         name: value.astype(dtypes[name])
-        if {str(getattr(value, "dtype", "")), dtypes[name]} <= _FLOATS - {"bfloat16"}
+        if {str(getattr(value, "dtype", "")), dtypes[name]} <= WIDTHS
         else value
         for name, value in case.inputs.items()
     }
@@ -157,7 +157,7 @@ def _outcome(case: Case, got: dict[str, Any], rtol: float, atol: float) -> Outco
     return Outcome(
         case.name,
         None if unlike or not known else max(known),
-        sum(one.outside for one in held) / size if size else 0.0,
+        sum(one.outside for one in held) / size if size else float(unlike),
         next((one.why for one in held if one.why), None),
     )
 

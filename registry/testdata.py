@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.archive import members
+from onnxzoo.registry.dtypes import STRING
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.records import Graph, Tensor
 from onnxzoo.registry.settings import show_size
@@ -27,6 +28,7 @@ _SET = re.compile(r"test_data_set_\d+")
 _FILE = re.compile(r"(input|output)_\d+\.pb")
 _KEY = re.compile(r"(input|output):(.+)")
 _LARGEST = 2 << 30  # bytes of one file: no serialised protobuf can be larger
+WIDTHS = {"float16", "float32", "float64"}  # one of them is cast to another that a variant takes
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _EXPECTED = (
     "a folder or a .tar.gz or .zip of test_data_set_0/input_0.pb, output_0.pb …, "
@@ -63,18 +65,18 @@ def gather(path: Path, stage: Stage, graph: Graph) -> None:
     """
     with reading(path):
         if path.is_dir():
-            _from_folder(path, stage)
+            _from_folder(path, stage, graph)
         elif not path.is_file():
             raise NotFound(f"no test data `{path}`", hint=f"expected {_EXPECTED}")
         elif path.suffix.lower() == ".npz":
-            _from_arrays([path], stage)
+            _from_arrays([path], stage, graph)
         else:
             _from_archive(path, stage)
     found = list(sets(stage.folder))
     if not found:
         raise NotFound(f"no test data in `{path}`", hint=f"expected {_EXPECTED}")
     for folder in found:
-        read(folder, graph)
+        _check(read(folder, graph), graph)
 
 
 def gather_light(path: Path, stage: Stage, graph: Graph) -> None:
@@ -105,7 +107,8 @@ def sets(folder: Path) -> list[Path]:
 def read(folder: Path, graph: Graph) -> Case:
     """Return one set's inputs and outputs.
 
-    Values belong to the graph's by their names where all of them have known ones, else by position.
+    Values belong to the graph's by their names where all of them have known ones, else by position:
+    what wrote onnx's own files often left the names out, or made them up.
 
     Raises:
         Refused: if a file is not what it should be, or they are not for this graph.
@@ -123,7 +126,40 @@ def read(folder: Path, graph: Graph) -> Case:
     return Case(folder.name, values["input"], values["output"])
 
 
-def _from_folder(path: Path, stage: Stage) -> None:
+def _check(case: Case, graph: Graph) -> None:
+    """Refuse a set that leaves something out, or has inputs that the graph does not take."""
+    for kind, tensor in _tensors_of(graph):
+        if tensor.name not in (case.inputs if kind == "input" else case.outputs):
+            raise Refused(
+                f"`{case.name}` has no {kind} `{tensor.name}`; expected all that the model has",
+                hint=f"its own: {_listed(graph)}",
+            )
+    for tensor in graph.inputs:
+        if "(" not in tensor.dtype:
+            _check_input(f"the input `{tensor.name}` of `{case.name}`", case, tensor)
+
+
+def _check_input(who: str, case: Case, tensor: Tensor) -> None:
+    value, hint = case.inputs[tensor.name], "are these data of another model?"
+    dtype = STRING if value.dtype == object else str(value.dtype)
+    if dtype != tensor.dtype and not {dtype, tensor.dtype} <= WIDTHS:
+        raise Refused(f"{who} is `{dtype}`; the model takes {tensor.dtype}", hint=hint)
+    if not tensor.takes(value.shape):
+        axes = ", ".join("?" if axis is None else str(axis) for axis in tensor.shape or ())
+        raise Refused(f"{who} is `{list(value.shape)}`; the model takes [{axes}]", hint=hint)
+
+
+def _listed(graph: Graph) -> str:
+    return ", ".join(f"`{kind}:{tensor.name}`" for kind, tensor in _tensors_of(graph))
+
+
+def _tensors_of(graph: Graph) -> Iterator[tuple[str, Tensor]]:
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for tensor in tensors:
+            yield kind, tensor
+
+
+def _from_folder(path: Path, stage: Stage, graph: Graph) -> None:
     folders = [path] if list(path.glob("input_*.pb")) or list(path.glob("output_*.pb")) else []
     for number, folder in enumerate(folders or sets(path)):
         name = f"test_data_set_{number}" if folders else folder.name
@@ -131,7 +167,7 @@ def _from_folder(path: Path, stage: Stage) -> None:
             if _FILE.fullmatch(file.name):
                 stage.copy(file, f"{name}/{file.name}")
     if not stage.folder.exists() or not any(stage.folder.iterdir()):
-        _from_arrays(sorted(path.glob("*.npz")), stage)
+        _from_arrays(sorted(path.glob("*.npz")), stage, graph)
 
 
 def _from_archive(path: Path, stage: Stage) -> None:
@@ -148,9 +184,10 @@ def _from_archive(path: Path, stage: Stage) -> None:
             stage.write(_bounded(member.chunks, f"`{member.path}` in `{path.name}`"), target)
 
 
-def _from_arrays(paths: Sequence[Path], stage: Stage) -> None:
+def _from_arrays(paths: Sequence[Path], stage: Stage, graph: Graph) -> None:
     from onnx import numpy_helper
 
+    known = {f"{kind}:{tensor.name}" for kind, tensor in _tensors_of(graph)}
     for number, path in enumerate(paths):
         counts = {"input": 0, "output": 0}
         for key, array in _arrays(path):
@@ -159,6 +196,11 @@ def _from_arrays(paths: Sequence[Path], stage: Stage) -> None:
                 raise UsageError(
                     f"`{path.name}` has an array `{key}`; expected `input:NAME` or `output:NAME`",
                     hint='numpy.savez(FILE, **{"input:x": x, "output:y": y})',
+                )
+            if key not in known:
+                raise Refused(
+                    f"`{path.name}` has an array `{key}`, and the model no such {match[1]}",
+                    hint=f"its own: {_listed(graph)}",
                 )
             try:
                 made = numpy_helper.from_array(array, match[2]).SerializeToString()
@@ -239,6 +281,12 @@ def _named(found: Sequence[tuple[str, Any]], tensors: Sequence[Tensor]) -> dict[
     names = [name for name, _ in found]
     if len(set(names)) == len(names) and known.issuperset(names):
         return dict(found)
+    for tensor, name in zip(tensors, names, strict=False):
+        if name in known - {tensor.name} and names.count(name) == 1:
+            raise Refused(
+                f"`{name}` stands in the place of `{tensor.name}`, beside names of no such model",
+                hint=f"the model has {', '.join(f'`{tensor.name}`' for tensor in tensors)}",
+            )
     return {tensor.name: value for tensor, (_, value) in zip(tensors, found, strict=False)}
 
 

@@ -42,8 +42,13 @@ AND id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND ref
 """
 
 
-def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tuple[str, bool]:
-    """Insert a variant and return its reference, and whether it is new.
+def add(
+    session: "Session", draft: Draft, manifest: Manifest, action: str
+) -> tuple[str, bool, list[str]]:
+    """Insert a variant; return its reference, whether it is new, and what else was recorded.
+
+    A task and a licence that users state of their own model take the place of what was there; those
+    of an index do not.
 
     Held bytes are found again, not inserted twice. Otherwise the variant goes to the newest
     version of the same origin, unless that version's label already stands for other bytes: then
@@ -53,15 +58,16 @@ def add(session: "Session", draft: Draft, manifest: Manifest, action: str) -> tu
     held = rows_of(session)(_HELD, key=fold(draft.name))
     same = None if draft.new_version else _same_bytes(held, draft, digest)
     if same is not None:
-        complete(session, draft, same)
-        return f"{draft.name}:{same['label']}@{same['number']}", False
+        learnt = complete(session, draft, same, anew=draft.origin is None)
+        return f"{draft.name}:{same['label']}@{same['number']}", False, learnt
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
+    learnt = _state(session, draft, model, version, anew=draft.origin is None)
     keep_bundle(session, manifest)
     insert(session, (id_of(version.id), label), digest, draft, created_at=now())
     ref = f"{model.name}:{label}@{version.number}"
     log(session, action, ref, draft.source)
-    return ref, True
+    return ref, True, learnt
 
 
 def insert(
@@ -200,26 +206,42 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def complete(session: "Session", draft: Draft, same: Row) -> bool:
+def complete(session: "Session", draft: Draft, same: Row, *, anew: bool = False) -> list[str]:
     """Record what a draft says of bytes that are held, where nothing was recorded yet.
 
+    Args:
+        session: in a transaction.
+        draft: what is said.
+        same: the row of these bytes.
+        anew: a task and a licence take the place of what was recorded.
+
     Returns:
-        Whether there was anything to record.
+        What was recorded: ``task``, ``license``, ``tags``, ``lineage``.
     """
     version = _get(session, Version, same["version_id"])
     model = _get(session, Model, version.model_id)
-    name, learnt = model.name, False
-    if draft.license and not version.license:
-        version.license, learnt = draft.license, True
-        log(session, "license", f"{name}@{version.number}", draft.license)
-    if draft.task and not model.task:
-        model.task, learnt = draft.task, True
-        log(session, "task", name, draft.task)
-    if label(session, {"model_id": id_of(model.id), "name": name}, draft.tags):
-        learnt = True
+    learnt = _state(session, draft, model, version, anew=anew)
     if draft.lineage is not None and session.get(LineageRow, same["id"]) is None:
         keep_lineage(session, same["id"], draft.lineage)
-        learnt = True
+        learnt.append("lineage")
+    return learnt
+
+
+def _state(
+    session: "Session", draft: Draft, model: Model, version: Version, *, anew: bool
+) -> list[str]:
+    """Record the task, the licence and the tags that a draft gives; return which were."""
+    name, learnt = model.name, []
+    if draft.license and draft.license != version.license and (anew or not version.license):
+        version.license = draft.license
+        learnt.append("license")
+        log(session, "license", f"{name}@{version.number}", draft.license)
+    if draft.task and draft.task != model.task and (anew or not model.task):
+        model.task = draft.task
+        learnt.append("task")
+        log(session, "task", name, draft.task)
+    if label(session, {"model_id": id_of(model.id), "name": name}, draft.tags):
+        learnt.append("tags")
     return learnt
 
 

@@ -1,5 +1,6 @@
 """The registry: versions, variants, references, aliases, removal, garbage, verification."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -407,17 +408,48 @@ def test_names_aliases_and_tags_are_folded_as_everywhere(registry: Registry, a: 
     assert registry.aliases("net_1") == {"latest": 1}
 
 
-def test_what_is_said_of_held_bytes_is_recorded_where_nothing_was(
-    registry: Registry, a: Path
-) -> None:
+def test_what_is_said_of_held_bytes_is_recorded(registry: Registry, a: Path) -> None:
     registry.register(a, "net")
     for said in ("MIT", "Apache-2.0"):
         added = registry.register(a, "net", license=said, task=f"task-{said}", tags=[said])
-        assert (added.new, added.variant.license, added.variant.task) == (False, "MIT", "task-MIT")
+        assert (added.new, added.variant.license, added.variant.task) == (
+            False, said, f"task-{said}",
+        )  # fmt: skip
+        assert added.learnt == ("license", "task", "tags")
     assert added.variant.tags == ("apache-2.0", "mit")
     actions = [(event.action, event.detail) for event in registry.events("net")]
-    assert actions[:3] == [("tag", "apache-2.0"), ("tag", "mit"), ("task", "task-MIT")]
-    assert actions[3] == ("license", "MIT")
+    assert actions[3:6] == [("tag", "mit"), ("task", "task-MIT"), ("license", "MIT")]
+    assert registry.register(a, "net", license=said, task=f"task-{said}").learnt == ()
+    assert registry.register(a, "net").variant.task == f"task-{said}"
+
+
+@pytest.mark.parametrize("new_version", [True, False])
+def test_a_task_that_is_given_with_other_bytes_is_the_models(
+    registry: Registry, a: Path, tmp_path: Path, *, new_version: bool
+) -> None:
+    registry.register(a, "net", task="ranking")
+    other = models.quantized(tmp_path / "q.onnx")
+    added = registry.register(
+        other, "net", new_version=new_version, task="image-classification", license="MIT"
+    )
+    assert added.variant.task == "image-classification"
+    assert added.variant.license == "MIT"
+    assert registry.resolve("net@1").task == "image-classification"
+    sidecar = json.loads(registry.store.sidecar(added.variant.digest).read_text())
+    assert {claim["task"] for claim in sidecar["variants"]} == {"image-classification"}
+
+
+def test_an_indexs_task_does_not_replace_the_users(registry: Registry, a: Path) -> None:
+    registry.register(a, "net", task="ranking")
+    graph = registry.resolve("net").graph
+    for label in (None, "other"):
+        with registry.store.stage() as stage:
+            stage.copy(a, a.name)
+            draft = Draft(
+                "net", a.name, graph, "https://a", label=label, origin="zoo/net", task="regression"
+            )
+            added = registry.publish(stage, draft, "pull", must_open=True)
+        assert (added.variant.task, added.learnt) == ("ranking", ())
 
 
 def test_the_event_log_says_what_happened(two: Registry) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
+from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.feeds import batched, random_inputs
@@ -21,6 +22,7 @@ from onnxzoo.registry.records import Measurement, Tensor
 from onnxzoo.registry.sessions import CPU, runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
+from tests.archives import npz
 from tests.commands import Run
 
 QUICK = Effort(runs=2, warmup=1, rounds=1)
@@ -198,10 +200,56 @@ def test_a_batch_that_the_graph_does_not_take_is_refused_before_anything_runs(
     assert found.context["batch"] == 3
 
 
+def sequences(path: Path) -> Path:
+    """``y = x + x`` for ``x`` of shape ``[batch, seq]``."""
+    models.chain(path, 1)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = "seq"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def test_open_axes_take_their_sizes(registry: Registry, tmp_path: Path) -> None:
-    registry.register(models.linear(tmp_path / "a.onnx"), "net")
-    trial = Trial(registry.resolve("net"), axes={"batch": 2, "seq": 3})
-    assert trial.context()["axes"] == "batch=2 seq=3"
+    registry.register(sequences(tmp_path / "a.onnx"), "net")
+    trial = Trial(registry.resolve("net"), axes={"seq": 3})
+    (found,) = bench(registry, [trial], effort=QUICK)
+    assert (found.context["axes"], found.context["batch"]) == ("seq=3", 1)
+
+
+def test_the_batch_by_its_name_is_the_batch(registry: Registry, tmp_path: Path) -> None:
+    registry.register(sequences(tmp_path / "a.onnx"), "net")
+    variant = registry.resolve("net")
+    by_name = Trial(variant, axes={"batch": 8, "seq": 3})
+    assert by_name == Trial(variant, batch=8, axes={"seq": 3})
+    assert by_name.context()["batch"] == 8
+    with pytest.raises(UsageError, match="`batch` is the batch: it cannot be `8` and `4`"):
+        Trial(variant, batch=4, axes={"batch": 8})
+    with pytest.raises(UsageError, match="a batch of `0` is none"):
+        Trial(variant, axes={"batch": 0})
+    registry.register(sequences(tmp_path / "a.onnx"), "net", new_version=True)
+    found = compare(registry, [variant, registry.resolve("net@2")], axes={"batch": 8}, effort=QUICK)
+    assert [item.figures.context["batch"] for item in found] == [8, 8]
+
+
+def test_an_axis_with_a_size_of_its_own_is_no_batch() -> None:
+    inputs = [Tensor("x", "float32", ("n", 3)), Tensor("state", "float32", ("layers", "n"))]
+    found, _ = batched(inputs, 4, sized={"layers": 2})
+    assert [tensor.shape for tensor in found] == [(4, 3), ("layers", 4)]
+
+
+def test_an_axis_that_a_variant_has_not_is_refused(registry: Registry, tmp_path: Path) -> None:
+    registry.register(sequences(tmp_path / "a.onnx"), "net")
+    registry.register(models.linear(tmp_path / "b.onnx"), "other")
+    registry.register(fixed(tmp_path / "f.onnx", 1), "fixed")
+    net, other, still = map(registry.resolve, ("net", "other", "fixed"))
+    said = "`other:fp32@1`: no axis `seq`; the model has `batch`"
+    with pytest.raises(UsageError, match=said):
+        bench(registry, [Trial(v, axes={"seq": 4}) for v in (net, other)], effort=QUICK)
+    with pytest.raises(UsageError, match=said):
+        compare(registry, [net, other], axes={"seq": 4}, effort=QUICK)
+    both = bench(registry, [Trial(v, axes={"seq": 4}) for v in (net, still)], effort=QUICK)
+    assert len(both) == 2
 
 
 def test_drift_is_the_difference_on_the_same_inputs(registry: Registry, tmp_path: Path) -> None:
@@ -272,6 +320,28 @@ def test_a_comparison_keeps_what_it_measured_and_takes_it_again(net: Registry) -
     assert [item.fresh for item in compare(net, variants, effort=QUICK, threads=1)] == [True, True]
 
 
+def test_outputs_are_compared_on_inputs_that_are_given(
+    zoo: Run, net: Registry, tmp_path: Path
+) -> None:
+    data = npz(tmp_path / "real.npz", {"x": np.full((2, 4), 0.25, np.float32)})
+    words = ("compare", "net", "--runs", 1, "--json")
+    assert json.loads(zoo(*words).out)[1]["drift_max"] > 1
+    ran = zoo(*words, "--inputs", data)
+    found = json.loads(ran.out)[1]
+    assert (found["drift_max"], found["measured_now"]) == (0.25, False)
+    (real,) = [
+        m for m in net.measurements("net:qdq") if m.metric == "drift_max" and "inputs" in m.context
+    ]
+    assert (real.value, real.context["inputs"], "samples" in real.context) == (
+        0.25, digest(data), False,
+    )  # fmt: skip
+    assert f"on {digest(data)[:19]}" in zoo("show", "net:qdq").out
+    assert zoo(*words, "--inputs", tmp_path / "gone.npz").code == 3
+    wrong = npz(tmp_path / "wrong.npz", {"z": np.ones((2, 4), np.float32)})
+    assert "the data holds `z`; the model takes `x`" in zoo(*words, "--inputs", wrong).err
+    assert "`sepia` is not a preprocessing" in zoo(*words, "--preprocess", "sepia").err
+
+
 def test_bench_prints_a_line_a_configuration(zoo: Run, net: Registry) -> None:
     words = ("bench", "net", "--all", "--batch", "1,2", "--threads", "1", "--runs", 1)
     code, out, err = zoo(*words)
@@ -334,6 +404,9 @@ def test_an_unknown_drift_is_a_dash_with_a_reason(zoo: Run, net: Registry, tmp_p
         (["bench", "net", "--batch", "0"], "`0` is not a list of counts"),
         (["bench", "net", "--threads", "1,x"], "`1,x` is not a list of counts"),
         (["bench", "net", "--axis", "n"], "`n` is not `NAME=VALUE`"),
+        (["bench", "net", "--axis", "rows=8"], "no axis `rows`; the model has `batch`"),
+        (["bench", "net", "--axis", "batch=8", "--batch", "4"], "it cannot be `8` and `4`"),
+        (["compare", "net", "--axis", "rows=8"], "no axis `rows`; the model has `batch`"),
         (["compare", "net:qdq"], "`net:qdq@1` is all that was named"),
         (["compare", "net", "--plot", "a.gif"], "`a.gif` is not a file that a plot"),
     ],

@@ -17,7 +17,7 @@ import pytest
 from onnxzoo.cli.output import safe
 from onnxzoo.zoo_index.index import SHIPPED
 from tests import models
-from tests.archives import one_set, spread, tar
+from tests.archives import npz, one_set, spread, tar
 from tests.commands import Ran, Run
 from tests.hub import Hub, sha256
 
@@ -664,6 +664,27 @@ def test_a_test_that_fails_says_where_and_ends_with_5(zoo: Run, mine: Path, tmp_
     assert (found["ref"], found["passed"], found["max_difference"]) == ("mine:fp32@2", False, 3.5)
     assert (found["rtol"], found["atol"], found["data_of"]) == (1e-3, 1e-7, "fp32")
     assert found["sets"][0]["name"] == "test_data_set_0"
+
+
+def test_show_has_the_tests_of_this_versions_data_alone(zoo: Run, tmp_path: Path) -> None:
+    model = models.linear(tmp_path / "m.onnx")
+    for name, number in (("one", 0), ("two", 1), ("two", 2)):  # the bytes of all are the same
+        data = spread(tmp_path / f"{name}{number}", one_set(number=number))
+        zoo("register", model, "--name", name, "--test-data", data)
+        assert zoo("test", name).code == 0
+    for name in ("one", "two"):
+        assert zoo("show", name).out.count("test data, rtol") == 1
+
+
+def test_tolerance_is_spoken_of_only_where_it_would_help(zoo: Run, tmp_path: Path) -> None:
+    model = models.linear(tmp_path / "m.onnx")
+    x = np.ones((2, 4), np.float32)
+    for y, helps in ((x + 1, True), (x[0], False), (x * np.nan, False)):
+        data = npz(tmp_path / "d.npz", {"input:x": x, "output:y": y})
+        said = zoo("register", model, "--name", "mine", "--test-data", data).out
+        ran = zoo("test", "mine")
+        assert (ran.code, "--rtol" in ran.err) == (5, helps)
+    assert said == "mine:fp32@1 is held already; set now: test data\n"
 
 
 def test_a_version_without_test_data_cannot_be_tested(zoo: Run, mine: Path) -> None:

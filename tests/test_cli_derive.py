@@ -27,6 +27,9 @@ def test_convert_says_what_it_made_and_how_it_compares(zoo: Run, mine: Path) -> 
     first, second = ran.out.splitlines()
     assert first.startswith("converted mine:fp32@1 to mine:fp32-opset18@1  fp32, opset 17 → 18, ")
     assert second.startswith("  outputs within 0, 100 % equal labels, on 8 inputs, size ×1, lat")
+    shown = zoo("show", "mine:fp32-opset18").out
+    assert "against sha256:" in shown
+    assert "batch None" not in shown
     assert zoo("convert", "mine", "--opset", 18).out == "mine:fp32-opset18@1 is held already\n"
     assert zoo("convert", "mine", "--opset", 17).out == "mine:fp32@1 is held already\n"
     assert zoo("convert", "mine", "--opset", 18, "-q").out == "mine:fp32-opset18@1\n"

@@ -105,6 +105,15 @@ def test_a_bound_on_drift_takes_only_what_was_measured_within_it(registry: Regis
     assert chosen(registry, prefer="size", max_drift=0.1)[0] == "fp32"
 
 
+def test_a_drift_on_inputs_that_were_given_counts_before_one_on_random(registry: Registry) -> None:
+    base = registry.resolve("m:fp32").digest
+    measured(registry, "drift_max", {"qdq": 0.5}, base=base, samples=8)
+    measured(registry, "drift_max", {"qdq": 0.05}, base=base, inputs="sha256:a")
+    assert chosen(registry, prefer="size", max_drift=0.1)[0] == "qdq"
+    measured(registry, "drift_max", {"qdq": 0.2}, base=base, inputs="sha256:b")
+    assert chosen(registry, prefer="size", max_drift=0.1)[0] == "fp32"
+
+
 def test_a_drift_from_something_else_does_not_count(registry: Registry) -> None:
     measured(registry, "drift_max", {"qdq": 0.0}, base="sha256:other")
     assert chosen(registry, prefer="size", max_drift=0.1)[0] == "fp32"

@@ -105,6 +105,16 @@ def test_each_variant_has_its_own_beside_the_others(registry: Registry, tmp_path
     assert held(registry, "net").sets("fp32") == 1
 
 
+def test_other_data_of_held_bytes_are_said_to_be_set(
+    registry: Registry, tmp_path: Path, data: Path
+) -> None:
+    model = models.linear(tmp_path / "m.onnx")
+    registry.register(model, "net", test_data=data)
+    assert registry.register(model, "net", test_data=data).learnt == ()
+    other = spread(tmp_path / "other", one_set(number=3))
+    assert registry.register(model, "net", test_data=other).learnt == ("test data",)
+
+
 def test_the_same_data_again_change_nothing(registry: Registry, tmp_path: Path, data: Path) -> None:
     registry.register(models.linear(tmp_path / "m.onnx"), "net", test_data=data)
     before = registry.events("net")

@@ -132,6 +132,7 @@ def test_what_comes_out_is_held_against_what_should(
     variant = registered(registry, constant(tmp_path / "m.onnx", gives), x, expected)
     found = replay(registry, variant)
     assert found.outcomes[0].why == why
+    assert (found.outcomes[0].outside > 0) == bool(why)
     assert (found.max_difference is None) == bool(why and "differs" not in why)
 
 
@@ -216,7 +217,12 @@ def test_a_version_without_data_says_how_to_give_it_some(
 def test_inputs_that_the_model_does_not_take_fail_the_set(
     registry: Registry, tmp_path: Path
 ) -> None:
-    x = np.ones((1, 5), np.float32)
-    found = replay(registry, registered(registry, models.linear(tmp_path / "m.onnx"), x, x))
+    x = np.ones((2, 4), np.float32)
+    registered(registry, models.linear(tmp_path / "m.onnx"), x, x)
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    one = registry.register(tmp_path / "one.onnx", "net:one@1").variant
+    found = replay(registry, one)
     assert "the model does not take these inputs" in (found.outcomes[0].why or "")
-    assert [m.metric for m in registry.measurements("net")] == ["test_failed"]
+    assert [m.metric for m in registry.measurements(one.ref)] == ["test_failed"]

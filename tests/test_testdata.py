@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -155,6 +156,56 @@ def test_data_that_cannot_be_this_models_are_refused(
     there = {name: data for name, data in changed.items() if data is not None}
     with pytest.raises(Refused, match=message):
         brought(spread(tmp_path / "data", there), graph)
+
+
+@pytest.fixture
+def sub(tmp_path: Path) -> Graph:
+    """``y = a - b``, of any number of rows."""
+    a, b, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "aby")
+    made = helper.make_graph([helper.make_node("Sub", ["a", "b"], ["y"])], "g", [a, b], [y])
+    opsets = [helper.make_opsetid("", models.OPSET)]
+    onnx.save(helper.make_model(made, opset_imports=opsets, ir_version=8), tmp_path / "sub.onnx")
+    return describe(tmp_path / "sub.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"input:b": X, "input:left": X, "output:y": X}, "`input:left`, and the model no such"),
+        ({"input:a": X, "input:b": X, "output:z": X}, "`output:z`, and the model no such output"),
+        ({"input:b": X, "output:y": X}, "has no input `a`"),
+        ({"input:a": X, "input:b": X[:, :3], "output:y": X}, r"`b` .*`\[2, 3\]`; .* \[n, 4\]"),
+        ({"input:a": X, "input:b": X[0], "output:y": X}, r"`b` .* is `\[4\]`; .* takes \[n, 4\]"),
+        ({"input:a": X, "input:b": X.astype(int), "output:y": X}, "`int64`; the model takes float"),
+    ],
+)
+def test_arrays_that_are_not_the_models_are_refused_by_name(
+    tmp_path: Path, sub: Graph, arrays: dict[str, np.ndarray[Any, Any]], message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        brought(npz(tmp_path / "d.npz", arrays), sub)
+
+
+def test_names_say_whose_arrays_they_are(tmp_path: Path, sub: Graph) -> None:
+    arrays = {"input:b": X, "input:a": X + 1, "output:y": X}
+    (case,) = brought(npz(tmp_path / "d.npz", arrays), sub)
+    assert [float(case.inputs[name][0, 0]) for name in "ab"] == [1, 0]
+
+
+def test_a_known_name_in_anothers_place_is_refused(tmp_path: Path, sub: Graph) -> None:
+    files = {"input_0.pb": pb(X, "b"), "input_1.pb": pb(X, "left"), "output_0.pb": pb(X)}
+    data = spread(tmp_path / "data", {f"test_data_set_0/{n}": data for n, data in files.items()})
+    with pytest.raises(Refused, match="`b` stands in the place of `a`") as caught:
+        brought(data, sub)
+    assert caught.value.hint == "the model has `a`, `b`"
+
+
+def test_an_output_that_is_left_out_is_named(tmp_path: Path, sub: Graph) -> None:
+    two = replace(sub, outputs=(*sub.outputs, Tensor("z", "float32", None)))
+    arrays = {"input:a": X, "input:b": X, "output:y": X}
+    with pytest.raises(Refused, match="has no output `z`") as caught:
+        brought(npz(tmp_path / "d.npz", arrays), two)
+    assert caught.value.hint == "its own: `input:a`, `input:b`, `output:y`, `output:z`"
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path, graph: Graph) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RANDOM = "random"
 _SAMPLES = 16  # made up
 _ROWS = 16  # examples in a batch; what a run needs of memory grows with it
+_ENOUGH = 128 << 20  # bytes of inputs on which outputs are compared
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm"}
 _SIDE = 224  # pixels, where the model leaves height and width open
 _RGB = 3
@@ -55,6 +56,23 @@ def feeds(
             yield batch
     if not found:
         raise NotFound(f"no example at `{data}`")
+
+
+def bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Array]]":
+    """Yield inputs until there are enough: they and all outputs are in memory at once."""
+    total = 0
+    for feed in feeds:
+        yield feed
+        total += sum(values.nbytes for values in feed.values())
+        if total > _ENOUGH:
+            return
+
+
+def check_preprocess(name: str | None) -> None:
+    """Raise UsageError for what is no key of `PREPROCESSING`; None is none."""
+    if name is not None and name not in PREPROCESSING:
+        known = ", ".join(f"`{key}`" for key in PREPROCESSING)
+        raise UsageError(f"`{name}` is not a preprocessing; expected {known}")
 
 
 def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":

@@ -170,9 +170,7 @@ def _data(
     registry: Registry, given: "Data | None", preprocess: str | None
 ) -> Iterator[Mapping[str, Any]]:
     """Give the options that calibration data stands for."""
-    if preprocess is not None and preprocess not in calibration.PREPROCESSING:
-        known = ", ".join(f"`{name}`" for name in calibration.PREPROCESSING)
-        raise UsageError(f"`{preprocess}` is not a preprocessing; expected {known}")
+    calibration.check_preprocess(preprocess)
     if given is None:
         yield {}
     elif given == calibration.RANDOM:

@@ -1,27 +1,24 @@
 """The child that compares a derived model with its parent: outputs, and time in turns."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
+from onnxzoo.registry.derive.calibrate import bounded
 from onnxzoo.registry.derive.calibrate import feeds as read
 from onnxzoo.registry.drift import Drift, Unlike, between
 from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.sessions import CPU, infer, open_session, signature
 
 if TYPE_CHECKING:
-    import numpy as np
     from onnxruntime import InferenceSession
-
-    Array = np.ndarray[Any, Any]
 
 _SECONDS = 3.0  # for the runs that are timed
 _RUNS = 2000  # at most: enough for a median of what takes microseconds
-_ENOUGH = 128 << 20  # bytes of inputs
 
 
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -30,7 +27,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     given = request["inputs"]
     if given:
         inputs, _ = signature(base)
-        feeds = list(_bounded(read(given, base, inputs, request["preprocess"])))
+        feeds = list(bounded(read(given, base, inputs, request["preprocess"])))
     else:
         feeds = list(made_up(base, samples=request["samples"]))
     expected = [infer(base, feed) for feed in feeds]
@@ -41,16 +38,6 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     except Unlike as error:
         drift, latency = Drift(why=str(error)), None
     return {"drift": asdict(drift), "latency": latency, "samples": len(feeds)}
-
-
-def _bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Array]]":
-    """Yield inputs until there are enough: they and all outputs are in memory at once."""
-    total = 0
-    for feed in feeds:
-        yield feed
-        total += sum(values.nbytes for values in feed.values())
-        if total > _ENOUGH:
-            return
 
 
 def _ratio(base: "InferenceSession", other: "InferenceSession", feed: Any) -> float:
