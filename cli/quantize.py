@@ -1,7 +1,6 @@
 """The command that makes a variant of another precision."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +35,7 @@ def quantize(
         str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
     ] = None,
     inputs: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DATA", help="To compare on; else the calibration data, or random."),
     ] = None,
     ops: Annotated[

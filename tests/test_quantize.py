@@ -288,11 +288,74 @@ def test_calibration_data_is_read_from_files_and_folders(tmp_path: Path) -> None
     with pytest.raises(NotFound, match="no inputs at"):
         feeds(tmp_path / "nowhere", (2, 4))
     np.savez(tmp_path / "other.npz", z=np.ones((5, 4)))
-    with pytest.raises(UsageError, match="the data holds `z`; the model takes `x`"):
+    with pytest.raises(UsageError, match=r"`other\.npz` holds `z`; the model takes `x`"):
         feeds(tmp_path / "other.npz", (2, 4))
+    with pytest.raises(NotFound, match="holds no example, or fewer than the model takes at once"):
+        feeds(tmp_path / "one.npz", (8, 4))
     for shape in [(None, 3), ("batch", None, 4), (4,)]:
-        with pytest.raises(UsageError, match=r"`x` in the data is \[5, 4\]; the model takes \["):
+        with pytest.raises(UsageError, match=r"`x` in `one\.npz` is \[5, 4\]; the model takes \["):
             feeds(tmp_path / "one.npz", shape)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[1, np.nan]]), r"`x` in `a\.npy` holds NaN"),
+        (np.array([["one", "two"]]), r"`x` in `a\.npy` holds text; the model takes float32"),
+    ],
+)
+def test_what_is_no_numbers_is_named_with_its_file(
+    tmp_path: Path, values: "np.ndarray[tuple[int, int], np.dtype[np.generic]]", message: str
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UsageError, match=message):
+        feeds(tmp_path, ("batch", 2))
+
+
+def test_what_is_no_data_is_refused_before_the_work(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.resolve("conv")
+    script = tmp_path / "train.py"
+    script.write_text("")
+    for given in ({"calibrate": script}, {"inputs": script}):
+        with pytest.raises(UsageError, match=r"train\.py` is no data; expected `\.npz`"):
+            quantize(registry, parent, "uint8", **given)  # type: ignore[arg-type]
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    np.save(arrays / "a.npy", np.ones((2, 3, 8, 8), np.float32))
+    with pytest.raises(UsageError, match="`0-1` is of images, and the data holds none"):
+        quantize(registry, parent, "uint8", calibrate=arrays, preprocess="0-1")
+    (arrays / "b.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="holds images and arrays; expected one or the other"):
+        quantize(registry, parent, "uint8", calibrate=arrays, preprocess="0-1")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((8, 3, 8, 8)), "the data holds `ndarray`; expected inputs by name"),
+        ([], "the data is empty; expected inputs by name"),
+        (5, "`5` is no data; expected inputs by name"),
+        ([{"x": [[1], [1, 2]]}], "the data's example `0` is no arrays"),
+        ([{"y": np.zeros(1)}], r"`calibrate\[000000\]\.npz` holds `y`; the model takes `x`"),
+    ],
+)
+def test_data_in_code_that_is_none_is_said_to_be_that(
+    registry: Registry, given: object, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        quantize(registry, registry.resolve("conv"), "int8", calibrate=given)  # type: ignore[arg-type]
+
+
+def test_images_are_compared_on_whatever_the_method(registry: Registry, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image.new("RGB", (20, 10), (255, 0, 0)).save(folder / "red.png")
+    parent = registry.resolve("conv")
+    made = quantize(registry, parent, "fp16", inputs=folder, preprocess="0-1")
+    assert made.derived.proof.samples == 1
+    made = quantize(registry, parent, "bf16", calibrate=folder, preprocess="0-1", inputs="random")
+    assert made.derived.proof.samples > 1
 
 
 def test_images_are_resized_and_normalised_as_stated(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate as calibration
+from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Derived, Recipe, keep, make
 from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
@@ -41,7 +42,7 @@ def quantize(
     method: str | None = None,
     calibrate: "Data | None" = None,
     preprocess: str | None = None,
-    inputs: Path | None = None,
+    inputs: str | Path | None = None,
     ops: Sequence[str] = (),
     exclude: Sequence[str] = (),
     bounds: Bounds = USUAL,
@@ -60,8 +61,8 @@ def quantize(
         calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
             ``random``, or inputs by name, one after the other.
         preprocess: how images become inputs: a key of `calibrate.PREPROCESSING`.
-        inputs: what to compare on, in the same forms; None for the calibration data, or seeded
-            random ones where there is none.
+        inputs: what to compare on, a path as above or ``random``; None for the calibration data,
+            or seeded random ones where there is none.
         ops: op types to quantize, instead of the recipe's.
         exclude: op types and nodes that stay as they are.
         bounds: what the variant has to keep to.
@@ -76,19 +77,24 @@ def quantize(
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
     _check(parent, to, search=search)
-    with _data(registry, calibrate, preprocess) as settings:
-        asked = {**settings, **({"ops": tuple(ops)} if ops else {}), "exclude": tuple(exclude)}
+    with _data(registry, calibrate, preprocess) as data:
+        compared = data if inputs is None else calibration.located(inputs, preprocess)
+        _check_preprocess(preprocess, data, compared)
+        asked = {
+            **_settings(data),
+            **({"ops": tuple(ops)} if ops else {}),
+            "exclude": tuple(exclude),
+        }
         options = [
             replace(one, **(asked if one.method == "static" else _plain(asked)))
-            for one in _recipes(parent, to, method, search=search, data=bool(settings))
+            for one in _recipes(parent, to, method, search=search, data=data is not None)
         ]
         options = [one for n, one in enumerate(options) if one not in options[:n]]
-        inputs = inputs or _known(settings)
         for name in {label or to or one.to for one in options}:
             _check_label(registry, parent, name, None if search else options[0])
         if search:
             with best(
-                registry, parent, options, inputs=inputs, bounds=bounds, progress=progress
+                registry, parent, options, inputs=compared, bounds=bounds, progress=progress
             ) as (chosen, made, trials):
                 return Quantized(
                     keep(registry, parent, made, label=label or chosen.to), chosen, trials
@@ -97,7 +103,7 @@ def quantize(
             registry,
             parent,
             options[0],
-            inputs=inputs,
+            inputs=compared,
             bounds=bounds,
             label=label,
             progress=progress,
@@ -109,7 +115,7 @@ def _one(
     parent: Variant,
     options: Options,
     *,
-    inputs: Path | None,
+    inputs: Examples | None,
     bounds: Bounds,
     label: str | None,
     progress: Progress | None,
@@ -182,35 +188,41 @@ def _plain(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 @contextmanager
 def _data(
     registry: Registry, given: "Data | None", preprocess: str | None
-) -> Iterator[Mapping[str, Any]]:
-    """Give the options that calibration data stands for."""
-    if preprocess is not None and preprocess not in calibration.PREPROCESSING:
-        known = ", ".join(f"`{name}`" for name in calibration.PREPROCESSING)
-        raise UsageError(f"`{preprocess}` is not a preprocessing; expected {known}")
+) -> Iterator[Examples | None]:
+    """Give the calibration data; what comes from code lies in files meanwhile."""
     if given is None:
-        yield {}
-    elif given == calibration.RANDOM:
-        yield {"calibrate": calibration.RANDOM}
+        yield None
     elif isinstance(given, str | Path):
-        yield _located(Path(given), preprocess)
+        yield calibration.located(given, preprocess)
     else:
         with registry.store.stage() as stage:
             folder = calibration.write(given, stage.folder / "calibration")
-            yield _located(folder, preprocess)
+            yield calibration.located(folder, preprocess)
 
 
-def _located(path: Path, preprocess: str | None) -> Mapping[str, Any]:
+def _settings(data: Examples | None) -> Mapping[str, Any]:
+    """Return the options that calibration data stands for."""
+    if data is None or data.path is None:
+        return {"calibrate": data.data} if data else {}
     return {
-        "calibrate": str(path.absolute()),
-        "calibrate_digest": calibration.digest(path),
-        "preprocess": preprocess,
+        "calibrate": data.data,
+        "calibrate_digest": calibration.digest(data.path),
+        "preprocess": data.preprocess,
     }
 
 
-def _known(settings: Mapping[str, Any]) -> Path | None:
-    """Return calibration data to compare on: random inputs lie outside its ranges."""
-    data = settings.get("calibrate", calibration.RANDOM)
-    return None if data == calibration.RANDOM else Path(data)
+def _check_preprocess(preprocess: str | None, *data: Examples | None) -> None:
+    if preprocess is None:
+        return
+    if preprocess not in calibration.PREPROCESSING:
+        known = ", ".join(f"`{name}`" for name in calibration.PREPROCESSING)
+        raise UsageError(f"`{preprocess}` is not a preprocessing; expected {known}")
+    paths = [one.path for one in data if one and one.path]
+    if not any(calibration.is_picture(calibration.files_of(path)[0]) for path in paths):
+        raise UsageError(
+            f"the preprocessing `{preprocess}` is of images, and the data holds none",
+            hint="leave it out: arrays are taken as they are",
+        )
 
 
 @contextmanager
