@@ -63,6 +63,7 @@ def quantize(
     """Make a variant of another precision, compare it with its parent, keep it if it is fit."""
     from onnxzoo.registry.derive.judge import Bounds
     from onnxzoo.registry.derive.precision import quantize as make
+    from onnxzoo.registry.derive.recipes import convolutional
     from onnxzoo.zoo_index.zoo import Zoo
 
     silent = quiet or json
@@ -91,6 +92,8 @@ def quantize(
         line(made.derived.added.variant.ref)
     else:
         _show(made, search=search)
+        if search and not (to or method or calibrate) and convolutional(parent.graph):
+            talk("int8 and uint8 were left out: of convolutions they need --calibrate DATA")
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

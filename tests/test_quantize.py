@@ -13,7 +13,7 @@ from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
-from onnxzoo.registry.derive.judge import Bounds, better
+from onnxzoo.registry.derive.judge import Bounds, better, unfit
 from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
 from onnxzoo.registry.drift import Drift
@@ -94,7 +94,7 @@ def test_the_recipe_and_the_measurement_carry_the_instruction_sets(registry: Reg
 
 
 def test_what_fell_apart_is_not_kept_and_the_error_says_what_to_try(registry: Registry) -> None:
-    with pytest.raises(Refused, match=r"fell apart: the cosine .* is `0\.9") as error:
+    with pytest.raises(Refused, match=r"^the cosine .* is `0\.9") as error:
         quantize(registry, registry.resolve("mlp"), "int4", bounds=Bounds(min_cosine=0.99999))
     assert error.value.hint
     assert "--to int8" in error.value.hint
@@ -110,8 +110,9 @@ def test_what_would_not_change_is_refused(registry: Registry, tmp_path: Path) ->
     registry.register(models.linear(tmp_path / "linear.onnx"), "linear")
     with pytest.raises(Refused, match="no matrix product and no convolution"):
         quantize(registry, registry.resolve("linear"), "int8")
-    with pytest.raises(Refused, match="nothing in the model could be made bf16"):
+    with pytest.raises(Refused, match=r"nothing in the model could be made bf16$") as error:
         quantize(registry, registry.resolve("linear"), "bf16")
+    assert error.value.hint == "zoo show lists its ops"
     with pytest.raises(Refused, match="nothing in the model could be made int8"):
         quantize(registry, registry.resolve("mlp"), "int8", exclude=["MatMul", "last"])
     registry.register(models.quantized(tmp_path / "q.onnx"), "q")
@@ -138,8 +139,21 @@ def test_excluded_nodes_stay_as_they_are(registry: Registry) -> None:
     made = quantize(registry, registry.resolve("mlp"), "int8", exclude=["la*"])
     ops = made.derived.added.variant.graph.ops
     assert ops["MatMulInteger"] == 1
-    with pytest.raises(UsageError, match="no op type and no node is called `nonsense`"):
-        quantize(registry, registry.resolve("mlp"), "uint8", exclude=["nonsense"])
+    with pytest.raises(UsageError, match=r"is called `lost`; did you mean `last`\?") as error:
+        quantize(registry, registry.resolve("mlp"), "uint8", exclude=["lost"])
+    assert error.value.hint == "ops: Gemm, MatMul, Relu; nodes: first, last, Relu_1"
+
+
+def test_an_op_type_that_is_not_in_the_model_is_refused(registry: Registry) -> None:
+    with pytest.raises(UsageError, match=r"no op of type `matmul`; did you mean `MatMul`\?"):
+        quantize(registry, registry.resolve("mlp"), "int8", ops=["matmul"])
+
+
+def test_precisions_are_taken_in_capitals_and_labels_checked_first(registry: Registry) -> None:
+    parent = registry.resolve("mlp")
+    assert quantize(registry, parent, "BF16").derived.added.variant.ref == "mlp:bf16@1"
+    with pytest.raises(UsageError, match=r"`Bad Label!` is not a valid variant"):
+        quantize(registry, parent, "nonsense", label="Bad Label!")
 
 
 def test_a_label_that_is_taken_is_refused_before_the_work(registry: Registry) -> None:
@@ -155,11 +169,32 @@ def test_a_label_that_is_taken_is_refused_before_the_work(registry: Registry) ->
     assert made.derived.added.variant.ref == "mlp:partly@1"
 
 
-def test_a_search_says_before_it_begins_that_its_label_is_taken(registry: Registry) -> None:
+def test_a_search_minds_only_the_label_of_what_won(registry: Registry) -> None:
     parent = registry.resolve("mlp")
-    quantize(registry, parent, "uint8")
-    with pytest.raises(UsageError, match="`mlp:uint8@1` is held and was made otherwise"):
+    quantize(registry, parent, "bf16", exclude=["first"])
+    made = quantize(registry, parent, None, search=True)
+    assert made.derived.added.variant.ref == "mlp:int4@1"
+    assert not quantize(registry, parent, None, search=True).derived.added.new
+    registry.remove("mlp:int4")
+    quantize(registry, parent, "int4", exclude=["first"])
+    with pytest.raises(UsageError, match=r"`mlp:int4@1` .*; the best recipe is `weight-only"):
         quantize(registry, parent, None, search=True)
+
+
+def test_a_search_for_a_label_that_stands_for_something_else_never_begins(
+    registry: Registry,
+) -> None:
+    steps: list[int] = []
+    with pytest.raises(UsageError, match="`mlp:fp32@1` is held and was made otherwise"):
+        quantize(
+            registry,
+            registry.resolve("mlp"),
+            None,
+            search=True,
+            label="fp32",
+            progress=lambda _, done, __: steps.append(done),
+        )
+    assert not steps
 
 
 def test_a_model_of_an_old_ir_version_is_quantized_too(registry: Registry, tmp_path: Path) -> None:
@@ -210,6 +245,16 @@ def test_a_search_without_a_fit_recipe_keeps_nothing(registry: Registry) -> None
     assert len(registry.list(name="mlp")) == 1
 
 
+def test_what_is_unfit_is_said_in_figures_that_show_it() -> None:
+    near = Proof(Drift(0.20004, 0.9999899, 1.0), 1, 1, 8)
+    words = unfit(near, Bounds(min_cosine=0.99999))
+    assert words == (
+        "the cosine of its outputs with its parent's is `0.9999899`; expected at least `0.99999`"
+    )
+    assert "up to `0.20004` from" in (unfit(near, Bounds(max_drift=0.2)) or "")
+    assert (unfit(proof(1, 1, 0.4), Bounds()) or "").startswith("it fell apart: ")
+
+
 def proof(size: float, latency: float, cosine: float) -> Proof:
     return Proof(Drift(0.1, cosine, 1.0), size, latency, 8)
 
@@ -253,6 +298,7 @@ def test_recipes_fit_the_model_and_the_processor(tmp_path: Path) -> None:
     ("to", "method", "message"),
     [
         ("int3", None, "`int3` is not a precision"),
+        ("float16", None, r"expected `int8`, .*; did you mean `fp16`"),
         ("int8", "magic", "`magic` is not a method"),
         ("int4", "dynamic", "`int4` does not go with the method `dynamic`"),
         ("fp16", "static", "it takes no method"),
@@ -420,5 +466,9 @@ def test_the_command_prints_a_table_a_document_or_a_reference(
     assert found["lineage"]["called"] == "mlp:fp32@1"
     code, out, err = zoo(capsys, "quantize", "mlp", "--to", "int8", "--min-cosine", "1", "-q")
     assert (code, out) == (5, "")
-    assert "fell apart" in err
+    assert "the cosine of its outputs" in err
     assert zoo(capsys, "quantize", "mlp")[0] == 2
+    left_out = "int8 and uint8 were left out: of convolutions they need --calibrate DATA"
+    assert left_out in zoo(capsys, "quantize", "conv", "--search")[2]
+    calibrated = "quantize", "conv", "--search", "--calibrate", "random"
+    assert left_out not in zoo(capsys, *calibrated)[2]

@@ -11,10 +11,11 @@ from onnxzoo.registry.derive import calibrate as calibration
 from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Derived, Recipe, keep, make
 from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
-from onnxzoo.registry.derive.recipes import Options, candidates, choose
+from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.names import check_word
 from onnxzoo.registry.records import Progress, Variant
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def quantize(
         UsageError, NotFound: if what was asked for does not go together, or data is missing.
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
-    _check(parent, to, search=search)
+    to = to.lower() if to else to
+    _check(parent, to, ops, label, search=search)
     with _data(registry, calibrate, preprocess) as data:
         compared = data if inputs is None else calibration.located(inputs, preprocess)
         _check_preprocess(preprocess, data, compared)
@@ -90,12 +92,15 @@ def quantize(
             for one in _recipes(parent, to, method, search=search, data=data is not None)
         ]
         options = [one for n, one in enumerate(options) if one not in options[:n]]
-        for name in {label or to or one.to for one in options}:
-            _check_label(registry, parent, name, None if search else options[0])
+        clashes = [_clash(registry, parent, label or one.to, one) for one in options]
+        if clashes[0] and all(clashes):
+            raise _taken(clashes[0])
         if search:
             with best(
                 registry, parent, options, inputs=compared, bounds=bounds, progress=progress
             ) as (chosen, made, trials):
+                if clash := _clash(registry, parent, label or chosen.to, chosen):
+                    raise _taken(clash, best=chosen)
                 return Quantized(
                     keep(registry, parent, made, label=label or chosen.to), chosen, trials
                 )
@@ -132,7 +137,9 @@ def _one(
     return Quantized(derived, options, (Trial(options, derived.proof, None),))
 
 
-def _check(parent: Variant, to: str | None, *, search: bool) -> None:
+def _check(
+    parent: Variant, to: str | None, ops: Sequence[str], label: str | None, *, search: bool
+) -> None:
     if to is None and not search:
         raise UsageError("to what precision?", hint="--to int8, or --search")
     if parent.precision in _QUANTIZED and not to == parent.precision == "qdq":
@@ -141,27 +148,37 @@ def _check(parent: Variant, to: str | None, *, search: bool) -> None:
             hint=f"quantize from full precision: zoo versions {parent.name}; "
             "of a QDQ model --to qdq folds weights that are float still",
         )
+    if label is not None:
+        check_word(label, "variant")
+    there = {op.rpartition(".")[2] for op in parent.graph.ops}
+    for op in ops:
+        if op not in there:
+            raise UsageError(
+                f"`{parent.ref}` has no op of type `{op}`{did_you_mean(op, there)}",
+                hint=f"zoo show {parent.ref} lists them",
+            )
 
 
-def _check_label(
-    registry: Registry, parent: Variant, label: str | None, options: Options | None
-) -> None:
-    """Refuse a label that stands for something else, before minutes go into what cannot be kept."""
+def _clash(registry: Registry, parent: Variant, label: str, options: Options) -> Variant | None:
+    """Return what has a label already, unless it was made by the same recipe."""
     for held in registry.list(name=parent.name):
-        if (held.version, held.variant) != (parent.version, label):
-            continue
-        lineage = held.lineage
-        same = lineage and lineage.parent == parent.digest and options
-        if same and lineage and _same(options, lineage.recipe):
-            continue
-        raise UsageError(
-            f"`{held.ref}` is held and was made otherwise", hint="--label NAME keeps both"
-        )
+        if (held.version, held.variant) == (parent.version, label):
+            lineage = held.lineage
+            same = lineage and lineage.parent == parent.digest and _same(options, lineage.recipe)
+            return None if same else held
+    return None
 
 
-def _same(options: Options | None, recipe: Mapping[str, Any]) -> bool:
+def _taken(held: Variant, best: Options | None = None) -> UsageError:
+    found = f"; the best recipe is `{best}`" if best else ""
+    return UsageError(
+        f"`{held.ref}` is held and was made otherwise{found}", hint="--label NAME keeps both"
+    )
+
+
+def _same(options: Options, recipe: Mapping[str, Any]) -> bool:
     """Tell whether a recipe is the same; where data lay in the meantime does not matter."""
-    written = dict(options.written()) if options else {}
+    written = dict(options.written())
     if "calibrate_digest" in written:
         written.pop("calibrate")
     return all(recipe.get(name) == value for name, value in written.items()) and all(
