@@ -103,9 +103,9 @@ def _words(given: Sequence[str] | None) -> list[str]:
 def _show(made: "Quantized", *, search: bool) -> None:
     if search:
         table(
-            ("RECIPE", "TO", *_FIGURES, "VERDICT"),
+            ("TO", *_FIGURES, "VERDICT", "RECIPE"),  # on a narrow terminal the last give way
             (
-                (trial.options, trial.options.to, *_figures(trial.proof), _verdict(made, trial))
+                (trial.options.to, *_figures(trial.proof), _verdict(made, trial), trial.options)
                 for trial in made.trials
             ),
         )

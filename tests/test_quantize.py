@@ -1,6 +1,9 @@
 """Quantizing: what fits is chosen, what came out is measured, and what is unfit is not kept."""
 
 import json
+import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 
@@ -472,3 +475,22 @@ def test_the_command_prints_a_table_a_document_or_a_reference(
     assert left_out in zoo(capsys, "quantize", "conv", "--search")[2]
     calibrated = "quantize", "conv", "--search", "--calibrate", "random"
     assert left_out not in zoo(capsys, *calibrated)[2]
+
+
+def test_on_a_narrow_terminal_a_search_shows_its_figures(registry: Registry) -> None:
+    reader, writer = pty.openpty()
+    words = ["quantize", "mlp", "--to", "int8", "--method", "dynamic", "--search"]
+    process = subprocess.run(
+        [sys.executable, "-m", "onnxzoo", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    headers = os.read(reader, 1 << 16).decode().splitlines()[0].split()
+    os.close(reader)
+    os.close(writer)
+    assert headers[:2] == ["TO", "RATIO"]
+    assert headers[-3:] == ["LABELS", "VERDICT", "RECIPE"]
+    assert "too narrow" not in process.stderr

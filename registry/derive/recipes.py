@@ -103,10 +103,10 @@ class Options:
             words.append("7 bits")
         if self.method == "weight-only":
             words.append(f"block {self.block}")
-        if self.method in METHODS:
-            words.append("+".join(self.ops[:4]) + ("+…" if len(self.ops) > 4 else ""))  # noqa: PLR2004
         if self.float_head:
             words.append("float head")
+        if self.method in METHODS:
+            words.append("+".join(self.ops[:4]) + ("+…" if len(self.ops) > 4 else ""))  # noqa: PLR2004
         return ", ".join(words)
 
 
