@@ -251,11 +251,9 @@ def _fitting(
     feed: "Mapping[str, Array]", inputs: Sequence[Tensor], file: str
 ) -> "Mapping[str, Array]":
     """Return what a file holds in the model's types, or say what does not fit."""
-    wanted = {tensor.name for tensor in inputs}
-    if set(feed) != wanted:
-        found, takes = (
-            ", ".join(f"`{name}`" for name in sorted(names)) for names in (feed, wanted)
-        )
+    wanted = [tensor.name for tensor in inputs]
+    if set(feed) != set(wanted):
+        found, takes = (", ".join(f"`{name}`" for name in names) for names in (feed, wanted))
         raise UsageError(f"`{file}` holds {found or 'nothing'}; the model takes {takes}")
     return {tensor.name: _typed(tensor, feed[tensor.name], file) for tensor in inputs}
 
