@@ -1,7 +1,6 @@
 """The command that makes a variant of another precision."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +35,7 @@ def quantize(
         str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
     ] = None,
     inputs: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DATA", help="To compare on; else the calibration data, or random."),
     ] = None,
     ops: Annotated[
@@ -64,6 +63,7 @@ def quantize(
     """Make a variant of another precision, compare it with its parent, keep it if it is fit."""
     from onnxzoo.registry.derive.judge import Bounds
     from onnxzoo.registry.derive.precision import quantize as make
+    from onnxzoo.registry.derive.recipes import convolutional
     from onnxzoo.zoo_index.zoo import Zoo
 
     silent = quiet or json
@@ -92,6 +92,8 @@ def quantize(
         line(made.derived.added.variant.ref)
     else:
         _show(made, search=search)
+        if search and not (to or method or calibrate) and convolutional(parent.graph):
+            talk("int8 and uint8 were left out: of convolutions they need --calibrate DATA")
 
 
 def _words(given: Sequence[str] | None) -> list[str]:
@@ -101,9 +103,9 @@ def _words(given: Sequence[str] | None) -> list[str]:
 def _show(made: "Quantized", *, search: bool) -> None:
     if search:
         table(
-            ("RECIPE", "TO", *_FIGURES, "VERDICT"),
+            ("TO", *_FIGURES, "VERDICT", "RECIPE"),  # on a narrow terminal the last give way
             (
-                (trial.options, trial.options.to, *_figures(trial.proof), _verdict(made, trial))
+                (trial.options.to, *_figures(trial.proof), _verdict(made, trial), trial.options)
                 for trial in made.trials
             ),
         )

@@ -92,6 +92,8 @@ def choose(
     """
     variant, constraint = wish.get("variant"), parse_opset(wish.get("opset"))
     most = wish.get("max_bytes")
+    if most is not None and not isinstance(most, int | float):
+        raise UsageError(f"`{most}` is not a number of bytes", hint="for example: 3_000_000")
     left = [
         c
         for c in candidates

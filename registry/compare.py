@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
-from onnxzoo.registry.derive.calibrate import check_preprocess, digest
+from onnxzoo.registry.derive.calibrate import check_preprocess, digest, located
 from onnxzoo.registry.drift import SAMPLES, Drift, drift
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
@@ -71,10 +71,13 @@ def compare(
         UsageError, Refused: see `bench`.
         NotFound: if there are no such inputs.
     """
-    check_preprocess(preprocess)
+    examples = None if inputs is None else located(inputs, preprocess)
+    check_preprocess(preprocess, examples)
     trials = _trials(variants, threads, batch, axes or {}, device)
     check_sizes(trials)
-    drifts = _drifts(registry, trials, _On(samples, inputs, preprocess), fresh=fresh)
+    drifts = _drifts(
+        registry, trials, _On(samples, examples and examples.path, preprocess), fresh=fresh
+    )
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
     measured = fresh or len(again) < len(trials)

@@ -122,6 +122,8 @@ def test_a_drift_from_something_else_does_not_count(registry: Registry) -> None:
 def test_bounds_that_nothing_keeps_say_what_there_is(registry: Registry) -> None:
     with pytest.raises(NotFound, match=r"of at most 10 B of `m@1` .*`qdq` \(opset 17, \d+ B\)"):
         registry.resolve("m", max_bytes=10)
+    with pytest.raises(UsageError, match="`3MB` is not a number of bytes"):
+        registry.resolve("m", max_bytes="3MB")  # type: ignore[arg-type]
     with pytest.raises(NotFound, match=r"within a drift of `0\.1`") as caught:
         registry.resolve("m:qdq", max_drift=0.1)
     assert caught.value.hint == "zoo compare m"

@@ -1,6 +1,9 @@
 """Quantizing: what fits is chosen, what came out is measured, and what is unfit is not kept."""
 
 import json
+import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
-from onnxzoo.registry.derive.judge import Bounds, better
+from onnxzoo.registry.derive.judge import Bounds, better, unfit
 from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
 from onnxzoo.registry.drift import Drift
@@ -94,7 +97,7 @@ def test_the_recipe_and_the_measurement_carry_the_instruction_sets(registry: Reg
 
 
 def test_what_fell_apart_is_not_kept_and_the_error_says_what_to_try(registry: Registry) -> None:
-    with pytest.raises(Refused, match=r"fell apart: the cosine .* is `0\.9") as error:
+    with pytest.raises(Refused, match=r"^the cosine .* is `0\.9") as error:
         quantize(registry, registry.resolve("mlp"), "int4", bounds=Bounds(min_cosine=0.99999))
     assert error.value.hint
     assert "--to int8" in error.value.hint
@@ -110,8 +113,9 @@ def test_what_would_not_change_is_refused(registry: Registry, tmp_path: Path) ->
     registry.register(models.linear(tmp_path / "linear.onnx"), "linear")
     with pytest.raises(Refused, match="no matrix product and no convolution"):
         quantize(registry, registry.resolve("linear"), "int8")
-    with pytest.raises(Refused, match="nothing in the model could be made bf16"):
+    with pytest.raises(Refused, match=r"nothing in the model could be made bf16$") as error:
         quantize(registry, registry.resolve("linear"), "bf16")
+    assert error.value.hint == "zoo show lists its ops"
     with pytest.raises(Refused, match="nothing in the model could be made int8"):
         quantize(registry, registry.resolve("mlp"), "int8", exclude=["MatMul", "last"])
     registry.register(models.quantized(tmp_path / "q.onnx"), "q")
@@ -138,8 +142,21 @@ def test_excluded_nodes_stay_as_they_are(registry: Registry) -> None:
     made = quantize(registry, registry.resolve("mlp"), "int8", exclude=["la*"])
     ops = made.derived.added.variant.graph.ops
     assert ops["MatMulInteger"] == 1
-    with pytest.raises(UsageError, match="no op type and no node is called `nonsense`"):
-        quantize(registry, registry.resolve("mlp"), "uint8", exclude=["nonsense"])
+    with pytest.raises(UsageError, match=r"is called `lost`; did you mean `last`\?") as error:
+        quantize(registry, registry.resolve("mlp"), "uint8", exclude=["lost"])
+    assert error.value.hint == "ops: Gemm, MatMul, Relu; nodes: first, last, Relu_1"
+
+
+def test_an_op_type_that_is_not_in_the_model_is_refused(registry: Registry) -> None:
+    with pytest.raises(UsageError, match=r"no op of type `matmul`; did you mean `MatMul`\?"):
+        quantize(registry, registry.resolve("mlp"), "int8", ops=["matmul"])
+
+
+def test_precisions_are_taken_in_capitals_and_labels_checked_first(registry: Registry) -> None:
+    parent = registry.resolve("mlp")
+    assert quantize(registry, parent, "BF16").derived.added.variant.ref == "mlp:bf16@1"
+    with pytest.raises(UsageError, match=r"`Bad Label!` is not a valid variant"):
+        quantize(registry, parent, "nonsense", label="Bad Label!")
 
 
 def test_a_label_that_is_taken_is_refused_before_the_work(registry: Registry) -> None:
@@ -155,11 +172,32 @@ def test_a_label_that_is_taken_is_refused_before_the_work(registry: Registry) ->
     assert made.derived.added.variant.ref == "mlp:partly@1"
 
 
-def test_a_search_says_before_it_begins_that_its_label_is_taken(registry: Registry) -> None:
+def test_a_search_minds_only_the_label_of_what_won(registry: Registry) -> None:
     parent = registry.resolve("mlp")
-    quantize(registry, parent, "uint8")
-    with pytest.raises(UsageError, match="`mlp:uint8@1` is held and was made otherwise"):
+    quantize(registry, parent, "bf16", exclude=["first"])
+    made = quantize(registry, parent, None, search=True)
+    assert made.derived.added.variant.ref == "mlp:int4@1"
+    assert not quantize(registry, parent, None, search=True).derived.added.new
+    registry.remove("mlp:int4")
+    quantize(registry, parent, "int4", exclude=["first"])
+    with pytest.raises(UsageError, match=r"`mlp:int4@1` .*; the best recipe is `weight-only"):
         quantize(registry, parent, None, search=True)
+
+
+def test_a_search_for_a_label_that_stands_for_something_else_never_begins(
+    registry: Registry,
+) -> None:
+    steps: list[int] = []
+    with pytest.raises(UsageError, match="`mlp:fp32@1` is held and was made otherwise"):
+        quantize(
+            registry,
+            registry.resolve("mlp"),
+            None,
+            search=True,
+            label="fp32",
+            progress=lambda _, done, __: steps.append(done),
+        )
+    assert not steps
 
 
 def test_a_model_of_an_old_ir_version_is_quantized_too(registry: Registry, tmp_path: Path) -> None:
@@ -210,6 +248,16 @@ def test_a_search_without_a_fit_recipe_keeps_nothing(registry: Registry) -> None
     assert len(registry.list(name="mlp")) == 1
 
 
+def test_what_is_unfit_is_said_in_figures_that_show_it() -> None:
+    near = Proof(Drift(0.20004, 0.9999899, 1.0), 1, 1, 8)
+    words = unfit(near, Bounds(min_cosine=0.99999))
+    assert words == (
+        "the cosine of its outputs with its parent's is `0.9999899`; expected at least `0.99999`"
+    )
+    assert "up to `0.20004` from" in (unfit(near, Bounds(max_drift=0.2)) or "")
+    assert (unfit(proof(1, 1, 0.4), Bounds()) or "").startswith("it fell apart: ")
+
+
 def proof(size: float, latency: float, cosine: float) -> Proof:
     return Proof(Drift(0.1, cosine, 1.0), size, latency, 8)
 
@@ -253,6 +301,7 @@ def test_recipes_fit_the_model_and_the_processor(tmp_path: Path) -> None:
     ("to", "method", "message"),
     [
         ("int3", None, "`int3` is not a precision"),
+        ("float16", None, r"expected `int8`, .*; did you mean `fp16`"),
         ("int8", "magic", "`magic` is not a method"),
         ("int4", "dynamic", "`int4` does not go with the method `dynamic`"),
         ("fp16", "static", "it takes no method"),
@@ -288,11 +337,74 @@ def test_calibration_data_is_read_from_files_and_folders(tmp_path: Path) -> None
     with pytest.raises(NotFound, match="no inputs at"):
         feeds(tmp_path / "nowhere", (2, 4))
     np.savez(tmp_path / "other.npz", z=np.ones((5, 4)))
-    with pytest.raises(UsageError, match="the data holds `z`; the model takes `x`"):
+    with pytest.raises(UsageError, match=r"`other\.npz` holds `z`; the model takes `x`"):
         feeds(tmp_path / "other.npz", (2, 4))
+    with pytest.raises(NotFound, match="holds no example, or fewer than the model takes at once"):
+        feeds(tmp_path / "one.npz", (8, 4))
     for shape in [(None, 3), ("batch", None, 4), (4,)]:
-        with pytest.raises(UsageError, match=r"`x` in the data is \[5, 4\]; the model takes \["):
+        with pytest.raises(UsageError, match=r"`x` in `one\.npz` is \[5, 4\]; the model takes \["):
             feeds(tmp_path / "one.npz", shape)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[1, np.nan]]), r"`x` in `a\.npy` holds NaN"),
+        (np.array([["one", "two"]]), r"`x` in `a\.npy` holds text; the model takes float32"),
+    ],
+)
+def test_what_is_no_numbers_is_named_with_its_file(
+    tmp_path: Path, values: "np.ndarray[tuple[int, int], np.dtype[np.generic]]", message: str
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UsageError, match=message):
+        feeds(tmp_path, ("batch", 2))
+
+
+def test_what_is_no_data_is_refused_before_the_work(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.resolve("conv")
+    script = tmp_path / "train.py"
+    script.write_text("")
+    for given in ({"calibrate": script}, {"inputs": script}):
+        with pytest.raises(UsageError, match=r"train\.py` is no data; expected `\.npz`"):
+            quantize(registry, parent, "uint8", **given)  # type: ignore[arg-type]
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    np.save(arrays / "a.npy", np.ones((2, 3, 8, 8), np.float32))
+    with pytest.raises(UsageError, match="`0-1` is of images, and the data holds none"):
+        quantize(registry, parent, "uint8", calibrate=arrays, preprocess="0-1")
+    (arrays / "b.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="holds images and arrays; expected one or the other"):
+        quantize(registry, parent, "uint8", calibrate=arrays, preprocess="0-1")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((8, 3, 8, 8)), "the data holds `ndarray`; expected inputs by name"),
+        ([], "the data is empty; expected inputs by name"),
+        (5, "`5` is no data; expected inputs by name"),
+        ([{"x": [[1], [1, 2]]}], "the data's example `0` is no arrays"),
+        ([{"y": np.zeros(1)}], r"`calibrate\[000000\]\.npz` holds `y`; the model takes `x`"),
+    ],
+)
+def test_data_in_code_that_is_none_is_said_to_be_that(
+    registry: Registry, given: object, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        quantize(registry, registry.resolve("conv"), "int8", calibrate=given)  # type: ignore[arg-type]
+
+
+def test_images_are_compared_on_whatever_the_method(registry: Registry, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image.new("RGB", (20, 10), (255, 0, 0)).save(folder / "red.png")
+    parent = registry.resolve("conv")
+    made = quantize(registry, parent, "fp16", inputs=folder, preprocess="0-1")
+    assert made.derived.proof.samples == 1
+    made = quantize(registry, parent, "bf16", calibrate=folder, preprocess="0-1", inputs="random")
+    assert made.derived.proof.samples > 1
 
 
 def test_images_are_resized_and_normalised_as_stated(tmp_path: Path) -> None:
@@ -357,5 +469,28 @@ def test_the_command_prints_a_table_a_document_or_a_reference(
     assert found["lineage"]["called"] == "mlp:fp32@1"
     code, out, err = zoo(capsys, "quantize", "mlp", "--to", "int8", "--min-cosine", "1", "-q")
     assert (code, out) == (5, "")
-    assert "fell apart" in err
+    assert "the cosine of its outputs" in err
     assert zoo(capsys, "quantize", "mlp")[0] == 2
+    left_out = "int8 and uint8 were left out: of convolutions they need --calibrate DATA"
+    assert left_out in zoo(capsys, "quantize", "conv", "--search")[2]
+    calibrated = "quantize", "conv", "--search", "--calibrate", "random"
+    assert left_out not in zoo(capsys, *calibrated)[2]
+
+
+def test_on_a_narrow_terminal_a_search_shows_its_figures(registry: Registry) -> None:
+    reader, writer = pty.openpty()
+    words = ["quantize", "mlp", "--to", "int8", "--method", "dynamic", "--search"]
+    process = subprocess.run(
+        [sys.executable, "-m", "onnxzoo", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    headers = os.read(reader, 1 << 16).decode().splitlines()[0].split()
+    os.close(reader)
+    os.close(writer)
+    assert headers[:2] == ["TO", "RATIO"]
+    assert headers[-3:] == ["LABELS", "VERDICT", "RECIPE"]
+    assert "too narrow" not in process.stderr

@@ -195,8 +195,8 @@ def quantize(
         calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
             ``"random"``, or an iterable of inputs by name.
         preprocess: how images become inputs: ``"imagenet"``, ``"0-1"`` or ``"-1-1"``.
-        inputs: what to compare on, a path as above; None for the calibration data, else for
-            seeded random ones.
+        inputs: what to compare on, a path as above or ``"random"``; None for the calibration
+            data, else for seeded random ones.
         ops: op types to quantize, instead of those that fit.
         exclude: op types and nodes that stay as they are.
         min_cosine: of its outputs with its parent's.
@@ -222,7 +222,7 @@ def quantize(
             method=method,
             calibrate=calibrate,
             preprocess=preprocess,
-            inputs=Path(inputs) if inputs is not None else None,
+            inputs=inputs,
             ops=ops,
             exclude=exclude,
             bounds=judge.Bounds(min_cosine, max_drift),

@@ -1,6 +1,7 @@
 """Inputs to run a model on: `.npz` and `.npy` files, folders of them or of images, or made up."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ RANDOM = "random"
 _SAMPLES = 16  # made up
 _ROWS = 16  # examples in a batch; what a run needs of memory grows with it
 _ENOUGH = 128 << 20  # bytes of inputs on which outputs are compared
+_ARRAYS = {".npz", ".npy"}
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm"}
 _SIDE = 224  # pixels, where the model leaves height and width open
 _RGB = 3
@@ -30,6 +32,71 @@ PREPROCESSING = {
     "0-1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "-1-1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Where inputs lie, or ``random``; of images how they become inputs: see `feeds`."""
+
+    data: str
+    preprocess: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """Where they lie; None for random ones."""
+        return None if self.data == RANDOM else Path(self.data)
+
+
+def located(given: str | Path, preprocess: str | None) -> Examples:
+    """Return the inputs at a path, or random ones.
+
+    Raises:
+        NotFound, UsageError: if there is no data, or not of one kind.
+    """
+    if given == RANDOM:
+        return Examples(RANDOM)
+    path = Path(given).absolute()
+    files_of(path)
+    return Examples(str(path), preprocess)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of data that a file or a folder stands for.
+
+    Raises:
+        NotFound, UsageError: if there is none, or there are arrays and images.
+    """
+    if not path.exists():
+        raise NotFound(f"no inputs at `{path}`")
+    each = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [file for file in each if file.suffix.lower() in _ARRAYS | _PICTURES]
+    if not files:
+        raise UsageError(
+            f"`{path}` is no data; expected `.npz`, `.npy`, images or a folder of them"
+        )
+    if len({is_picture(file) for file in files}) > 1:
+        raise UsageError(f"`{path}` holds images and arrays; expected one or the other")
+    return files
+
+
+def check_preprocess(name: str | None, *data: Examples | None) -> None:
+    """Raise UsageError for a preprocessing that there is not, or that nothing here needs."""
+    if name is None:
+        return
+    if name not in PREPROCESSING:
+        known = ", ".join(f"`{key}`" for key in PREPROCESSING)
+        raise UsageError(f"`{name}` is not a preprocessing; expected {known}")
+    paths = [one.path for one in data if one and one.path]
+    if not any(is_picture(files_of(path)[0]) for path in paths):
+        raise UsageError(
+            f"the preprocessing `{name}` is of images, and the data holds none",
+            hint="leave it out: arrays are taken as they are",
+        )
+
+
+def is_picture(file: Path) -> bool:
+    """Tell whether a file is an image, by its name."""
+    return file.suffix.lower() in _PICTURES
 
 
 def feeds(
@@ -50,12 +117,12 @@ def feeds(
         yield from made_up(session, samples=_SAMPLES)
         return
     found = 0
-    for feed in _read(Path(data), inputs, preprocess):
-        for batch in _batches(feed, inputs):
+    for file, feed in _read(Path(data), inputs, preprocess):
+        for batch in _batches(_fitting(feed, inputs, file.name), inputs):
             found += 1
             yield batch
     if not found:
-        raise NotFound(f"no example at `{data}`")
+        raise NotFound(f"`{data}` holds no example, or fewer than the model takes at once")
 
 
 def bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Array]]":
@@ -66,13 +133,6 @@ def bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Ar
         total += sum(values.nbytes for values in feed.values())
         if total > _ENOUGH:
             return
-
-
-def check_preprocess(name: str | None) -> None:
-    """Raise UsageError for what is no key of `PREPROCESSING`; None is none."""
-    if name is not None and name not in PREPROCESSING:
-        known = ", ".join(f"`{key}`" for key in PREPROCESSING)
-        raise UsageError(f"`{name}` is not a preprocessing; expected {known}")
 
 
 def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":
@@ -102,18 +162,23 @@ def write(given: "Iterable[Mapping[str, Array]]", folder: Path) -> Path:
     """
     import numpy as np
 
+    hint = 'for example: calibrate=[{"x": array}, …]'
+    if not isinstance(given, Iterable):
+        raise UsageError(f"`{given}` is no data; expected inputs by name", hint=hint)
     folder.mkdir()
+    number = -1
     for number, feed in enumerate(given):
         if not isinstance(feed, Mapping):
             raise UsageError(
-                f"the data holds `{type(feed).__name__}`; expected inputs by name",
-                hint='for example: calibrate=[{"x": array}, …]',
+                f"the data holds `{type(feed).__name__}`; expected inputs by name", hint=hint
             )
-        np.savez(
-            folder / f"{number:06}.npz",
-            allow_pickle=False,
-            **{name: np.asarray(values) for name, values in feed.items()},
-        )
+        try:
+            arrays = {name: np.asarray(values) for name, values in feed.items()}
+            np.savez(folder / f"calibrate[{number:06}].npz", allow_pickle=False, **arrays)
+        except ValueError as error:  # rows of several lengths, objects
+            raise UsageError(f"the data's example `{number}` is no arrays: {error}") from error
+    if number < 0:
+        raise UsageError("the data is empty; expected inputs by name", hint=hint)
     return folder
 
 
@@ -136,18 +201,14 @@ def digest(path: Path) -> str:
 
 def _read(
     path: Path, inputs: Sequence[Tensor], preprocess: str | None
-) -> "Iterator[Mapping[str, Array]]":
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    if not path.exists():
-        raise NotFound(f"no inputs at `{path}`")
-    for file in files:
-        match file.suffix.lower():
-            case ".npz":
-                yield from read_inputs(file)
-            case ".npy":
-                yield {_only(inputs).name: _array(file, _only(inputs))}
-            case ending if ending in _PICTURES:
-                yield {_only(inputs).name: _picture(file, _only(inputs), preprocess)}
+) -> "Iterator[tuple[Path, Mapping[str, Array]]]":
+    for file in files_of(path):
+        if file.suffix.lower() == ".npz":
+            yield from ((file, feed) for feed in read_inputs(file))
+        elif is_picture(file):
+            yield file, {_only(inputs).name: _picture(file, _only(inputs), preprocess)}
+        else:
+            yield file, {_only(inputs).name: _array(file, _only(inputs))}
 
 
 def _only(inputs: Sequence[Tensor]) -> Tensor:
@@ -212,22 +273,37 @@ def _layout(tensor: Tensor) -> tuple[int, int, int]:
     )
 
 
-def _batches(
-    feed: "Mapping[str, Array]", inputs: Sequence[Tensor]
-) -> "Iterator[Mapping[str, Array]]":
-    """Split what holds more examples than the model takes at once, or than memory is good for."""
+def _fitting(
+    feed: "Mapping[str, Array]", inputs: Sequence[Tensor], file: str
+) -> "Mapping[str, Array]":
+    """Return what a file holds in the model's types, or say what does not fit."""
+    wanted = [tensor.name for tensor in inputs]
+    if set(feed) != set(wanted):
+        found, takes = (", ".join(f"`{name}`" for name in names) for names in (feed, wanted))
+        raise UsageError(f"`{file}` holds {found or 'nothing'}; the model takes {takes}")
+    return {tensor.name: _typed(tensor, feed[tensor.name], file) for tensor in inputs}
+
+
+def _typed(tensor: Tensor, values: "Array", file: str) -> "Array":
     import numpy as np
 
-    dtypes = {tensor.name: tensor.dtype for tensor in inputs}
-    if set(feed) != set(dtypes):
-        found, wanted = (", ".join(f"`{name}`" for name in names) for names in (feed, dtypes))
-        raise UsageError(f"the data holds {found}; the model takes {wanted}")
-    fitting = {
-        name: values if dtypes[name] == "string" else np.asarray(values).astype(dtypes[name])
-        for name, values in feed.items()
-    }
-    for tensor in inputs:
-        _check_shape(tensor, fitting[tensor.name])
+    _check_shape(tensor, values, file)
+    if tensor.dtype == "string":
+        return values
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise UsageError(f"`{tensor.name}` in `{file}` holds NaN; expected numbers")
+    try:
+        return values.astype(tensor.dtype)
+    except ValueError as error:
+        raise UsageError(
+            f"`{tensor.name}` in `{file}` holds text; the model takes {tensor.dtype}"
+        ) from error
+
+
+def _batches(
+    fitting: "Mapping[str, Array]", inputs: Sequence[Tensor]
+) -> "Iterator[Mapping[str, Array]]":
+    """Split what holds more examples than the model takes at once, or than memory is good for."""
     firsts = {tensor.shape[0] for tensor in inputs if tensor.shape}
     counts = {len(values) for values in fitting.values() if values.ndim}
     if len(firsts) != 1 or len(counts) != 1:
@@ -240,7 +316,7 @@ def _batches(
             yield {name: values[start : start + size] for name, values in fitting.items()}
 
 
-def _check_shape(tensor: Tensor, values: "Array") -> None:
+def _check_shape(tensor: Tensor, values: "Array", file: str) -> None:
     """Refuse what has other axes than the model takes; the first may hold more examples."""
     if tensor.shape is None:
         return
@@ -251,5 +327,5 @@ def _check_shape(tensor: Tensor, values: "Array") -> None:
         return
     wanted = ", ".join("?" if axis is None else str(axis) for axis in tensor.shape)
     raise UsageError(
-        f"`{tensor.name}` in the data is {list(values.shape)}; the model takes [{wanted}]"
+        f"`{tensor.name}` in `{file}` is {list(values.shape)}; the model takes [{wanted}]"
     )

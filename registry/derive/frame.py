@@ -16,6 +16,7 @@ from typing import Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.child import Budget, Limits, ask
+from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.drift import SAMPLES, Drift
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.goal import here
@@ -85,7 +86,6 @@ def derive(
     recipe: Recipe,
     *,
     label: str | None = None,
-    inputs: Path | None = None,
     judge: Callable[[Proof, Graph], None] = lambda _proof, _graph: None,
     progress: Progress | None = None,
 ) -> Derived:
@@ -96,7 +96,6 @@ def derive(
         parent: what it is made from.
         recipe: how.
         label: the variant's; None takes the precision of what came out.
-        inputs: what to compare on, as `calibrate.feeds` reads it; None for seeded random ones.
         judge: raises Refused for what must not be kept.
         progress: told of the bytes that the child wrote.
 
@@ -106,15 +105,15 @@ def derive(
     """
     if label is not None:
         check_word(label, "variant")
-    with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
+    with make(registry, parent, recipe, progress=progress) as made:
         judge(made.proof, made.graph)
         return keep(registry, parent, made, label=label)
 
 
-def check_label(
+def clash(
     registry: Registry, parent: Variant, label: str, same: Callable[[Mapping[str, Any]], bool]
-) -> None:
-    """Refuse a label that stands for something else, before time goes into what cannot be kept.
+) -> Variant | None:
+    """Return what has a label already, unless it was made in the same way.
 
     Args:
         registry: where the parent is held.
@@ -123,13 +122,19 @@ def check_label(
         same: tells of a recipe whether it makes that.
     """
     for held in registry.list(name=parent.name):
-        if (held.version, held.variant) != (parent.version, label):
-            continue
-        lineage = held.lineage
-        if lineage is None or lineage.parent != parent.digest or not same(lineage.recipe):
-            raise UsageError(
-                f"`{held.ref}` is held and was made otherwise", hint="--label NAME keeps both"
-            )
+        if (held.version, held.variant) == (parent.version, label):
+            lineage = held.lineage
+            if lineage and lineage.parent == parent.digest and same(lineage.recipe):
+                return None
+            return held
+    return None
+
+
+def taken(held: Variant, more: str = "") -> UsageError:
+    """Return the error for a label that stands for something else."""
+    return UsageError(
+        f"`{held.ref}` is held and was made otherwise{more}", hint="--label NAME keeps both"
+    )
 
 
 def keep(registry: Registry, parent: Variant, made: Made, *, label: str | None = None) -> Derived:
@@ -157,12 +162,13 @@ def make(
     parent: Variant,
     recipe: Recipe,
     *,
-    inputs: Path | None = None,
+    inputs: Examples | None = None,
     progress: Progress | None = None,
     timed: bool = True,
 ) -> Iterator[Made]:
     """Make a variant and compare it with its parent, without keeping it; see `derive`.
 
+    The two are compared on `inputs`; None stands for seeded random ones.
     Without `timed` the two run only often enough to compare their outputs, not their time.
     """
     from onnxzoo.registry.guard import guard
@@ -188,15 +194,7 @@ def make(
         guard(stage.folder / MODEL, domains=parent.graph.domains)  # before onnxruntime sees it
         if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
-        proof = _prove(
-            parent,
-            stage,
-            inputs,
-            preprocess=recipe.options.get("preprocess"),
-            folder=proved,
-            limits=limits,
-            timed=timed,
-        )
+        proof = _prove(parent, stage, inputs, folder=proved, limits=limits, timed=timed)
         done = {**recipe.options, **told.get("changed", {})}
         recorded = {"kind": recipe.kind, **done, "tools": told["tools"]}
         yield Made(
@@ -218,9 +216,8 @@ def prove(registry: Registry, base: Variant, stage: Stage) -> Proof:
 def _prove(
     parent: Variant,
     stage: Stage,
-    inputs: Path | None,
+    inputs: Examples | None,
     *,
-    preprocess: str | None = None,
     folder: Path,
     limits: Limits,
     timed: bool,
@@ -228,8 +225,8 @@ def _prove(
     request = {
         "base": str(parent.path),
         "model": str(stage.folder / MODEL),
-        "inputs": str(inputs.absolute()) if inputs else None,
-        "preprocess": preprocess,
+        "inputs": str(inputs.path) if inputs and inputs.path else None,
+        "preprocess": inputs.preprocess if inputs else None,
         "samples": SAMPLES,
         "timed": timed,
     }

@@ -39,16 +39,27 @@ def unfit(proof: Proof, bounds: Bounds) -> str | None:
     if drift.cosine is None or drift.max is None:
         return f"its outputs cannot be compared with its parent's: {drift.why}"
     if drift.cosine < bounds.min_cosine:
+        apart = "it fell apart: " if drift.cosine < MIN_COSINE else ""
         return (
-            f"it fell apart: the cosine of its outputs with its parent's is `{drift.cosine:.3f}`; "
-            f"expected at least `{bounds.min_cosine:g}`"
+            f"{apart}the cosine of its outputs with its parent's is "
+            f"`{_beside(drift.cosine, bounds.min_cosine)}`; expected at least `{bounds.min_cosine}`"
         )
     if bounds.max_drift is not None and drift.max > bounds.max_drift:
         return (
-            f"its outputs lie up to `{drift.max:.3g}` from its parent's; "
-            f"expected at most `{bounds.max_drift:g}`"
+            f"its outputs lie up to `{_beside(drift.max, bounds.max_drift)}` from its parent's; "
+            f"expected at most `{bounds.max_drift}`"
         )
     return None
+
+
+def _beside(value: float, bound: float) -> str:
+    """Return a figure in as many digits as it takes to see on which side of a bound it lies.
+
+    >>> _beside(0.912345, 0.95), _beside(0.9999812, 0.99999), _beside(0.20004, 0.2)
+    ('0.912', '0.99998', '0.20004')
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
+    return next((text for text in texts if (float(text) - bound) * (value - bound) > 0), str(value))
 
 
 def better(one: Proof, two: Proof) -> bool:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate as calibration
-from onnxzoo.registry.derive.frame import Derived, Recipe, check_label, keep, make
+from onnxzoo.registry.derive.calibrate import Examples
+from onnxzoo.registry.derive.frame import Derived, Recipe, clash, keep, make, taken
 from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
-from onnxzoo.registry.derive.recipes import Options, candidates, choose
+from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.names import check_word
 from onnxzoo.registry.records import Progress, Variant
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def quantize(
     method: str | None = None,
     calibrate: "Data | None" = None,
     preprocess: str | None = None,
-    inputs: Path | None = None,
+    inputs: str | Path | None = None,
     ops: Sequence[str] = (),
     exclude: Sequence[str] = (),
     bounds: Bounds = USUAL,
@@ -60,8 +62,8 @@ def quantize(
         calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
             ``random``, or inputs by name, one after the other.
         preprocess: how images become inputs: a key of `calibrate.PREPROCESSING`.
-        inputs: what to compare on, in the same forms; None for the calibration data, or seeded
-            random ones where there is none.
+        inputs: what to compare on, a path as above or ``random``; None for the calibration data,
+            or seeded random ones where there is none.
         ops: op types to quantize, instead of the recipe's.
         exclude: op types and nodes that stay as they are.
         bounds: what the variant has to keep to.
@@ -75,23 +77,30 @@ def quantize(
         UsageError, NotFound: if what was asked for does not go together, or data is missing.
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
-    _check(parent, to, search=search)
-    with _data(registry, calibrate, preprocess) as settings:
-        asked = {**settings, **({"ops": tuple(ops)} if ops else {}), "exclude": tuple(exclude)}
+    to = to.lower() if to else to
+    _check(parent, to, ops, label, search=search)
+    with _data(registry, calibrate, preprocess) as data:
+        compared = data if inputs is None else calibration.located(inputs, preprocess)
+        calibration.check_preprocess(preprocess, data, compared)
+        asked = {
+            **_settings(data),
+            **({"ops": tuple(ops)} if ops else {}),
+            "exclude": tuple(exclude),
+        }
         options = [
             replace(one, **(asked if one.method == "static" else _plain(asked)))
-            for one in _recipes(parent, to, method, search=search, data=bool(settings))
+            for one in _recipes(parent, to, method, search=search, data=data is not None)
         ]
         options = [one for n, one in enumerate(options) if one not in options[:n]]
-        inputs = inputs or _known(settings)
-        for name in {label or to or one.to for one in options}:
-            check_label(
-                registry, parent, name, lambda recipe: not search and _same(options[0], recipe)
-            )
+        clashes = [_clash(registry, parent, label or one.to, one) for one in options]
+        if clashes[0] and all(clashes):
+            raise taken(clashes[0])
         if search:
             with best(
-                registry, parent, options, inputs=inputs, bounds=bounds, progress=progress
+                registry, parent, options, inputs=compared, bounds=bounds, progress=progress
             ) as (chosen, made, trials):
+                if found := _clash(registry, parent, label or chosen.to, chosen):
+                    raise taken(found, f"; the best recipe is `{chosen}`")
                 return Quantized(
                     keep(registry, parent, made, label=label or chosen.to), chosen, trials
                 )
@@ -99,7 +108,7 @@ def quantize(
             registry,
             parent,
             options[0],
-            inputs=inputs,
+            inputs=compared,
             bounds=bounds,
             label=label,
             progress=progress,
@@ -111,7 +120,7 @@ def _one(
     parent: Variant,
     options: Options,
     *,
-    inputs: Path | None,
+    inputs: Examples | None,
     bounds: Bounds,
     label: str | None,
     progress: Progress | None,
@@ -128,7 +137,9 @@ def _one(
     return Quantized(derived, options, (Trial(options, derived.proof, None),))
 
 
-def _check(parent: Variant, to: str | None, *, search: bool) -> None:
+def _check(
+    parent: Variant, to: str | None, ops: Sequence[str], label: str | None, *, search: bool
+) -> None:
     if to is None and not search:
         raise UsageError("to what precision?", hint="--to int8, or --search")
     if parent.precision in _QUANTIZED and not to == parent.precision == "qdq":
@@ -137,6 +148,19 @@ def _check(parent: Variant, to: str | None, *, search: bool) -> None:
             hint=f"quantize from full precision: zoo versions {parent.name}; "
             "of a QDQ model --to qdq folds weights that are float still",
         )
+    if label is not None:
+        check_word(label, "variant")
+    there = {op.rpartition(".")[2] for op in parent.graph.ops}
+    for op in ops:
+        if op not in there:
+            raise UsageError(
+                f"`{parent.ref}` has no op of type `{op}`{did_you_mean(op, there)}",
+                hint=f"zoo show {parent.ref} lists them",
+            )
+
+
+def _clash(registry: Registry, parent: Variant, label: str, options: Options) -> Variant | None:
+    return clash(registry, parent, label, lambda recipe: _same(options, recipe))
 
 
 def _same(options: Options, recipe: Mapping[str, Any]) -> bool:
@@ -168,33 +192,27 @@ def _plain(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 @contextmanager
 def _data(
     registry: Registry, given: "Data | None", preprocess: str | None
-) -> Iterator[Mapping[str, Any]]:
-    """Give the options that calibration data stands for."""
-    calibration.check_preprocess(preprocess)
+) -> Iterator[Examples | None]:
+    """Give the calibration data; what comes from code lies in files meanwhile."""
     if given is None:
-        yield {}
-    elif given == calibration.RANDOM:
-        yield {"calibrate": calibration.RANDOM}
+        yield None
     elif isinstance(given, str | Path):
-        yield _located(Path(given), preprocess)
+        yield calibration.located(given, preprocess)
     else:
         with registry.store.stage() as stage:
             folder = calibration.write(given, stage.folder / "calibration")
-            yield _located(folder, preprocess)
+            yield calibration.located(folder, preprocess)
 
 
-def _located(path: Path, preprocess: str | None) -> Mapping[str, Any]:
+def _settings(data: Examples | None) -> Mapping[str, Any]:
+    """Return the options that calibration data stands for."""
+    if data is None or data.path is None:
+        return {"calibrate": data.data} if data else {}
     return {
-        "calibrate": str(path.absolute()),
-        "calibrate_digest": calibration.digest(path),
-        "preprocess": preprocess,
+        "calibrate": data.data,
+        "calibrate_digest": calibration.digest(data.path),
+        "preprocess": data.preprocess,
     }
-
-
-def _known(settings: Mapping[str, Any]) -> Path | None:
-    """Return calibration data to compare on: random inputs lie outside its ranges."""
-    data = settings.get("calibrate", calibration.RANDOM)
-    return None if data == calibration.RANDOM else Path(data)
 
 
 @contextmanager

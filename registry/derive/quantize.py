@@ -4,7 +4,7 @@ Its options are those of `recipes.Options`.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CONV = {"Conv", "ConvTranspose"}
 _PRODUCTS = _CONV | {"MatMul", "Gemm"}
 _SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
+_NAMED = 10  # nodes
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
 
@@ -44,9 +45,11 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     into = Path(request["into"]) / MODEL
     prepare.settled(model, onnx.load(parent, load_external_data=False), into)
     if not _changed(parent, into):
+        by = f" by the method `{options.method}`" if options.method in recipes.METHODS else ""
         raise Refused(
-            f"nothing in the model could be made {options.to} by the method `{options.method}`",
-            hint="zoo show lists its ops; another --method or --ops may fit it",
+            f"nothing in the model could be made {options.to}{by}",
+            hint="zoo show lists its ops"
+            + ("; another --method or --ops may fit it" if by else ""),
         )
     tools = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
     return {"tools": tools, "changed": changed}
@@ -84,7 +87,7 @@ def _made(
         words = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
         raise Refused(
             f"onnxruntime's tool for `{options.method}` failed: {words}",
-            hint="another --method, fewer --ops, or --exclude what it names",
+            hint="another --method or --to, fewer --ops, or --exclude what it names",
         ) from error
 
 
@@ -190,17 +193,27 @@ def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
         UsageError: if nothing is called what was asked for.
     """
     every = [node for graph in graphs(model) for node in graph.node]
-    ops = {node.op_type for node in every}
     for wanted in options.exclude:
         found = [n.name for n in every if n.op_type == wanted or fnmatchcase(n.name, wanted)]
         if not found:
-            raise UsageError(
-                f"no op type and no node is called `{wanted}`",
-                hint="ops: " + ", ".join(sorted(ops)) + "; nodes: zoo view",
-            )
+            raise _unknown(wanted, every, options.ops)
         yield from found
     if options.float_head:
         yield from _heads(model.graph)
+
+
+def _unknown(
+    wanted: str, every: "Sequence[onnx.NodeProto]", quantized: Sequence[str]
+) -> UsageError:
+    """Return the error for a name that nothing has; it lists what would be quantized first."""
+    ops = sorted({node.op_type for node in every})
+    ranked = sorted(every, key=lambda node: node.op_type not in quantized)
+    names = [node.name for node in ranked if node.name]
+    shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return UsageError(
+        f"no op type and no node is called `{wanted}`{recipes.did_you_mean(wanted, ops + names)}",
+        hint=f"ops: {', '.join(ops)}; nodes: {shown}",
+    )
 
 
 def _heads(graph: "onnx.GraphProto") -> Iterator[str]:

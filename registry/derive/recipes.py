@@ -4,7 +4,7 @@ Figures: one run on a processor with AVX2 and without VNNI, onnxruntime 1.32, ag
 outputs · time; docs/quantization.md has all of them).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -103,10 +103,10 @@ class Options:
             words.append("7 bits")
         if self.method == "weight-only":
             words.append(f"block {self.block}")
-        if self.method in METHODS:
-            words.append("+".join(self.ops[:4]) + ("+…" if len(self.ops) > 4 else ""))  # noqa: PLR2004
         if self.float_head:
             words.append("float head")
+        if self.method in METHODS:
+            words.append("+".join(self.ops[:4]) + ("+…" if len(self.ops) > 4 else ""))  # noqa: PLR2004
         return ", ".join(words)
 
 
@@ -196,7 +196,10 @@ def _variations(chosen: Options) -> Iterator[Options]:
 
 def _check(to: str, method: str | None) -> None:
     if to not in FORMATS:
-        raise UsageError(f"`{to}` is not a precision to quantize to; expected {_list(FORMATS)}")
+        raise UsageError(
+            f"`{to}` is not a precision to quantize to; "
+            f"expected {_list(FORMATS)}{did_you_mean(to, FORMATS)}"
+        )
     if method not in {None, *METHODS}:
         raise UsageError(f"`{method}` is not a method; expected {_list(METHODS)}")
     fitting = {
@@ -278,6 +281,21 @@ def _count(graph: Graph, ops: Sequence[str]) -> int:
 
 def _without(ops: Sequence[str], one: str) -> tuple[str, ...]:
     return tuple(op for op in ops if op != one)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the nearest of what there is in words, to follow on what is said of a word.
+
+    >>> did_you_mean("conv", ["Conv", "Relu"]), did_you_mean("float16", ["int8", "fp16"])
+    ('; did you mean `Conv`?', '; did you mean `fp16`?')
+    >>> did_you_mean("nonsense", ["Conv"])
+    ''
+    """
+    from difflib import get_close_matches
+
+    folded = {each.lower(): each for each in known}
+    near = get_close_matches(word.lower(), folded, n=3, cutoff=0.5)
+    return f"; did you mean {_list([folded[each] for each in near])}?" if near else ""
 
 
 def _list(words: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Made, Recipe, make
 from onnxzoo.registry.derive.judge import Bounds, Trial, better, unfit
 from onnxzoo.registry.derive.recipes import Options
@@ -18,7 +18,7 @@ def best(
     parent: Variant,
     options: Sequence[Options],
     *,
-    inputs: Path | None,
+    inputs: Examples | None,
     bounds: Bounds,
     progress: Progress | None,
 ) -> Iterator[tuple[Options, Made, tuple[Trial, ...]]]:

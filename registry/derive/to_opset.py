@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.again import command
-from onnxzoo.registry.derive.frame import Proof, Recipe, check_label, derive, make
+from onnxzoo.registry.derive.frame import Proof, Recipe, clash, derive, make, taken
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import installed
 from onnxzoo.registry.records import Graph, Progress, Variant
@@ -53,7 +53,10 @@ def to_opset(
         return Converted(variant, held, new=False, proof=None)
     recipe = _recipe(registry, variant, opset)
     label = label or _label(registry, variant, opset)
-    check_label(registry, variant, label, lambda made: recipe.options.items() <= made.items())
+    if other := clash(
+        registry, variant, label, lambda made: recipe.options.items() <= made.items()
+    ):
+        raise taken(other)
     with _naming(registry, variant, opset):
         made = derive(
             registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
