@@ -338,7 +338,7 @@ def test_outputs_are_compared_on_inputs_that_are_given(
     assert f"on {digest(data)[:19]}" in zoo("show", "net:qdq").out
     assert zoo(*words, "--inputs", tmp_path / "gone.npz").code == 3
     wrong = npz(tmp_path / "wrong.npz", {"z": np.ones((2, 4), np.float32)})
-    assert "the data holds `z`; the model takes `x`" in zoo(*words, "--inputs", wrong).err
+    assert "`wrong.npz` holds `z`; the model takes `x`" in zoo(*words, "--inputs", wrong).err
     assert "`sepia` is not a preprocessing" in zoo(*words, "--preprocess", "sepia").err
 
 
