@@ -75,9 +75,8 @@ def compare(
     check_preprocess(preprocess, examples)
     trials = _trials(variants, threads, batch, axes or {}, device)
     check_sizes(trials)
-    drifts = _drifts(
-        registry, trials, _On(samples, examples and examples.path, preprocess), fresh=fresh
-    )
+    on = _On(samples, examples.path if examples else None, preprocess)
+    drifts = _drifts(registry, trials, on, fresh=fresh)
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
     measured = fresh or len(again) < len(trials)
