@@ -155,6 +155,18 @@ def test_an_estimator_in_code_is_registered(name: str, make: str, tmp_path: Path
     assert not (said := run_apart(code, tmp_path)), said
 
 
+def test_a_ranker_in_code_gives_its_scores(tmp_path: Path) -> None:
+    if missing(converter("xgboost")):
+        pytest.skip("not installed: xgboost")
+    code = (
+        f"{IRIS}\nimport onnxzoo, xgboost\n"
+        "m = xgboost.XGBRanker(objective='rank:ndcg', n_estimators=3).fit(X, y, group=[150])\n"
+        "v = onnxzoo.register(m, 'net', example=X)\n"
+        "assert len(v.graph.outputs) == 1 and m.objective == 'rank:ndcg'\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
 def test_a_keras_model_in_code_is_registered(tmp_path: Path) -> None:
     if missing(converter("keras")):
         pytest.skip("not installed: keras")
