@@ -171,6 +171,26 @@ def test_an_output_that_is_rounded_to_steps_may_lie_some_apart() -> None:
     assert drift["labels"] == 1
 
 
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (
+            {"dynamic_axes": {"nope": {0: "batch"}}},
+            "no input or output `nope`, whose axis is to be open; there are `x`, `y`",
+        ),
+        (
+            {"dynamic": {"time": 3}},
+            "no input has an axis `3` to be called `time`; of axes, from 0, `x` has 2",
+        ),
+    ],
+)
+def test_an_open_axis_that_nothing_has_is_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        convert(model("well"), "net", **how)
+    with Registry() as registry:
+        assert not registry.list()
+
+
 def test_a_broken_converter_of_another_package_stops_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,6 +208,8 @@ def test_a_broken_converter_of_another_package_stops_no_other(
         ({"tags": ["bad tag!"]}, "tag"),
         ({"example": "none.npz"}, "no file `none.npz`"),
         ({"name": "net@9"}, "net"),
+        ({"opset": 99}, r"no opset `99`; the installed onnx knows 1 to \d+"),
+        ({"factory": len}, "a factory is given by its name, .* found `<built-in function len>`"),
     ],
 )
 def test_what_cannot_be_kept_is_said_before_a_framework_is_loaded(

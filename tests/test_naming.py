@@ -78,6 +78,11 @@ def test_axes_are_opened_by_number_and_by_name() -> None:
     ]
 
 
+def test_an_axis_beyond_an_inputs_own_cannot_be_opened() -> None:
+    with pytest.raises(UsageError, match="the input `x` has 2 axes, from 0, and no `7`"):
+        opened([Input("x", None, (1, 4))], job(axes={"x": {7: "m"}}))
+
+
 @pytest.mark.parametrize("how", [{"dynamic": {0: "rows"}}, {"axes": {"X": {0: "rows"}}}])
 def test_the_rows_of_a_booster_have_the_name_that_is_asked_for(how: dict[str, Any]) -> None:
     assert matrix_of(job(**how), 4) == Input("X", "float32", ("rows", 4))
