@@ -359,7 +359,7 @@ def test_the_command_converts_and_says_how_well() -> None:
         (["--name", "net", "--dynamic", "batch=x"], "`x` is not an axis"),
         (["--name", "net", "--from", "theano"], "no converter is called `theano`"),
         (
-            ["--name", "net", "--from", "sklearn", "--option", "a=b"],
+            ["--name", "net", "--from", "torch", "--option", "a=b"],
             "has no option `a`",
         ),
         (["--name", "net", "--dry-run"], "`--dry-run` goes with a model of the registry"),

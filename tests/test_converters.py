@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.converters import converter, missing
 from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, ZooError
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart
 from tests.converters.jax import NETS as JAX
@@ -79,6 +81,55 @@ def test_a_model_in_code_is_registered_in_the_words_of_its_framework(tmp_path: P
         "assert v.opset == 17 and v.lineage.recipe['drift']['samples'] == 2\n"
     )
     assert not (said := run_apart(code, tmp_path)), said
+
+
+@pytest.mark.parametrize(
+    ("saved", "factory", "message"),
+    [
+        (
+            "{f'module.{k}': v for k, v in make().state_dict().items()}",
+            "make",
+            r"`m.pt` does not fit what `nets:make` makes: Missing .*: \"conv.weight\", .*; "
+            r"Unexpected .*: \"module.conv.weight\", ",
+        ),
+        (
+            "torch.nn.ModuleDict({'conv': torch.nn.Conv2d(3, 7, 3)}).state_dict()",
+            "make",
+            r"Missing .*; size mismatch for conv.weight: .*\(\[7, 3, 3, 3\]\)",
+        ),
+        ("torch.ones(3)", "make", "`m.pt` holds a `Tensor`; expected a state dict"),
+        ("make().state_dict()", "number", "`nets:number` makes a `int`; expected a torch.nn.Mod"),
+    ],
+)
+def test_what_a_factory_cannot_take_is_said(
+    saved: str, factory: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NET + "def number(): return 5\n")
+    said = run_apart(NET + f"torch.save({saved}, 'm.pt')", tmp_path)
+    assert not said, said
+    with pytest.raises(ZooError, match=message):
+        convert("m.pt", "net", factory=f"nets:{factory}", inputs=["image=batch,3,8,8"])
+
+
+def test_an_example_file_gives_the_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    monkeypatch.chdir(tmp_path)
+    two = (
+        "def two():\n    net = make()\n    net.forward = lambda a, b: a + b.sum()\n    return net\n"
+    )
+    Path("nets.py").write_text(NET + two)
+    image = np.ones((2, 3, 8, 8), "float32")
+    np.savez("named.npz", b=np.ones(4, "float32"), a=image)
+    np.save("only.npy", image)
+    how: dict[str, Any] = {"opset": 17}
+    found = convert("nets:two", "two", example="named.npz", **how).graph.inputs
+    assert [(one.name, one.shape) for one in found] == [("a", (2, 3, 8, 8)), ("b", (4,))]
+    found = convert("nets:make", "net", example="only.npy", dynamic={"n": 0}, **how).graph.inputs
+    assert [(one.name, one.shape) for one in found] == [("image", ("n", 3, 8, 8))]
 
 
 def test_a_module_with_fake_quantization_is_registered_as_qdq(tmp_path: Path) -> None:

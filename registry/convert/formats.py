@@ -199,7 +199,9 @@ def recognise(path: Path) -> Format:
     if name is None:
         raise InvalidModel(
             f"`{path.name}` is of no format that is known",
-            hint="say what it is: --from sklearn, torch, tensorflow, …",
+            hint=f"say which function makes the model: {path.stem}:function"
+            if path.suffix == ".py"
+            else "say what it is: --from sklearn, torch, tensorflow, …",
         )
     return FORMATS[name]
 
