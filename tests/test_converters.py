@@ -1,6 +1,7 @@
 """The contract of every converter that is installed, and models in code."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,43 @@ def test_a_ranker_in_code_gives_its_scores(tmp_path: Path) -> None:
         "m = xgboost.XGBRanker(objective='rank:ndcg', n_estimators=3).fit(X, y, group=[150])\n"
         "v = onnxzoo.register(m, 'net', example=X)\n"
         "assert len(v.graph.outputs) == 1 and m.objective == 'rank:ndcg'\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+def test_an_example_file_of_rows_gives_what_a_pipeline_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing(converter("sklearn")):
+        pytest.skip("not installed: sklearn")
+    monkeypatch.chdir(tmp_path)
+    code = (
+        f"{IRIS}\nimport joblib, numpy\n"
+        "from sklearn.compose import make_column_transformer as t\n"
+        "from sklearn.preprocessing import MinMaxScaler as M, StandardScaler as S\n"
+        "joblib.dump(t((S(), [0, 1]), (M(), [2, 3])).fit(X), 'm.joblib')\n"
+        "numpy.savez('rows.npz', rows=X[:9])\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+    made = convert("m.joblib", "net", trust=True, example="rows.npz")
+    assert [(one.name, one.shape) for one in made.graph.inputs] == [("rows", ("batch", 4))]
+
+
+def test_columns_of_several_types_are_named_with_the_way_out(tmp_path: Path) -> None:
+    if absent := missing(converter("sklearn")) or [n for n in ("pandas",) if not find_spec(n)]:
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    code = (
+        "import numpy, onnxzoo, pandas\n"
+        "from sklearn.compose import make_column_transformer as t\n"
+        "from sklearn.preprocessing import StandardScaler as S\n"
+        "rows = pandas.DataFrame({'age': [20, 30, 40], 'pay': [1.5, 2.5, 9.5]})\n"
+        "m = t((S(), ['age', 'pay'])).fit(rows)\n"
+        "try: onnxzoo.convert(m, 'net', example=rows)\n"
+        "except onnxzoo.ZooError as error:\n"
+        "    assert '`age` is int64' in str(error), error\n"
+        "    assert 'inputs=[\"age=float32[n,1]\"]' in error.hint, error.hint\n"
+        "v = onnxzoo.convert(m, 'net', example=rows, inputs=['age=float32[n,1]'])\n"
+        "assert [t.dtype for t in v.graph.inputs] == ['float32', 'float32']\n"
     )
     assert not (said := run_apart(code, tmp_path)), said
 

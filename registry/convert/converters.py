@@ -110,7 +110,7 @@ def require(one: Converter, source: str) -> None:
         ways.append("in an environment of its own: add --isolated (in code: isolated=True)")
     raise NotFound(
         f"converting `{source}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
-        hint="; or ".join(ways) or None,
+        hint="; or ".join(ways) or f"pip install {' '.join(absent)}",
     )
 
 
