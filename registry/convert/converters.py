@@ -91,7 +91,7 @@ def _check_reads(name: str, form: Format, path: Path) -> None:
         return
     raise UsageError(
         f"`{path.name}` is {form.words}, which the converter `{name}` does not read",
-        hint="leave --from and --factory out",
+        hint="leave --from and --factory (in code: from_ and factory) out",
     )
 
 

@@ -133,7 +133,7 @@ def _check_opset(opset: int | None) -> None:
     if not 1 <= opset <= (highest := onnx_opset_version()):
         raise UsageError(
             f"no opset `{opset}`; the installed onnx knows 1 to {highest}",
-            hint=f"--opset {highest} or lower; without it the exporter chooses",
+            hint=f"--opset {highest} (in code: opset={highest}); without it the exporter chooses",
         )
 
 
@@ -165,7 +165,10 @@ def _check_trust(source: Source, form: Format, order: Order) -> None:
         return
     hint = "if you trust whoever made it, add --trust (in code: trust=True)"
     if form.name == "torch-pickle":
-        hint = f"a state dict needs its module only: --factory module:function; else, {hint}"
+        hint = (
+            "a state dict needs its module only: --factory module:function "
+            f'(in code: factory="module:function"); else, {hint}'
+        )
     raise Refused(
         f"`{source.name}` is {form.words}: loading it can run code; {code_in(source.path, form)}",
         hint=hint,

@@ -142,7 +142,7 @@ def _export(model: Any, call: Call, job: Job) -> tuple[str, ...]:
     if job.opset is not None and job.opset < _LOWEST:
         raise UsageError(
             f"the exporter `dynamo` writes opset {_LOWEST} and up; `{job.opset}` was asked for",
-            hint="--option exporter=torchscript",
+            hint='--option exporter=torchscript (in code: options={"exporter": "torchscript"})',
         )
     try:
         _by_dynamo(model, call, job)

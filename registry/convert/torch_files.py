@@ -62,7 +62,8 @@ def _checkpoint(job: Job, source: Path) -> tuple[Any, Sequence[Any] | None]:
             return found, None
         raise UsageError(
             f"`{source.name}` holds weights without a module",
-            hint="say what makes the module: --factory module:function",
+            hint="say what makes the module: --factory module:function "
+            '(in code: factory="module:function")',
         )
     module, given = _made(job)
     _fill(module, found, f"`{source.name}`", f"`{job.factory}`")
