@@ -202,7 +202,7 @@ def test_an_output_that_is_rounded_to_steps_may_lie_some_apart() -> None:
         ),
         (
             {"dynamic": {"time": 3}},
-            "no input has an axis `3` to be called `time`; of axes, from 0, `x` has 2",
+            "no input has an axis `3`, from 0, to be called `time`: `x` has 2",
         ),
     ],
 )

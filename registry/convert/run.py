@@ -133,7 +133,7 @@ def _check_opset(opset: int | None) -> None:
     if not 1 <= opset <= (highest := onnx_opset_version()):
         raise UsageError(
             f"no opset `{opset}`; the installed onnx knows 1 to {highest}",
-            hint=f"--opset {highest} (in code: opset={highest}); without it the exporter chooses",
+            hint="leave --opset (in code: opset) out, and the exporter chooses",
         )
 
 
@@ -277,7 +277,7 @@ def _check_axes(job: Job) -> None:
         if all(shape is not None and axis >= len(shape) for shape in shapes.values()):
             known = ", ".join(f"`{name}` has {len(shape or ())}" for name, shape in shapes.items())
             raise UsageError(
-                f"no input has an axis `{axis}` to be called `{word}`; of axes, from 0, {known}"
+                f"no input has an axis `{axis}`, from 0, to be called `{word}`: {known}"
             )
 
 
