@@ -66,6 +66,8 @@ def convert(job):
     if how == "fail": raise RuntimeError("unknown layer `Warp`\\nand a long graph")
     if how == "own": raise Own("acme knows better", hint="ask acme")
     if how == "nothing": return Made([])
+    if how == "none": return None
+    if how == "import": import no_such_package.part
     if how == "rubbish":
         job.model.write_bytes(b"\\x08\\x08\\x3a\\x02" + b"no")
         return Made([])
@@ -137,6 +139,7 @@ def test_the_same_model_converted_again_is_the_same_variant() -> None:
         ("huge", Refused, "GB of memory were not enough while converting `model.acme`"),
         ("hang", Refused, "2 s were not enough while converting `model.acme`"),
         ("nothing", Refused, "acme said it had converted the model, but wrote no file"),
+        ("none", Refused, "the `convert` of acme returned a `NoneType`; expected a `Made`"),
         ("rubbish", Refused, "what was made is no valid ONNX model"),
         ("invalid", Refused, "what was made is no valid ONNX model: .*Nope"),
         ("drift", Refused, "`model.acme` does not agree .*: 83.33% .* by 10 at most, .* `y`"),
@@ -155,6 +158,25 @@ def test_whatever_goes_wrong_is_one_clear_error_and_nothing_is_kept(
         convert(model(how), "net")
     with Registry() as registry:
         assert not registry.list()
+
+
+def test_a_package_that_is_missing_in_a_framework_is_to_be_installed() -> None:
+    with pytest.raises(Refused, match="No module named 'no_such_package'") as caught:
+        convert(model("import"), "net")
+    assert caught.value.hint == "pip install no_such_package"
+
+
+def test_what_another_packages_converter_needs_is_to_be_installed(tmp_path: Path) -> None:
+    folder = tmp_path / "packages" / "lacking-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: lacking\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[onnxzoo.converters]\nlacking = lacking:CONVERTER\n")
+    own = 'Converter("lacking", "lacking", ("no_such_package",))'
+    file = tmp_path / "packages" / "lacking.py"
+    file.write_text(f"from onnxzoo.registry.convert.job import Converter\nCONVERTER = {own}\n")
+    with pytest.raises(NotFound, match="needs `no_such_package`, not here") as caught:
+        convert(model("well"), "net", from_="lacking", trust=True)
+    assert caught.value.hint == "pip install no_such_package"
 
 
 def test_what_loads_a_model_reaches_no_network() -> None:
@@ -181,6 +203,26 @@ def test_an_output_that_is_rounded_to_steps_may_lie_some_apart() -> None:
     assert drift["labels"] == 1
 
 
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (
+            {"dynamic_axes": {"nope": {0: "batch"}}},
+            "no input or output `nope`, whose axis is to be open; there are `x`, `y`",
+        ),
+        (
+            {"dynamic": {"time": 3}},
+            "no input has an axis `3`, from 0, to be called `time`: `x` has 2",
+        ),
+    ],
+)
+def test_an_open_axis_that_nothing_has_is_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        convert(model("well"), "net", **how)
+    with Registry() as registry:
+        assert not registry.list()
+
+
 def test_a_broken_converter_of_another_package_stops_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -198,6 +240,8 @@ def test_a_broken_converter_of_another_package_stops_no_other(
         ({"tags": ["bad tag!"]}, "tag"),
         ({"example": "none.npz"}, "no file `none.npz`"),
         ({"name": "net@9"}, "net"),
+        ({"opset": 99}, r"no opset `99`; the installed onnx knows 1 to \d+"),
+        ({"factory": len}, "a factory is given by its name, .* found `<built-in function len>`"),
     ],
 )
 def test_what_cannot_be_kept_is_said_before_a_framework_is_loaded(
@@ -347,7 +391,7 @@ def test_the_command_converts_and_says_how_well() -> None:
         (["--name", "net", "--dynamic", "batch=x"], "`x` is not an axis"),
         (["--name", "net", "--from", "theano"], "no converter is called `theano`"),
         (
-            ["--name", "net", "--from", "sklearn", "--option", "a=b"],
+            ["--name", "net", "--from", "torch", "--option", "a=b"],
             "has no option `a`",
         ),
         (["--name", "net", "--dry-run"], "`--dry-run` goes with a model of the registry"),

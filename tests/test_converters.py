@@ -1,14 +1,17 @@
 """The contract of every converter that is installed, and models in code."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.converters import converter, missing
 from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, ZooError
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart
 from tests.converters.jax import NETS as JAX
@@ -81,6 +84,55 @@ def test_a_model_in_code_is_registered_in_the_words_of_its_framework(tmp_path: P
     assert not (said := run_apart(code, tmp_path)), said
 
 
+@pytest.mark.parametrize(
+    ("saved", "factory", "message"),
+    [
+        (
+            "{f'module.{k}': v for k, v in make().state_dict().items()}",
+            "make",
+            r"`m.pt` does not fit what `nets:make` makes: Missing .*: \"conv.weight\", .*; "
+            r"Unexpected .*: \"module.conv.weight\", ",
+        ),
+        (
+            "torch.nn.ModuleDict({'conv': torch.nn.Conv2d(3, 7, 3)}).state_dict()",
+            "make",
+            r"Missing .*; size mismatch for conv.weight: .*\(\[7, 3, 3, 3\]\)",
+        ),
+        ("torch.ones(3)", "make", "`m.pt` holds a `Tensor`; expected a state dict"),
+        ("make().state_dict()", "number", "`nets:number` makes a `int`; expected a torch.nn.Mod"),
+    ],
+)
+def test_what_a_factory_cannot_take_is_said(
+    saved: str, factory: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NET + "def number(): return 5\n")
+    said = run_apart(NET + f"torch.save({saved}, 'm.pt')", tmp_path)
+    assert not said, said
+    with pytest.raises(ZooError, match=message):
+        convert("m.pt", "net", factory=f"nets:{factory}", inputs=["image=batch,3,8,8"])
+
+
+def test_an_example_file_gives_the_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing(converter("torch")):
+        pytest.skip("not installed: torch")
+    monkeypatch.chdir(tmp_path)
+    two = (
+        "def two():\n    net = make()\n    net.forward = lambda a, b: a + b.sum()\n    return net\n"
+    )
+    Path("nets.py").write_text(NET + two)
+    image = np.ones((2, 3, 8, 8), "float32")
+    np.savez("named.npz", b=np.ones(4, "float32"), a=image)
+    np.save("only.npy", image)
+    how: dict[str, Any] = {"opset": 17}
+    found = convert("nets:two", "two", example="named.npz", **how).graph.inputs
+    assert [(one.name, one.shape) for one in found] == [("a", (2, 3, 8, 8)), ("b", (4,))]
+    found = convert("nets:make", "net", example="only.npy", dynamic={"n": 0}, **how).graph.inputs
+    assert [(one.name, one.shape) for one in found] == [("image", ("n", 3, 8, 8))]
+
+
 def test_a_module_with_fake_quantization_is_registered_as_qdq(tmp_path: Path) -> None:
     if missing(converter("torch")):
         pytest.skip("not installed: torch")
@@ -151,6 +203,55 @@ def test_an_estimator_in_code_is_registered(name: str, make: str, tmp_path: Path
         "v = onnxzoo.register(m, 'net', example=X.astype('float32'), input_names=['rows'])\n"
         "assert v.graph.inputs[0].name == 'rows'\n"
         "assert v.lineage.recipe['drift']['labels'] == 1, v.lineage.recipe['drift']\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+def test_a_ranker_in_code_gives_its_scores(tmp_path: Path) -> None:
+    if missing(converter("xgboost")):
+        pytest.skip("not installed: xgboost")
+    code = (
+        f"{IRIS}\nimport onnxzoo, xgboost\n"
+        "m = xgboost.XGBRanker(objective='rank:ndcg', n_estimators=3).fit(X, y, group=[150])\n"
+        "v = onnxzoo.register(m, 'net', example=X)\n"
+        "assert len(v.graph.outputs) == 1 and m.objective == 'rank:ndcg'\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+
+
+def test_an_example_file_of_rows_gives_what_a_pipeline_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing(converter("sklearn")):
+        pytest.skip("not installed: sklearn")
+    monkeypatch.chdir(tmp_path)
+    code = (
+        f"{IRIS}\nimport joblib, numpy\n"
+        "from sklearn.compose import make_column_transformer as t\n"
+        "from sklearn.preprocessing import MinMaxScaler as M, StandardScaler as S\n"
+        "joblib.dump(t((S(), [0, 1]), (M(), [2, 3])).fit(X), 'm.joblib')\n"
+        "numpy.savez('rows.npz', rows=X[:9])\n"
+    )
+    assert not (said := run_apart(code, tmp_path)), said
+    made = convert("m.joblib", "net", trust=True, example="rows.npz")
+    assert [(one.name, one.shape) for one in made.graph.inputs] == [("rows", ("batch", 4))]
+
+
+def test_columns_of_several_types_are_named_with_the_way_out(tmp_path: Path) -> None:
+    if absent := missing(converter("sklearn")) or [n for n in ("pandas",) if not find_spec(n)]:
+        pytest.skip(f"not installed: {', '.join(absent)}")
+    code = (
+        "import numpy, onnxzoo, pandas\n"
+        "from sklearn.compose import make_column_transformer as t\n"
+        "from sklearn.preprocessing import StandardScaler as S\n"
+        "rows = pandas.DataFrame({'age': [20, 30, 40], 'pay': [1.5, 2.5, 9.5]})\n"
+        "m = t((S(), ['age', 'pay'])).fit(rows)\n"
+        "try: onnxzoo.convert(m, 'net', example=rows)\n"
+        "except onnxzoo.ZooError as error:\n"
+        "    assert '`age` is int64' in str(error), error\n"
+        "    assert 'inputs=[\"age=float32[n,1]\"]' in error.hint, error.hint\n"
+        "v = onnxzoo.convert(m, 'net', example=rows, inputs=['age=float32[n,1]'])\n"
+        "assert [t.dtype for t in v.graph.inputs] == ['float32', 'float32']\n"
     )
     assert not (said := run_apart(code, tmp_path)), said
 

@@ -1,5 +1,8 @@
 """What a file is, from its content: by magic numbers, keys, field numbers and opcodes."""
 
+import bz2
+import gzip
+import lzma
 import pickle
 import pickletools
 import zipfile
@@ -217,6 +220,52 @@ def test_a_converter_that_does_not_read_a_file_is_a_mistake(tmp_path: Path) -> N
         converter_of(path, "lightgbm")
 
 
+def test_a_pickle_of_another_framework_is_no_checkpoint_for_a_factory(tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    path.write_bytes(FILES["sklearn-pickle"])
+    with pytest.raises(
+        UsageError, match=r"a pickled scikit-learn model, which .* `torch` does not"
+    ):
+        converter_of(path, "torch")
+
+
+@pytest.mark.parametrize("content", [b"hello", b""])
+def test_what_cannot_be_a_pickle_is_not_offered_to_be_trusted(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.txt"
+    path.write_bytes(content)
+    with pytest.raises(
+        InvalidModel, match="neither a pickle nor of another format that `lightgbm`"
+    ):
+        converter_of(path, "lightgbm")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(OrderedDict(), 0),
+        pickle.dumps(OrderedDict(), 1),
+        bz2.compress(pickle.dumps(OrderedDict())),
+        gzip.compress(pickle.dumps(OrderedDict())),
+        lzma.compress(pickle.dumps(OrderedDict())),
+        lzma.compress(pickle.dumps(OrderedDict()), lzma.FORMAT_ALONE),
+    ],
+)
+def test_what_may_be_a_pickle_of_a_framework_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.joblib"
+    path.write_bytes(content)
+    assert converter_of(path, "lightgbm")[1].runs_code
+
+
+def test_a_module_is_converted_by_its_function(tmp_path: Path) -> None:
+    path = tmp_path / "nets.py"
+    path.write_text("def make(): ...")
+    with pytest.raises(InvalidModel) as caught:
+        converter_of(path)
+    assert caught.value.hint == "say which function makes the model: nets:function"
+
+
 def test_pickles_in_archives_in_archives_are_read(tmp_path: Path) -> None:
     inner = tmp_path / "inner.pt"
     with zipfile.ZipFile(inner, "w") as archive:
@@ -358,7 +407,9 @@ def test_names_behind_arrays_are_found(tmp_path: Path) -> None:
     assert set(imports(path)) >= {"posix.system", "subprocess.run", "acme.net"}
 
 
-@pytest.mark.parametrize("text", ["", "=1,2", "x=1;2", "x=float32[1", "x=[1]", "x=1,,2"])
+@pytest.mark.parametrize(
+    "text", ["", "=1,2", "1,3,32,32", "x=1;2", "x=float32[1", "x=[1]", "x=1,,2"]
+)
 def test_what_is_no_input_is_a_mistake(text: str) -> None:
     with pytest.raises(UsageError, match="is no input"):
         Input.parse(text)

@@ -43,6 +43,7 @@ LAYERS = (
      "registry.convert.ports", "registry.convert.tensorflow_ops"},
     {"registry.convert.hub_folder", "registry.convert.again"},
     {"registry.convert.formats", "registry.convert.boosters", "registry.convert.torch_inputs",
+     "registry.convert.torch_files",
      "registry.convert.worker", "registry.convert.prove", "registry.convert.tensorflow_graphs",
      "registry.convert.tflite", "registry.convert.transformers_calls"},
     {"registry.convert.catboost", "registry.convert.coreml", "registry.convert.jax",

@@ -9,6 +9,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from onnxzoo.registry.convert import coreml, paddle, tensorflow, torch
 from onnxzoo.registry.convert.boosters import matrix_of
+from onnxzoo.registry.convert.draw import draw
 from onnxzoo.registry.convert.factory import model_of
 from onnxzoo.registry.convert.job import Input, Job, Sample
 from onnxzoo.registry.convert.naming import opened, other_sizes, words_by_sizes
@@ -78,6 +79,11 @@ def test_axes_are_opened_by_number_and_by_name() -> None:
     ]
 
 
+def test_an_axis_beyond_an_inputs_own_cannot_be_opened() -> None:
+    with pytest.raises(UsageError, match="the input `x` has 2 axes, from 0, and no `7`"):
+        opened([Input("x", None, (1, 4))], job(axes={"x": {7: "m"}}))
+
+
 @pytest.mark.parametrize("how", [{"dynamic": {0: "rows"}}, {"axes": {"X": {0: "rows"}}}])
 def test_the_rows_of_a_booster_have_the_name_that_is_asked_for(how: dict[str, Any]) -> None:
     assert matrix_of(job(**how), 4) == Input("X", "float32", ("rows", 4))
@@ -99,6 +105,13 @@ def test_an_open_axis_of_a_paddle_program_has_the_name_that_is_asked_for() -> No
 def test_axes_of_a_core_ml_file_are_its_own() -> None:
     with pytest.raises(UsageError, match="names its inputs and their shapes itself"):
         coreml.check(job(dynamic={0: "n"}))
+
+
+def test_a_shape_that_is_not_known_is_given_on_the_command_line_or_in_code() -> None:
+    with pytest.raises(UsageError, match="the shape of the input `age` is not known") as caught:
+        draw(Input("age"), 2, 0)
+    assert "--input age=batch,3" in (caught.value.hint or "")
+    assert 'in code: inputs=["age=batch,3' in (caught.value.hint or "")
 
 
 def test_safetensors_are_told_by_their_header(tmp_path: Path) -> None:

@@ -243,7 +243,11 @@ def convert(
             ``NAME[:VARIANT][@VERSION]``: see `onnxzoo.zoo_index.derived.convert`.
         name: what to call the model of a framework.
         opset: the opset of ``ai.onnx``; of a framework's model None is the exporter's choice.
-        how: the further arguments of these two.
+        how: the further arguments of these two. Of a framework's model: ``example`` (``(x,)``,
+            rows, or an `.npz` or `.npy` file), ``inputs`` (``["x=batch,3,224,224"]``), ``outputs``,
+            ``dynamic``, ``dynamic_axes``, ``factory`` (``"module:function"``, of a state dict),
+            ``from_``, ``trust``, ``isolated``, ``options``, ``seed``, ``accept_drift``,
+            ``new_version``, ``task``, ``license``, ``tags``.
 
     Raises:
         NotFound: if the source, the model or the framework is not there.

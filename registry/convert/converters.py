@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onnxzoo.registry.convert.formats import FORMATS, Format, recognise
 from onnxzoo.registry.convert.job import Converter
+from onnxzoo.registry.convert.pickles import may_be_pickle
 from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
 from onnxzoo.registry.logs import logger
 
@@ -17,6 +18,7 @@ _OURS = (
     "catboost", "coreml", "jax", "keras", "lightgbm", "mxnet", "paddle", "sklearn", "tensorflow",
     "torch", "transformers", "xgboost",
 )  # fmt: skip
+_PICKLED = {"catboost", "lightgbm", "sklearn", "xgboost"}  # whose models are pickled by joblib too
 _TAKEN = {"weights", "pickle", "unknown"}  # of no converter, unless the user names one
 _MODULES = "onnxzoo.registry.convert"
 
@@ -65,6 +67,10 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
     except InvalidModel:
         if asked is None:
             raise
+        if asked in _PICKLED and not (path.is_file() and may_be_pickle(path)):
+            raise InvalidModel(
+                f"`{path.name}` is neither a pickle nor of another format that `{asked}` reads"
+            ) from None
         form = FORMATS["pickle"]._replace(name="unknown", words="of no format that is known")
     name = asked or form.converter
     dead = form.converter is None and form.name not in _TAKEN
@@ -77,14 +83,15 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
 def _check_reads(name: str, form: Format, path: Path) -> None:
     """Refuse a converter of ours that was asked for and cannot read what a file is.
 
-    Pickles are anyone's: what they hold is known once they are loaded.
+    Pickles are anyone's: what they hold is known once they are loaded. PyTorch has its own kind.
     """
     readers = {form.converter, "tensorflow" if form.converter == "keras" else None}
-    if form.converter is None or form.runs_code or name in readers or name not in _OURS:
+    anyones = form.runs_code and name != "torch"
+    if form.converter is None or anyones or name in readers or name not in _OURS:
         return
     raise UsageError(
         f"`{path.name}` is {form.words}, which the converter `{name}` does not read",
-        hint="leave --from out",
+        hint="leave --from and --factory (in code: from_ and factory) out",
     )
 
 
@@ -103,7 +110,7 @@ def require(one: Converter, source: str) -> None:
         ways.append("in an environment of its own: add --isolated (in code: isolated=True)")
     raise NotFound(
         f"converting `{source}` needs {', '.join(f'`{name}`' for name in absent)}, not here",
-        hint="; or ".join(ways) or None,
+        hint="; or ".join(ways) or f"pip install {' '.join(absent)}",
     )
 
 

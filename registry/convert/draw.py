@@ -1,10 +1,12 @@
 """Seeded inputs for a framework and its conversion alike."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from onnxzoo.registry.convert.job import BATCH, OTHER_BATCH, Input, Job
+from onnxzoo.registry.convert.naming import names_of
 from onnxzoo.registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def draw(one: Input, size: int, seed: int) -> "Array":
     if one.shape is None:
         raise UsageError(
             f"the shape of the input `{one.name}` is not known",
-            hint=f"give it, with names for open axes: --input {one.name}=batch,3,224,224",
+            hint=f"give it, with names for open axes: --input {one.name}=batch,3,224,224 "
+            f'(in code: inputs=["{one.name}=batch,3,224,224"])',
         )
     random = np.random.default_rng([seed, *one.name.encode()])
     shape = [axis if isinstance(axis, int) else size for axis in one.shape]
@@ -54,22 +57,44 @@ def draw(one: Input, size: int, seed: int) -> "Array":
     return random.integers(0, 2, shape).astype(dtype)
 
 
+def shown(function: Callable[..., Any], job: Job) -> tuple[Input, ...]:
+    """Return a function's inputs as the user's example shows them; none where there is none."""
+    if job.example is None:
+        return ()
+    loaded = arrays_in(job.example)
+    if not isinstance(loaded, Mapping):
+        loaded = {names_of(function, job, 1)[0]: loaded}
+    names = names_of(function, job, len(loaded))
+    ordered = names if set(names) == set(loaded) else loaded
+    return tuple(Input(name, loaded[name].dtype.name, loaded[name].shape) for name in ordered)
+
+
+def arrays_in(path: Path) -> "Mapping[str, Array] | Array":
+    """Return the arrays of an ``.npz`` by name, or that of an ``.npy``.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    import numpy as np
+
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        return dict(loaded) if isinstance(loaded, Mapping) else loaded
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UsageError(
+            f"cannot read `{path}`: expected an .npy or .npz of plain arrays"
+        ) from error
+
+
 def example_of(path: Path, inputs: Sequence[Input]) -> "dict[str, Array]":
     """Return the arrays of an ``.npz`` by name, or that of an ``.npy`` for the only input.
 
     Raises:
         UsageError: if it cannot be read, or has other names than the inputs.
     """
-    import numpy as np
-
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot read `{path}`: expected an .npy or .npz of plain arrays"
-        ) from error
+    loaded: Any = arrays_in(path)
     names = [one.name for one in inputs]
-    arrays = dict(loaded) if isinstance(loaded, Mapping) else dict.fromkeys(names[:1], loaded)
+    arrays = loaded if isinstance(loaded, Mapping) else dict.fromkeys(names[:1], loaded)
     if names and set(arrays) != set(names):
         raise UsageError(
             f"`{path.name}` holds {', '.join(sorted(arrays))}; the inputs are {', '.join(names)}"

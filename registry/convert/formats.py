@@ -120,7 +120,8 @@ FORMATS: Mapping[str, Format] = {
         Format(
             "weights",
             "an archive of weights without a graph",
-            way_out="say what makes the module: --factory module:function",
+            way_out="say what makes the module: --factory module:function "
+            '(in code: factory="module:function")',
         ),
         Format("gguf", "a GGUF model, from which no converter to ONNX exists", way_out=_AGAIN),
         Format(
@@ -136,7 +137,7 @@ FORMATS: Mapping[str, Format] = {
         Format(
             "pickle",
             "a pickle of no framework that is known",
-            way_out="say what reads it: --from sklearn",
+            way_out='say what reads it: --from sklearn (in code: from_="sklearn")',
             runs_code=True,
         ),
     )
@@ -199,7 +200,9 @@ def recognise(path: Path) -> Format:
     if name is None:
         raise InvalidModel(
             f"`{path.name}` is of no format that is known",
-            hint="say what it is: --from sklearn, torch, tensorflow, …",
+            hint=f"say which function makes the model: {path.stem}:function"
+            if path.suffix == ".py"
+            else 'say what it is: --from sklearn, torch, tensorflow, … (in code: from_="sklearn")',
         )
     return FORMATS[name]
 

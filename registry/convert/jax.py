@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.convert.draw import feeds
+from onnxzoo.registry.convert.draw import feeds, shown
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import (
@@ -102,13 +102,14 @@ def _inputs(function: Callable[..., Any], given: Sequence[Any] | None, job: Job)
             for name, value in zip(names, arrays, strict=True)
         ]
         return Inputs(inputs, [arrays, *_other_sizes(arrays, names, axes)])
-    if not job.inputs:
+    known = job.inputs or shown(function, job)
+    if not known:
         raise UsageError(
             "the inputs of a JAX function are not known from it",
             hint="give their shapes, with names for open axes: --input x=batch,28,28,1 "
             "(in code: example=(x,))",
         )
-    inputs = [one._replace(dtype=_dtype(one.dtype or "float32")) for one in opened(job.inputs, job)]
+    inputs = [one._replace(dtype=_dtype(one.dtype or "float32")) for one in opened(known, job)]
     calls = [[feed[one.name] for one in inputs] for feed in feeds(inputs, job)]
     if job.example is not None:
         names = [one.name for one in inputs]

@@ -92,10 +92,11 @@ class Input(NamedTuple):
         """
         name, sign, said = text.partition("=")
         found = _SHAPE.fullmatch(said.replace(" ", ""))
-        if not name or (sign and not found):
+        if not name or "," in name or (sign and not found):
             raise UsageError(
                 f"`{text}` is no input",
-                hint="for example: --input x=batch,3,224,224 or --input ids=int64[batch,16]",
+                hint="for example: --input x=batch,3,224,224 or --input ids=int64[batch,16] "
+                '(in code: inputs=["x=batch,3,224,224"])',
             )
         if not sign or found is None:
             return cls(name)

@@ -34,7 +34,8 @@ def check(job: Job) -> None:
     if job.example is None and not (job.inputs and all(one.shape for one in job.inputs)):
         raise UsageError(
             "MXNet's symbols do not hold the shapes of their inputs",
-            hint="give them, with names for open axes: --input data=batch,3,224,224",
+            hint="give them, with names for open axes: --input data=batch,3,224,224 "
+            '(in code: inputs=["data=batch,3,224,224"])',
         )
 
 

@@ -32,7 +32,11 @@ def names_of(function: Callable[..., Any], job: Job, count: int) -> list[str]:
 
 
 def axes_of(names: Sequence[str], ranks: Sequence[int], job: Job) -> Axes:
-    """Return the open axes of every input, from all three ways of saying them."""
+    """Return the open axes of every input, from all three ways of saying them.
+
+    Raises:
+        UsageError: if an input of a known rank has no such axis.
+    """
     shapes = {one.name: one.shape or () for one in job.inputs}
     found: Axes = {}
     for name, rank in zip(names, ranks, strict=True):
@@ -40,7 +44,10 @@ def axes_of(names: Sequence[str], ranks: Sequence[int], job: Job) -> Axes:
             axis: word for axis, word in enumerate(shapes.get(name, ())) if isinstance(word, str)
         }
         common = {axis: word for axis, word in job.dynamic.items() if axis < rank}
-        found[name] = {**common, **said, **job.axes.get(name, {})}
+        named = job.axes.get(name, {})
+        if 0 < rank <= max(named, default=-1):
+            raise UsageError(f"the input `{name}` has {rank} axes, from 0, and no `{max(named)}`")
+        found[name] = {**common, **said, **named}
     return found
 
 

@@ -8,6 +8,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.job import Input
 from onnxzoo.registry.convert.run import Labels, Order
 from onnxzoo.registry.convert.run import convert as run
+from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Variant
 
 if TYPE_CHECKING:
@@ -89,9 +90,15 @@ def convert(
 
     Raises:
         NotFound: if the source or its framework is not there.
+        UsageError: if what is asked of it makes no sense.
         Refused: if it can run code and is not trusted, cannot be converted, or does not agree
             with its framework.
     """
+    if not isinstance(factory, str | None):
+        raise UsageError(
+            f"a factory is given by its name, since a child process calls it; found `{factory!r}`",
+            hint='factory="module:function"',
+        )
     file = isinstance(example, str | Path)
     order = Order(
         from_=from_,

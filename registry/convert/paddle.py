@@ -39,7 +39,8 @@ def check(job: Job) -> None:
     elif not (job.inputs and all(one.shape for one in job.inputs)) and job.given is None:
         raise UsageError(
             "a layer does not hold the shapes of its inputs",
-            hint="give them, with names for open axes: --input x=batch,3,224,224",
+            hint="give them, with names for open axes: --input x=batch,3,224,224 "
+            "(in code: example=(x,))",
         )
 
 

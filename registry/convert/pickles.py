@@ -25,6 +25,7 @@ _MARK = pickletools.markobject
 _ZIP = b"PK\x03\x04"
 _TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE")
 _ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
+_PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"]\0", b'\x04"M\x18')  # joblib's other ways
 
 
 @dataclass(slots=True)
@@ -43,6 +44,14 @@ def is_pickle(head: bytes) -> bool:
     """
     head = unpacked(head)
     return len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5  # noqa: PLR2004  (PROTO)
+
+
+def may_be_pickle(path: Path) -> bool:
+    """Tell whether a file of no known format may be a pickle: packed, or of protocol 0 or 1."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        file.seek(max(0, path.stat().st_size - 1))
+        return head.startswith(_PACKED) or file.read() == b"."
 
 
 def unpacked(content: bytes) -> bytes:

@@ -92,6 +92,7 @@ def convert(
     """
     draft = _draft(Ref.parse(name), labels or Labels(), registry)
     _check_example(order.example)
+    _check_opset(order.opset)
     source = source_of(what, order.factory, order.options)
     if order.given is not None and source.value is None:
         raise UsageError(
@@ -110,6 +111,7 @@ def convert(
         for note in told["notes"]:
             _log.warning("%s", note)
         _check_made(job, registry.settings)
+        _check_axes(job)
         drift = _proven(job, one, source, told["within"], registry.settings, progress=progress)
         called = told["reference"] or "its framework"
         _check_drift(drift, one, source, called, accept=order.accept_drift)
@@ -121,6 +123,18 @@ def convert(
 def _check_example(path: Path | None) -> None:
     if path is not None and not path.expanduser().is_file():
         raise NotFound(f"no file `{path}`")
+
+
+def _check_opset(opset: int | None) -> None:
+    if opset is None:
+        return
+    from onnx.defs import onnx_opset_version
+
+    if not 1 <= opset <= (highest := onnx_opset_version()):
+        raise UsageError(
+            f"no opset `{opset}`; the installed onnx knows 1 to {highest}",
+            hint="leave --opset (in code: opset) out, and the exporter chooses",
+        )
 
 
 def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
@@ -151,7 +165,10 @@ def _check_trust(source: Source, form: Format, order: Order) -> None:
         return
     hint = "if you trust whoever made it, add --trust (in code: trust=True)"
     if form.name == "torch-pickle":
-        hint = f"a state dict needs its module only: --factory module:function; else, {hint}"
+        hint = (
+            "a state dict needs its module only: --factory module:function "
+            f'(in code: factory="module:function"); else, {hint}'
+        )
     raise Refused(
         f"`{source.name}` is {form.words}: loading it can run code; {code_in(source.path, form)}",
         hint=hint,
@@ -241,6 +258,27 @@ def _check_made(job: Job, settings: Settings) -> None:
         raise type(error)(
             f"what was made is no valid ONNX model: {error.message}", hint=error.hint
         ) from error
+
+
+def _check_axes(job: Job) -> None:
+    """Refuse to pass over an axis that was to be open, as exporters do, where nothing has it."""
+    from onnxzoo.registry.inspect import describe
+
+    graph = describe(job.model)
+    names = [tensor.name for tensor in (*graph.inputs, *graph.outputs)]
+    for name in job.axes:
+        if name not in names:
+            raise UsageError(
+                f"no input or output `{name}`, whose axis is to be open; "
+                f"there are {', '.join(f'`{one}`' for one in names)}"
+            )
+    shapes = {tensor.name: tensor.shape for tensor in graph.inputs}
+    for axis, word in job.dynamic.items():
+        if all(shape is not None and axis >= len(shape) for shape in shapes.values()):
+            known = ", ".join(f"`{name}` has {len(shape or ())}" for name, shape in shapes.items())
+            raise UsageError(
+                f"no input has an axis `{axis}`, from 0, to be called `{word}`: {known}"
+            )
 
 
 def _proven(

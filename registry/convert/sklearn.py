@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onnxzoo.registry.convert.boosters import ROWS, complete
-from onnxzoo.registry.convert.draw import feeds
+from onnxzoo.registry.convert.draw import arrays_in, feeds
 from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import opened
 from onnxzoo.registry.convert.traces import write_same
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.errors import Refused, UsageError
 
 CONVERTER = Converter(
     name="sklearn",
@@ -44,10 +44,25 @@ def convert(job: Job) -> Made:
     model = model_of(job)
     inputs = opened(_inputs(model, job), job)
     samples = [Sample(feed, _outputs(model, feed)) for feed in _feeds(inputs, job)]
-    made = _onnx(model, inputs, job.opset)
+    made = _onnx_of(model, inputs, job.opset)
     complete(made, job.opset, _rows(inputs))
     write_same(made, job)
     return Made(samples)
+
+
+def _onnx_of(model: Any, inputs: Sequence[Input], opset: int | None) -> Any:
+    try:
+        return _onnx(model, inputs, opset)
+    except RuntimeError as error:
+        odd = [one for one in inputs if (one.dtype or "float32") not in {"float32", "string"}]
+        if not odd or "should have the same type" not in str(error):
+            raise
+        cast = f"{odd[0].name}=float32[n,1]"
+        raise Refused(
+            "skl2onnx wants the columns that one step takes to be of one type; "
+            f"`{odd[0].name}` is {odd[0].dtype}",
+            hint=f'--input {cast} (in code: inputs=["{cast}"])',
+        ) from error
 
 
 def _onnx(model: Any, inputs: Sequence[Input], opset: int | None) -> Any:
@@ -103,34 +118,49 @@ def _parts(model: Any) -> Iterator[Any]:
 
 
 def _inputs(model: Any, job: Job) -> tuple[Input, ...]:
-    if job.given is not None:
-        return _inputs_of(job.given, job.inputs)
-    if any(one.shape or one.dtype for one in job.inputs):
-        bad = [one.dtype for one in job.inputs if (one.dtype or "float32") not in _TYPES]
-        if bad:
+    said = {one.name: one for one in job.inputs if one.shape or one.dtype}
+    bad = [one.dtype for one in said.values() if (one.dtype or "float32") not in _TYPES]
+    if bad:
+        raise UsageError(f"scikit-learn takes no `{bad[0]}`", hint=f"one of {', '.join(_TYPES)}")
+    if columns := _columns(job):
+        if strange := set(said) - set(columns):
             raise UsageError(
-                f"scikit-learn takes no `{bad[0]}`", hint=f"one of {', '.join(_TYPES)}"
+                f"the example has no `{min(strange)}`; it has {', '.join(sorted(columns))}"
             )
+        return tuple(said.get(name, _input(name, values)) for name, values in columns.items())
+    if said:
         return job.inputs
     width = getattr(model, "n_features_in_", None)
     if width is None or any(type(part).__name__ == "ColumnTransformer" for part in _parts(model)):
         names = ", ".join(map(str, getattr(model, "feature_names_in_", ()))) or "unknown"
         raise UsageError(
             f"the inputs of `{type(model).__name__}` are not known from it (columns: {names})",
-            hint="name each: --input age=n,1 --input city=string[n,1]",
+            hint="name each: --input age=n,1 --input city=string[n,1] (in code: "
+            'inputs=["age=n,1", "city=string[n,1]"]); or give an example',
         )
     name = job.inputs[0].name if job.inputs else "X"
     return (Input(name, "float32", ("batch", int(width))),)
 
 
-def _inputs_of(given: Sequence[Any], named: Sequence[Input]) -> tuple[Input, ...]:
-    """Return what example data says: a DataFrame's columns, or one matrix."""
-    data = given[0]
-    if hasattr(data, "columns"):
-        return tuple(Input(str(c), _word(data[c].dtype), ("batch", 1)) for c in data.columns)
-    name = named[0].name if named else "X"
-    width = data.shape[1:] if hasattr(data, "shape") else (1,)
-    return (Input(name, _word(getattr(data, "dtype", "O")), ("batch", *(width or (1,)))),)
+def _columns(job: Job) -> Mapping[str, Any]:
+    """Return what the user's example holds, by name: columns, or one matrix; nothing of none."""
+    data: Any
+    if job.given is not None:
+        data = job.given[0]
+    elif job.example is not None:
+        data = arrays_in(job.example)
+    else:
+        return {}
+    if hasattr(data, "columns"):  # a DataFrame
+        return {str(column): data[column] for column in data.columns}
+    if isinstance(data, Mapping):
+        return data
+    return {job.inputs[0].name if job.inputs else "X": data}
+
+
+def _input(name: str, values: Any) -> Input:
+    width = getattr(values, "shape", ())[1:] or (1,)
+    return Input(name, _word(getattr(values, "dtype", "O")), ("batch", *width))
 
 
 def _word(dtype: Any) -> str:
@@ -144,19 +174,18 @@ def _word(dtype: Any) -> str:
 
 
 def _feeds(inputs: Sequence[Input], job: Job) -> Iterator[Mapping[str, Any]]:
+    columns = _columns(job)
+    if columns:
+        yield {one.name: _cast(columns[one.name], one.dtype or "float32") for one in inputs}
+    else:
+        yield from feeds(inputs, job, rows=ROWS)
+
+
+def _cast(values: Any, dtype: str) -> Any:
     import numpy as np
 
-    if job.given is None:
-        yield from feeds(inputs, job, rows=ROWS)
-        return
-    data = job.given[0]
-    columns = [data[one.name] for one in inputs] if hasattr(data, "columns") else [data]
-    yield {
-        one.name: np.asarray(values)
-        .astype(object if one.dtype == "string" else one.dtype)
-        .reshape(-1, *_width(one))
-        for one, values in zip(inputs, columns, strict=True)
-    }
+    array = np.asarray(values).astype(object if dtype == "string" else dtype)
+    return array if array.ndim > 1 else array.reshape(-1, 1)
 
 
 def _outputs(model: Any, feed: Mapping[str, Any]) -> list[Any]:

@@ -114,7 +114,8 @@ def _specs(job: Job, function: Any) -> list[Any]:
     if not signature:
         raise UsageError(
             "the inputs of a TensorFlow function are not known from it",
-            hint="give their shapes, with names for open axes: --input x=batch,224,224,3",
+            hint="give their shapes, with names for open axes: --input x=batch,224,224,3 "
+            "(in code: example=(x,))",
         )
     return [
         _spec(said[n].name if n in said else one.name or f"input_{n}", one.dtype, one.shape)

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
 from onnxzoo.registry.convert.naming import Axes, outputs_named, words_by_sizes
+from onnxzoo.registry.convert.torch_files import is_program, load
 from onnxzoo.registry.convert.torch_inputs import (
     Inputs,
     inputs_of,
@@ -21,7 +21,6 @@ from onnxzoo.registry.convert.torch_inputs import (
     symbolic_axes,
 )
 from onnxzoo.registry.convert.traces import without_traces
-from onnxzoo.registry.convert.weights import is_safetensors
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.graphs import nodes
 
@@ -53,9 +52,9 @@ class Call(NamedTuple):
 
 def convert(job: Job) -> Made:
     """Convert a module; what it computes itself is computed first."""
-    model, given = _load(job)
+    model, given = load(job)
     with _evaluating(model) as module:
-        inputs = inputs_of(module, job, given, symbolic_axes(model) if _is_program(model) else {})
+        inputs = inputs_of(module, job, given, symbolic_axes(model) if is_program(model) else {})
         outputs = [outputs_of(module, call) for call in inputs.calls]
         names = outputs_named(job, len(outputs[0]))
         axes = inputs.axes | _open_outputs(inputs, outputs, names) | _said_of(names, job)
@@ -75,50 +74,10 @@ def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:
     return found
 
 
-def _load(job: Job) -> tuple[Any, Sequence[Any] | None]:
-    """Return a module or program, and example inputs where it has some."""
-    import torch
-
-    if job.value is not None:
-        return job.value, None
-    if job.source is None:
-        made = made_by(job)
-        return made if isinstance(made, tuple) else (made, None)
-    if job.format == "torchscript":
-        return torch.jit.load(str(job.source), map_location="cpu"), None
-    if job.format == "torch-pt2":
-        program = torch.export.load(str(job.source))
-        example = program.example_inputs
-        return program, example and example[0]
-    return _checkpoint(job, job.source)
-
-
-def _checkpoint(job: Job, source: Path) -> tuple[Any, Sequence[Any] | None]:
-    import torch
-
-    if is_safetensors(source):
-        from safetensors.torch import load_file
-
-        found: Any = load_file(source)
-    else:
-        found = torch.load(source, map_location="cpu", weights_only=not job.trust)
-    if job.factory is None:
-        if isinstance(found, torch.nn.Module):
-            return found, None
-        raise UsageError(
-            f"`{source.name}` holds weights without a module",
-            hint="say what makes the module: --factory module:function",
-        )
-    made = made_by(job)
-    module, given = made if isinstance(made, tuple) else (made, None)
-    module.load_state_dict(found.get("state_dict", found))
-    return module, given
-
-
 @contextmanager
 def _evaluating(model: Any) -> Iterator[Any]:
     """Give what can be called, in evaluation mode; afterwards every part is as it was."""
-    module = model.module() if _is_program(model) else model
+    module = model.module() if is_program(model) else model
     modes = [(part, part.training) for part in module.modules()]
     try:
         with _one_mode(module) if _is_exported(module) else nullcontext():
@@ -183,12 +142,12 @@ def _export(model: Any, call: Call, job: Job) -> tuple[str, ...]:
     if job.opset is not None and job.opset < _LOWEST:
         raise UsageError(
             f"the exporter `dynamo` writes opset {_LOWEST} and up; `{job.opset}` was asked for",
-            hint="--option exporter=torchscript",
+            hint='--option exporter=torchscript (in code: options={"exporter": "torchscript"})',
         )
     try:
         _by_dynamo(model, call, job)
     except Exception as error:
-        if "exporter" in job.options or _is_program(model):
+        if "exporter" in job.options or is_program(model):
             raise
         _by_torchscript(call, job)
         first = str(error).strip().partition("\n")[0][:200]
@@ -207,7 +166,7 @@ def _suiting(model: Any, opset: int | None) -> str:
 def _by_dynamo(model: Any, call: Call, job: Job) -> None:
     import torch
 
-    program, inputs = _is_program(model), call.inputs
+    program, inputs = is_program(model), call.inputs
     shapes = tuple(dict(inputs.axes[name]) for name in inputs.names)
     with _silent("torch.onnx"):  # it warns that torchvision is not there
         torch.onnx.export(
@@ -251,12 +210,8 @@ def _by_torchscript(call: Call, job: Job) -> None:
 
 
 def _weight(model: Any) -> int:
-    tensors = model.state_dict if _is_program(model) else model.state_dict()
+    tensors = model.state_dict if is_program(model) else model.state_dict()
     return sum(t.numel() * t.element_size() for t in tensors.values() if hasattr(t, "numel"))
-
-
-def _is_program(model: Any) -> bool:
-    return hasattr(model, "graph_signature")
 
 
 def _tidy(path: Path, inputs: Inputs) -> set[str]:

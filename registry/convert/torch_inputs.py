@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxzoo.registry.convert.draw import feeds
+from onnxzoo.registry.convert.draw import feeds, shown
 from onnxzoo.registry.convert.job import Job, Sample
 from onnxzoo.registry.convert.naming import Axes, axes_of, axis_name, names_of, opened, other_sizes
 from onnxzoo.registry.errors import UsageError
@@ -53,15 +53,16 @@ def inputs_of(
         if symbolic:  # a program may bound its open axes
             others = [call for call in others if _runs(module, call)]
         return Inputs(names, axes, [tuple(given), *others])
-    if not job.inputs:
+    inputs = job.inputs or shown(module.forward, job)
+    if not inputs:
         raise UsageError(
             "the inputs of a PyTorch module are not known from it",
             hint="give their shapes, with names for open axes: --input x=batch,3,224,224 "
             "(in code: example=(x,))",
         )
-    names = [one.name for one in job.inputs]
-    axes = axes_of(names, [len(one.shape or ()) for one in job.inputs], job)
-    drawn = feeds(opened(job.inputs, job), job)
+    names = [one.name for one in inputs]
+    axes = axes_of(names, [len(one.shape or ()) for one in inputs], job)
+    drawn = feeds(opened(inputs, job), job)
     calls = [tuple(torch.from_numpy(feed[name]) for name in names) for feed in drawn]
     more = _apart if job.example is None else _others
     calls += more(module, calls[0], names, axes)

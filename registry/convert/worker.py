@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from onnxzoo.registry.child import answer, leave_network, wants_memory
-from onnxzoo.registry.convert.job import Job
+from onnxzoo.registry.convert.job import Job, Made
 from onnxzoo.registry.convert.samples import save
 from onnxzoo.registry.errors import Refused, ZooError
 
@@ -54,6 +54,9 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
         raise
     except Exception as error:
         raise _failed(error, job) from error
+    if not isinstance(made, Made):
+        found = type(made).__name__
+        raise Refused(f"the `convert` of {job.converter} returned a `{found}`; expected a `Made`")
     if not job.model.is_file():
         raise Refused(f"{job.converter} said it had converted the model, but wrote no file")
     save(made.samples, job.folder)
@@ -81,7 +84,7 @@ def _failed(error: Exception, job: Job) -> Exception:
         return MemoryError()
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     said = f"{type(error).__name__}: {first}"[:_SHOWN].rstrip(".: ")
-    return Refused(
-        f"{job.converter} could not convert it: {said}",
-        hint="ZOO_DEBUG=1 shows all that it said",
-    )
+    hint = "ZOO_DEBUG=1 shows all that it said"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"pip install {error.name.partition('.')[0]}"
+    return Refused(f"{job.converter} could not convert it: {said}", hint=hint)

@@ -34,6 +34,8 @@ def convert(job: Job) -> Made:
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     one = matrix_of(job, booster.num_features())
     samples = [Sample(feed, _outputs(model, feed[one.name])) for feed in rows_of(one, job)]
+    if _objective(booster).startswith("rank:"):
+        model = booster = _scoring(booster)
     booster.feature_names = None  # the converter takes none but f0, f1, …
     types = [(one.name, FloatTensorType([None, booster.num_features()]))]
     made = convert_xgboost(model, initial_types=types, target_opset=highest(job.opset))
@@ -48,6 +50,18 @@ def _outputs(model: Any, rows: Any) -> list[Any]:
     if not isinstance(model, xgboost.Booster):
         return outputs_of(model, rows)
     scores = model.predict(xgboost.DMatrix(rows, feature_names=model.feature_names))
-    objective = json.loads(model.save_config())["learner"]["objective"]["name"]
-    classes = objective in {"binary:logistic", "multi:softprob"}
+    classes = _objective(model) in {"binary:logistic", "multi:softprob"}
     return classified(scores) if classes else [scores]
+
+
+def _objective(booster: Any) -> str:
+    return str(json.loads(booster.save_config())["learner"]["objective"]["name"])
+
+
+def _scoring(booster: Any) -> Any:
+    """Return a ranker as the regression of its score, which onnxmltools knows."""
+    import xgboost
+
+    values = json.loads(booster.save_raw("json"))
+    values["learner"]["objective"] = {"name": "reg:squarederror", "reg_loss_param": {}}
+    return xgboost.Booster(model_file=bytearray(json.dumps(values).encode()))

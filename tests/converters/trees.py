@@ -84,6 +84,14 @@ CASES = {
         outputs=1,
         labels=False,
     ),
+    "xgboost-ranker": Case(
+        "xgboost",
+        "m.json",
+        IRIS + "import xgboost as x; "
+        "x.XGBRanker(n_estimators=3).fit(X, y, group=[150]).save_model('m.json')",
+        outputs=1,
+        labels=False,
+    ),
     "xgboost-pickle": Case(
         "xgboost-pickle",
         "m.pkl",
