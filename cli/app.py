@@ -103,7 +103,12 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    sys.exit(_outcome())
+    try:
+        with _heeding_signals():
+            code = _outcome()
+    except _Stopped as stopped:  # while an outcome was told
+        code = stopped.code
+    sys.exit(code)
 
 
 class _Stopped(BaseException):
@@ -136,9 +141,8 @@ def _heeding_signals() -> Iterator[None]:
 
 def _outcome() -> int:
     try:
-        with _heeding_signals():
-            code = app(standalone_mode=False)
-            sys.stdout.flush()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except ZooError as error:
         failure(error)
         return error.exit_code

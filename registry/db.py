@@ -169,7 +169,7 @@ class Database:
 
     def close(self) -> None:
         """Close this thread's connection; the next use opens another."""
-        self._local.reader = None
+        self._forget()
         if self._engine_made is not None:
             self._engine_made.dispose()
 
@@ -177,12 +177,17 @@ class Database:
         """Return this thread's connection; None where nothing was written yet."""
         reader: _Reader | None = getattr(self._local, "reader", None)
         if reader is None or not reader.is_good(path):
-            self._local.reader = reader = None
+            self._forget()
             if not _is_there(path):
                 self._check_new(path)
                 return None
             reader = self._local.reader = _open(path)
         return reader.connection
+
+    def _forget(self) -> None:
+        reader: _Reader | None = self._local.__dict__.pop("reader", None)
+        if reader is not None:
+            reader.connection.close()
 
     def _engine(self) -> "Engine":
         with _MAKING:  # a thread that finds the engine finds the schema too
@@ -215,7 +220,7 @@ class Database:
 
 
 class _Reader:
-    """A thread's connection; it is closed with the thread, or when nobody has it any more."""
+    """A thread's connection; one that nobody closes is closed with the thread."""
 
     def __init__(self, connection: sqlite3.Connection, copied: State | None = None) -> None:
         self.connection = connection
