@@ -35,6 +35,7 @@ from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
 _SIGNALS = 128  # and the signal's number: how shells report what ended a command
 _INTERRUPTED = _SIGNALS + signal.SIGINT
+_KEPT = "interrupted: what was done is kept, nothing is half-done; run it again to go on"
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what a write to stdout can end in
 _SHORT = _FULL | {errno.EMFILE, errno.ENFILE, errno.EROFS}  # what any file can end in
@@ -108,6 +109,7 @@ def main() -> None:
             code = _outcome()
     except _Stopped as stopped:  # while an outcome was told
         code = stopped.code
+        talk(_KEPT)
     sys.exit(code)
 
 
@@ -161,7 +163,7 @@ def _outcome() -> int:
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
     if isinstance(code, int) and code > _SIGNALS:  # typer reports Ctrl-C so too
-        talk("interrupted: what was done is kept, nothing is half-done; run it again to go on")
+        talk(_KEPT)
     return code if isinstance(code, int) else 0
 
 
