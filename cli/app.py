@@ -37,8 +37,9 @@ _SIGNALS = 128  # and the signal's number: how shells report what ended a comman
 _INTERRUPTED = _SIGNALS + signal.SIGINT
 _KEPT = "interrupted: what was done is kept, nothing is half-done; run it again to go on"
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what a write to stdout can end in
-_SHORT = _FULL | {errno.EMFILE, errno.ENFILE, errno.EROFS}  # what any file can end in
+# What a write to stdout can end in.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+_SHORT = _FULL | {errno.EMFILE, errno.ENFILE}  # what any file can end in
 
 app = typer.Typer(
     name="zoo",

@@ -169,7 +169,8 @@ def _held_still(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY, isolation_level=None)
+    with translating(str(path)):
+        return sqlite3.connect(path, timeout=BUSY, isolation_level=None)
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -76,7 +76,7 @@ def _made(
                 return fold.fold(onnx.load(source)), {}
         kind = half.to_fp16 if options.to == "fp16" else half.to_bf16
         return kind(onnx.load(source), ops, options.exclude, nodes), {}
-    except (ZooError, MemoryError):
+    except (ZooError, MemoryError, OSError):  # of a full disk, say
         raise
     except ImportError as error:
         raise Refused(
