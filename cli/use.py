@@ -1,6 +1,5 @@
 """Commands that use what is held: run, path."""
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -195,21 +194,19 @@ def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) ->
 def _save(target: Path, outputs: Mapping[str, Any]) -> None:
     """Write outputs by name as `numpy.savez` does, which cannot take a name such as ``file``."""
     import zipfile
+    from io import BufferedWriter
 
     import numpy as np
 
-    from onnxzoo.registry.store import reporting_storage
+    from onnxzoo.registry.packed import writing
 
-    half = target.with_name(f".{target.name}.{os.getpid()}")
-    with reporting_storage(target.parent):
-        try:
-            with zipfile.ZipFile(half, "w") as archive:
-                for name, value in outputs.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                        np.lib.format.write_array(file, np.asanyarray(value))
-            half.replace(target)
-        finally:
-            half.unlink(missing_ok=True)
+    with writing(target) as file:
+        buffered = BufferedWriter(file)
+        with zipfile.ZipFile(buffered, "w") as archive:
+            for name, value in outputs.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(value))
+        buffered.detach()
 
 
 def _described(name: str, value: Any) -> dict[str, object]:

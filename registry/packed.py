@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,8 +37,9 @@ _KINDS = {
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path) -> Iterator[FileIO]:
     """Give a file to write that becomes `path`, synced, when the block ends well."""
+    path = path.resolve()  # a link stays one
     part = path.with_name(f"{path.name}.{staging_name()}{_SUFFIX}")
     try:
         with replacing(path, part) as file:

@@ -296,9 +296,13 @@ def replacing(target: Path, half: Path) -> Iterator[FileIO]:
     """Give a file to write that takes a path's place, whole and durable, if the block ends well.
 
     Args:
-        target: the path.
+        target: the path. A device or a pipe keeps its place, and is written as it goes.
         half: the name, in the same file system, that the file has until then.
     """
+    if target.exists() and not target.is_file():
+        with target.open("wb", buffering=0) as file:
+            yield file
+        return
     try:
         with half.open("xb", buffering=0) as file:
             yield file
