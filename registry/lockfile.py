@@ -52,7 +52,7 @@ def read(path: str | Path) -> Lock:
         Refused: if a file's path leads out of its bundle.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise UsageError(f"`{path}` is not a lock: it is no plain file")
     try:
         text = path.read_text(encoding="utf-8-sig")
