@@ -130,13 +130,13 @@ def _say_sync(found: "Lock", states: "Sequence[str]") -> None:
 
 
 def _warn(found: "Lock", states: "Sequence[State]") -> None:
-    from onnxzoo.zoo_index.sync import in_words
+    from onnxzoo.zoo_index.sync import in_words, way_out
 
     moved = [state for state in states if state.other]
     for state in moved:
         talk(f"warning: {in_words(state)}")
     if moved:
-        talk(f"hint: zoo lock{found.option} locks what they mean now")
+        talk(f"hint: {way_out(found, moved)}")
 
 
 def _show_unlike(unlike: "Sequence[State]") -> None:
@@ -163,6 +163,8 @@ def _here(state: "State") -> str:
 
 
 def _say_check(found: "Lock", states: "Sequence[State]") -> None:
+    from onnxzoo.zoo_index.sync import way_out
+
     kinds = [state.kind for state in states]
     there = count(len(states), "reference")
     if set(kinds) <= {"held"}:
@@ -174,7 +176,7 @@ def _say_check(found: "Lock", states: "Sequence[State]") -> None:
     if "damaged" in kinds:
         talk("hint: zoo verify --repair")
     if "other" in kinds:
-        talk(f"hint: zoo lock{found.option} locks what they mean now")
+        talk(f"hint: {way_out(found, [state for state in states if state.kind == 'other'])}")
 
 
 def _state_document(state: "State") -> dict[str, Any]:

@@ -133,7 +133,10 @@ def _check_version(found: Mapping[str, object], path: Path) -> None:
     version = found.get("lock-version")
     if type(version) is not int or version < 1:
         said = "has no `lock-version`" if version is None else f"has lock-version `{version}`"
-        raise UsageError(f"`{path}` is not a lock: it {said}; expected {VERSION}", hint=_MEND)
+        raise UsageError(
+            f"`{path}` is not a lock: it {said}; expected {VERSION}",
+            hint="take it from version control as it was, or delete the file and lock again",
+        )
     if version > VERSION:
         raise UsageError(
             f"`{path}` has lock-version {version}; this onnxzoo reads {VERSION}",

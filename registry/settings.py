@@ -224,7 +224,10 @@ def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool
 
 
 def _number(env: Mapping[str, str], name: str) -> int | None:
-    return parse_size(env[name]) if env.get(name) else None
+    try:
+        return parse_size(env[name]) if env.get(name) else None
+    except UsageError as error:
+        raise UsageError(f"`{name}={env[name]}` is no size", hint=error.hint) from error
 
 
 def _bound(env: Mapping[str, str], name: str, most: int) -> int | None:

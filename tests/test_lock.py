@@ -260,6 +260,19 @@ def test_what_has_no_allowed_licence_is_not_fetched(
     assert zoo("sync", "--allow-license", "mit,unknown").code == 0
 
 
+def test_the_licence_that_an_index_gives_the_bytes_counts(zoo: Run, go: Go) -> None:
+    go("one")
+    zoo("pull", "light-squeezenet")
+    zoo("lock", "light-squeezenet")
+    lock = Path("zoo.lock")
+    lock.write_text(lock.read_text().replace('license = "Apache-2.0"', 'license = "MIT"'))
+    go("two")
+    ran = zoo("sync", "--allow-license", "mit")
+    assert (ran.code, "`Apache-2.0`" in ran.err) == (5, True)
+    assert zoo("sync").code == 0
+    assert onnxzoo.resolve("light-squeezenet").license == "Apache-2.0"
+
+
 def test_offline_takes_what_is_held_and_nothing_else(
     zoo: Run, hub: Hub, go: Go, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -416,7 +429,9 @@ def test_frozen_fails_once_an_alias_means_something_else(zoo: Run, go: Go) -> No
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
         "error: `zoo.lock` is out of step: `mine@production` is `mine:fp32@2` here, "
-        "and `mine:fp32@1` is locked\nhint: zoo lock locks what they mean now\n"
+        "and `mine:fp32@1` is locked\n"
+        "hint: zoo alias mine@1 production goes back to what is locked; "
+        "zoo lock locks what they mean now\n"
     )
     ran = zoo("sync")
     assert (ran.code, "warning: `mine@production` is `mine:fp32@2` here" in ran.err) == (0, True)

@@ -148,6 +148,7 @@ def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
     [
         ("nett", None, "did you mean `net`"),
         ("mien", None, "did you mean `mine`"),
+        ("mine:int8", None, "`mine` is held, and no index has it to pull"),
         ("net:int4", None, "no variant `int4` of `net`; it has `fp32` (opset 17, "),
         ("net", "<=9", "no variant at opset `<=9` of `net`"),
         ("net@7", None, "no version `7` of `net`"),

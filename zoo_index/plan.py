@@ -290,6 +290,11 @@ def _name(url: str, base: str, *, several: bool) -> str:
 
 
 def _unknown(name: str, near: Sequence[str]) -> NotFound:
+    if name in near:
+        return NotFound(
+            f"`{name}` is held, and no index has it to pull",
+            hint=f"zoo verify {name} --repair mends what is damaged; zoo versions {name} lists it",
+        )
     if near:
         names = ", ".join(f"`{word}`" for word in near)
         return NotFound(

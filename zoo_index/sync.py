@@ -1,6 +1,6 @@
 """A registry made to hold what a lock says, and how it stands to it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -82,8 +82,17 @@ def check_in_step(lock: Lock, states: Iterable[State]) -> None:
     if moved:
         raise IntegrityError(
             f"`{lock.path}` is out of step: {'; '.join(map(in_words, moved))}",
-            hint=f"zoo lock{lock.option} locks what they mean now",
+            hint=way_out(lock, moved),
         )
+
+
+def way_out(lock: Lock, moved: Sequence[State]) -> str:
+    """Return what to type where references mean something else here than the lock says."""
+    again = f"zoo lock{lock.option} locks what they mean now"
+    alias, held = moved[0].locked.asked.version, moved[0].held
+    if held is None or alias is None or not moved[0].locked.is_movable:
+        return again
+    return f"zoo alias {held.name}@{held.version} {alias} goes back to what is locked; {again}"
 
 
 def in_words(state: State) -> str:
@@ -108,8 +117,8 @@ def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = Non
     """
     if (whole := _whole(zoo.registry, locked)) is not None:
         return Added(whole, new=False)
-    check_license(str(locked.asked), locked.license, zoo.settings.allow_licenses)
     entry = _entry(zoo, locked)
+    check_license(str(locked.asked), _license(locked, entry), zoo.settings.allow_licenses)
     plan = _plan(zoo, lock, locked, entry)
     with waiting_for_others(plan, zoo.settings.downloads):
         if (whole := _whole(zoo.registry, locked)) is not None:
@@ -196,6 +205,11 @@ def _entry(zoo: Zoo, locked: Locked) -> Entry | None:
     return next((entry for entry in entries if entry.digest == locked.digest), None)
 
 
+def _license(locked: Locked, entry: Entry | None) -> str | None:
+    """Return the licence that an index gives those bytes, else the lock's: it may be edited."""
+    return (entry.license if entry else None) or locked.license
+
+
 def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
     """Plan how an entry is kept: beside the locked variants of its version, where one is held."""
     known = of_entry(entry, zoo.indexes.origin(entry)) if entry else None
@@ -211,7 +225,7 @@ def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
         entry=locked.entry,
         files=tuple(Listed(file.path, file.bytes, file.sha256) for file in locked.files),
         revision=locked.revision,
-        license=locked.license,
+        license=_license(locked, entry),
         task=known.task if known else None,
         tags=known.tags if known else (),
         indexed=True,
