@@ -148,7 +148,6 @@ def test_a_model_keeps_the_name_that_it_is_given(net: Settings) -> None:
     [
         ("nett", None, "did you mean `net`"),
         ("mien", None, "did you mean `mine`"),
-        ("mine:int8", None, "`mine` is held, and no index has it to pull"),
         ("net:int4", None, "no variant `int4` of `net`; it has `fp32` (opset 17, "),
         ("net", "<=9", "no variant at opset `<=9` of `net`"),
         ("net@7", None, "no version `7` of `net`"),
@@ -615,6 +614,14 @@ def test_a_choice_among_held_variants_asks_the_runtime_once(mixed: Settings) -> 
         accepts.cache_clear()
         zoo.resolve("net")
         assert accepts.cache_info().misses == 1
+
+
+def test_a_damaged_model_of_ones_own_is_not_to_be_pulled(zoo: Zoo, tmp_path: Path) -> None:
+    path = zoo.registry.register(models.linear(tmp_path / "m.onnx"), "mine").variant.path
+    path.unlink()
+    with pytest.raises(NotFound, match="`mine` is held, and no index has it to pull") as caught:
+        zoo.pull("mine")
+    assert "zoo verify mine --repair" in str(caught.value.hint)
 
 
 def test_a_model_that_is_damaged_is_not_called_a_misfit(zoo: Zoo, tmp_path: Path) -> None:
