@@ -681,9 +681,12 @@ class Registry:
                 guard(folder / entry, domains=self.settings.allow_domains)
                 self._look(folder, digest, draft, must_open=False, progress=progress)
             names = [model.name for model in packed.contents.models]
+            published = set()
             with changing(self._database, self.store, *names) as session:
                 for digest, manifest in packed.contents.bundles.items():
                     if digest in found.stages:
+                        if self.store.changes(manifest):  # else it arrived meanwhile
+                            published.add(digest)
                         self.store.publish(found.stages[digest])
                     elif not self.store.holds(manifest):
                         raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
@@ -692,7 +695,7 @@ class Registry:
                     packed.contents,
                     found.graphs,
                     move_aliases=move_aliases,
-                    published=found.stages,
+                    published=published,
                 )
 
     def _digest(self, ref: str) -> str:

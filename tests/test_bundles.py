@@ -142,6 +142,17 @@ def test_what_was_damaged_is_repaired_and_that_is_said(here: Registry, archive: 
     assert here.is_whole(variant)
 
 
+def test_what_arrived_meanwhile_was_not_repaired(here: Registry, archive: Path) -> None:
+    def other(*_: object) -> None:
+        if not here.list():
+            with Registry(here.settings.home) as beside:
+                assert beside.import_file(archive).changed
+
+    found = here.import_file(archive, progress=other)
+    assert found.repaired == ()
+    assert not found.changed
+
+
 def test_a_part_of_a_model_can_be_carried(
     there: Registry, here: Registry, archive: Path, tmp_path: Path
 ) -> None:
