@@ -14,7 +14,7 @@ from onnxzoo.registry.errors import UsageError, ZooError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from onnxzoo.registry.exported import Contents
     from onnxzoo.registry.merge import Imported
@@ -23,18 +23,18 @@ _STDOUT = "-"
 
 
 def export(
-    refs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME[:VARIANT][@VERSION]...",
-            autocompletion=options.held_names,
-            help="NAME is every version, NAME@2 a version, NAME:int8 a variant of the latest.",
-        ),
-    ],
     output: Annotated[
         str,
         typer.Option("--output", "-o", metavar="FILE", help="Such as models.zoo; - for stdout."),
     ],
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME[:VARIANT][@VERSION]]...",
+            autocompletion=options.held_names,
+            help="All, if none is given; NAME is every version, NAME:int8 a variant of the latest.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -46,7 +46,7 @@ def export(
     from onnxzoo.registry.api import Registry
 
     if output == _STDOUT:
-        _to_stdout(refs, json=json)
+        _to_stdout(refs or (), json=json)
         return
     path = Path(output).expanduser().absolute()
     if path.is_dir():
@@ -55,7 +55,7 @@ def export(
         Registry() as registry,
         progress(registry.settings, quiet=quiet or json) as report,
     ):
-        contents = registry.export(refs, path, progress=report)
+        contents = registry.export(refs or (), path, progress=report)
     if json:
         document(_export_document(contents, path))
     elif quiet:
@@ -66,7 +66,7 @@ def export(
         line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
 
 
-def _to_stdout(refs: list[str], *, json: bool) -> None:
+def _to_stdout(refs: "Sequence[str]", *, json: bool) -> None:
     from onnxzoo.registry.api import Registry
 
     if json:

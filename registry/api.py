@@ -620,12 +620,13 @@ class Registry:
         """Write models with all that is known of them into one `.zoo` file.
 
         Args:
-            refs: models (every version), versions, or variants (of the latest version).
+            refs: models (every version), versions, or variants (of the latest version); none of
+                them means everything.
             output: a file, which is there when it is whole, or a stream of bytes.
             progress: told of the bytes of all files.
 
         Raises:
-            NotFound: if one of them is not held.
+            NotFound: if one of them is not held, or nothing is.
             IntegrityError: if a file is damaged or missing.
         """
         from onnxzoo.registry.exporting import gathered, places_of

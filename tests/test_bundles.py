@@ -380,6 +380,21 @@ def test_import_and_export_in_the_command_line(
     assert said["members"][0]["name"].startswith("models/m@1/fp16/")
 
 
+def test_everything_is_exported_where_nothing_is_named(
+    zoo: Run, archive: Path, tmp_path: Path
+) -> None:
+    ran = zoo("export", "-o", tmp_path / "all.zoo")
+    assert (ran.code, ran.err) == (
+        3,
+        "error: no model is held; expected one to export\nhint: zoo search\n",
+    )
+    assert not (tmp_path / "all.zoo").exists()
+    zoo("import", archive)
+    zoo("register", models.linear(tmp_path / "mine.onnx", value=7), "--name", "mine")
+    ran = zoo("export", "-o", tmp_path / "all.zoo", "-q")
+    assert ran.out.split() == ["m:fp16@1", "m:fp32@1", "m:fp32@2", "mine:fp32@1"]
+
+
 def test_a_new_number_is_said(zoo: Run, archive: Path, tmp_path: Path) -> None:
     zoo("register", models.linear(tmp_path / "mine.onnx", value=7), "--name", "m")
     zoo("alias", "m@1", "production")
