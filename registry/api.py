@@ -56,7 +56,7 @@ from onnxzoo.registry.store import Stage, Store, reading
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.exported import Exported
     from onnxzoo.registry.merge import Imported
     from onnxzoo.registry.rebuild import Rebuilt
     from onnxzoo.registry.sessions import Provider
@@ -616,7 +616,7 @@ class Registry:
 
     def export(
         self, refs: Sequence[str], output: Path | BinaryIO, *, progress: Progress | None = None
-    ) -> "Contents":
+    ) -> "Exported":
         """Write models with all that is known of them into one `.zoo` file.
 
         Args:
@@ -629,6 +629,7 @@ class Registry:
             NotFound: if one of them is not held, or nothing is.
             IntegrityError: if a file is damaged or missing.
         """
+        from onnxzoo.registry.exported import Exported
         from onnxzoo.registry.exporting import gathered, places_of
         from onnxzoo.registry.packed import pack, writing
 
@@ -637,10 +638,10 @@ class Registry:
         places = places_of(contents, self.store)
         if isinstance(output, Path):
             with writing(output) as file:
-                pack(contents, places, file, output.name, progress)
+                sha256 = pack(contents, places, file, output.name, progress)
         else:
-            pack(contents, places, output, "export", progress)
-        return contents
+            sha256 = pack(contents, places, output, "export", progress)
+        return Exported(contents, sha256)
 
     def import_file(
         self,

@@ -103,6 +103,14 @@ class Contents:
             yield from ((model, version, variant) for variant in version.variants)
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An archive that was written: what it holds, and the SHA-256 of the whole file."""
+
+    contents: Contents
+    sha256: str
+
+
 def draft_of(model: ModelOut, version: VersionOut, variant: VariantOut, graph: Graph) -> Draft:
     """Return what is known of a variant before the registry that imports it has placed it."""
     return Draft(

@@ -373,9 +373,14 @@ def test_import_and_export_in_the_command_line(
     assert said["variants"][0] == {"exported": "m:fp16@1", "ref": "m:fp16@1", "new": False}
     out = tmp_path / "out.zoo"
     ran = zoo("export", "m", "-o", out)
-    assert ran.out == f"wrote {out}: 3 variants, {out.stat().st_size / 1000:.1f} kB\n"
+    assert ran.out.splitlines() == [
+        f"wrote {out}: 3 variants, {out.stat().st_size / 1000:.1f} kB",
+        f"pin it: zoo import {out}#sha256={sha256(out)}",
+    ]
+    assert zoo(*ran.out.split()[-2:]).out.startswith("nothing to do")
     assert out.read_bytes() == archive.read_bytes()
     said = json.loads(zoo("export", "m", "-o", out, "--json").out)
+    assert said["sha256"] == sha256(out)
     assert said["variants"] == ["m:fp16@1", "m:fp32@1", "m:fp32@2"]
     assert said["members"][0]["name"].startswith("models/m@1/fp16/")
 
