@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,27 +15,27 @@ from onnxzoo.registry.errors import UsageError, ZooError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.exported import Contents, Exported
     from onnxzoo.registry.merge import Imported
 
 _STDOUT = "-"
 
 
 def export(
-    refs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME[:VARIANT][@VERSION]...",
-            autocompletion=options.held_names,
-            help="NAME is every version, NAME@2 a version, NAME:int8 a variant of the latest.",
-        ),
-    ],
     output: Annotated[
         str,
         typer.Option("--output", "-o", metavar="FILE", help="Such as models.zoo; - for stdout."),
     ],
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME[:VARIANT][@VERSION]]...",
+            autocompletion=options.held_names,
+            help="All, if none is given; NAME is every version, NAME:int8 a variant of the latest.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -46,7 +47,7 @@ def export(
     from onnxzoo.registry.api import Registry
 
     if output == _STDOUT:
-        _to_stdout(refs, json=json)
+        _to_stdout(refs or (), json=json)
         return
     path = Path(output).expanduser().absolute()
     if path.is_dir():
@@ -55,18 +56,19 @@ def export(
         Registry() as registry,
         progress(registry.settings, quiet=quiet or json) as report,
     ):
-        contents = registry.export(refs, path, progress=report)
+        done = registry.export(refs or (), path, progress=report)
     if json:
-        document(_export_document(contents, path))
+        document(_export_document(done, path))
     elif quiet:
-        for ref in _refs(contents):
+        for ref in _refs(done.contents):
             line(ref)
     else:
-        what = count(len(_refs(contents)), "variant")
+        what = count(len(_refs(done.contents)), "variant")
         line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
+        line(f"pin it: zoo import {quote(str(path))}#sha256={done.sha256}")
 
 
-def _to_stdout(refs: list[str], *, json: bool) -> None:
+def _to_stdout(refs: "Sequence[str]", *, json: bool) -> None:
     from onnxzoo.registry.api import Registry
 
     if json:
@@ -82,14 +84,15 @@ def _refs(contents: "Contents") -> list[str]:
     return [f"{m.name}:{v.label}@{version.number}" for m, version, v in contents.variants()]
 
 
-def _export_document(contents: "Contents", path: Path) -> dict[str, object]:
+def _export_document(done: "Exported", path: Path) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
         "path": path,
         "bytes": path.stat().st_size,
-        "variants": _refs(contents),
-        "members": [asdict(member) for member in contents.members],
+        "sha256": done.sha256,
+        "variants": _refs(done.contents),
+        "members": [asdict(member) for member in done.contents.members],
     }
 
 
@@ -110,7 +113,7 @@ def import_(
 ) -> None:
     """Keep all that a file of zoo export holds, or nothing of it.
 
-    Every byte is checked first. A version keeps its number where that is free here.
+    Every file in it is checked first. A version keeps its number where that is free here.
     """
     from onnxzoo.zoo_index.carried import carried
     from onnxzoo.zoo_index.zoo import Zoo

@@ -56,7 +56,7 @@ from onnxzoo.registry.store import Stage, Store, reading
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.exported import Contents
+    from onnxzoo.registry.exported import Exported
     from onnxzoo.registry.merge import Imported
     from onnxzoo.registry.rebuild import Rebuilt
     from onnxzoo.registry.sessions import Provider
@@ -616,18 +616,20 @@ class Registry:
 
     def export(
         self, refs: Sequence[str], output: Path | BinaryIO, *, progress: Progress | None = None
-    ) -> "Contents":
+    ) -> "Exported":
         """Write models with all that is known of them into one `.zoo` file.
 
         Args:
-            refs: models (every version), versions, or variants (of the latest version).
+            refs: models (every version), versions, or variants (of the latest version); none of
+                them means everything.
             output: a file, which is there when it is whole, or a stream of bytes.
             progress: told of the bytes of all files.
 
         Raises:
-            NotFound: if one of them is not held.
+            NotFound: if one of them is not held, or nothing is.
             IntegrityError: if a file is damaged or missing.
         """
+        from onnxzoo.registry.exported import Exported
         from onnxzoo.registry.exporting import gathered, places_of
         from onnxzoo.registry.packed import pack, writing
 
@@ -636,10 +638,10 @@ class Registry:
         places = places_of(contents, self.store)
         if isinstance(output, Path):
             with writing(output) as file:
-                pack(contents, places, file, output.name, progress)
+                sha256 = pack(contents, places, file, output.name, progress)
         else:
-            pack(contents, places, output, "export", progress)
-        return contents
+            sha256 = pack(contents, places, output, "export", progress)
+        return Exported(contents, sha256)
 
     def import_file(
         self,
@@ -681,9 +683,12 @@ class Registry:
                 guard(folder / entry, domains=self.settings.allow_domains)
                 self._look(folder, digest, draft, must_open=False, progress=progress)
             names = [model.name for model in packed.contents.models]
+            published = set()
             with changing(self._database, self.store, *names) as session:
                 for digest, manifest in packed.contents.bundles.items():
                     if digest in found.stages:
+                        if self.store.changes(manifest):  # else it arrived meanwhile
+                            published.add(digest)
                         self.store.publish(found.stages[digest])
                     elif not self.store.holds(manifest):
                         raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
@@ -692,7 +697,7 @@ class Registry:
                     packed.contents,
                     found.graphs,
                     move_aliases=move_aliases,
-                    published=found.stages,
+                    published=published,
                 )
 
     def _digest(self, ref: str) -> str:

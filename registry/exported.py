@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.records import Draft, Graph, Lineage, Measurement
@@ -102,6 +103,14 @@ class Contents:
             yield from ((model, version, variant) for variant in version.variants)
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An archive that was written: what it holds, and the SHA-256 of the whole file."""
+
+    contents: Contents
+    sha256: str
+
+
 def draft_of(model: ModelOut, version: VersionOut, variant: VariantOut, graph: Graph) -> Draft:
     """Return what is known of a variant before the registry that imports it has placed it."""
     return Draft(
@@ -125,8 +134,11 @@ def members_of(models: tuple[ModelOut, ...], bundles: Mapping[str, Manifest]) ->
     ``models/NAME@VERSION/VARIANT/…`` and ``test-data/NAME@VERSION/…``, so that an archive that
     is unpacked by other means gives folders that onnxruntime opens.
     """
-    found: dict[str, Member] = {}
+    folders: dict[str, str] = {}
     for folder, digest in _folders(models):
+        folders.setdefault(digest, folder)
+    found: dict[str, Member] = {}
+    for digest, folder in folders.items():
         for file in bundles[digest].files:
             name = f"{folder}/{file.path}"
             if len(name.encode()) > _LONGEST:
@@ -145,11 +157,16 @@ def _folders(models: tuple[ModelOut, ...]) -> Iterator[tuple[str, str]]:
                 yield f"test-data/{ref}", version.test_data
 
 
-def agreeing(contents: Contents) -> Contents:
+def agreeing(contents: Contents, where: str) -> Contents:
     """Return contents as given, if their parts speak of each other and of nothing else.
+
+    Args:
+        contents: what an archive says.
+        where: the archive, for errors.
 
     Raises:
         ValueError: if they do not.
+        Refused: if a member has another name than ours would have, such as one that climbs.
     """
     _check_names(contents)
     used = {variant.digest for _, _, variant in contents.variants()}
@@ -163,9 +180,13 @@ def agreeing(contents: Contents) -> Contents:
             raise ValueError(f"`{ref}` has no file `{variant.entry}`")
     wanted = {(f.sha256, f.bytes) for bundle in contents.bundles.values() for f in bundle.files}
     there = [(member.sha256, member.bytes) for member in contents.members]
-    names = {member.name for member in contents.members}
-    if sorted(wanted) != sorted(there) or len(names) != len(there):
+    if sorted(wanted) != sorted(there):
         raise ValueError("its members are not the files of its bundles")
+    for member, ours in zip(
+        contents.members, members_of(contents.models, contents.bundles), strict=True
+    ):
+        if member.name != ours.name:
+            raise Refused(f"`{where}` names a member `{member.name}`; expected `{ours.name}`")
     return contents
 
 

@@ -107,7 +107,7 @@ def parse(text: bytes, where: str) -> Contents:
         values = told.mapping(json.loads(text))
         told.check_plain(values)
         _check_format(values, where)
-        return agreeing(_contents(values))
+        return agreeing(_contents(values), where)
     except Refused:
         raise
     except (ArithmeticError, RecursionError, ValueError, TypeError, ZooError) as error:

@@ -8,10 +8,11 @@ from itertools import groupby
 from pathlib import Path
 
 from onnxzoo.registry.db import Rows
+from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut, members_of
 from onnxzoo.registry.lookup import all_of
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.queries import Row, lineage_of, manifests, measurements
+from onnxzoo.registry.queries import Row, lineage_of, listed, manifests, measurements
 from onnxzoo.registry.store import Store
 
 _MODEL = "SELECT task, created_at FROM model WHERE id = :id"
@@ -29,12 +30,16 @@ def gathered(rows: Rows, refs: Sequence[Ref]) -> Contents:
     """Return everything that is known of what references mean.
 
     ``NAME`` means every version, ``NAME@VERSION`` every variant of it, ``NAME:VARIANT`` that
-    variant of the latest version. Aliases go with the versions that they point to.
+    variant of the latest version; no reference means everything. Aliases go with the versions
+    that they point to.
 
     Raises:
-        NotFound: if no such model, version or variant is held.
+        NotFound: if no such model, version or variant is held, or nothing is.
     """
-    wanted = {row["id"]: row for ref in refs for row in all_of(rows, ref)}
+    found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
+    if not found:
+        raise NotFound("no model is held; expected one to export", hint="zoo search")
+    wanted = {row["id"]: row for row in found}
     by_name = sorted(wanted.values(), key=lambda row: (row["name"], row["number"], row["label"]))
     models = tuple(
         _model(rows, list(group)) for _, group in groupby(by_name, key=lambda row: row["name"])

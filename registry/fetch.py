@@ -55,7 +55,7 @@ class Fetched:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _WebPage(IntegrityError):
+class WebPage(IntegrityError):
     """A page for people instead of the file."""
 
 
@@ -205,7 +205,7 @@ def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> F
             part.restart()  # an earlier piece may be what is wrong
             first = _persist(http, job, part)
         _check(job, part)
-    except _WebPage:
+    except WebPage:
         raise  # a login in the way says nothing of the bytes so far
     except IntegrityError:
         part.discard()
@@ -314,7 +314,7 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
 
 def _refuse_page(answer: Answer) -> None:
     if answer.headers.get("Content-Type", "").startswith("text/html"):
-        raise _WebPage(
+        raise WebPage(
             f"what `{answer.url}` sends is an HTML page, not a model",
             hint="open it in a browser: it may want a login",
         )

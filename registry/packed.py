@@ -55,8 +55,8 @@ def pack(
     out: BinaryIO,
     name: str,
     progress: Progress | None = None,
-) -> None:
-    """Write an archive: the same bytes for the same contents.
+) -> str:
+    """Write an archive, the same bytes for the same contents; return its SHA-256.
 
     Args:
         contents: what it holds.
@@ -75,17 +75,23 @@ def pack(
             f"the manifest of `{name}` would have {len(text)} bytes; at most {_LARGEST} are read",
             hint="export the models to several files",
         )
-    write_all(out, _header(MANIFEST, len(text)) + text + bytes(-len(text) % _BLOCK))
-    done = 0
+    digest, done = hashlib.sha256(), 0
+
+    def write(data: bytes) -> None:
+        digest.update(data)
+        write_all(out, data)
+
+    write(_header(MANIFEST, len(text)) + text + bytes(-len(text) % _BLOCK))
     for member in contents.members:
-        write_all(out, _header(member.name, member.bytes))
+        write(_header(member.name, member.bytes))
         for chunk in _proven(_chunks_of(places[member.sha256]), member, str(places[member.sha256])):
-            write_all(out, chunk)
+            write(chunk)
             done += len(chunk)
             if progress:
                 progress(name, done, contents.bytes)
-        write_all(out, bytes(-member.bytes % _BLOCK))
-    write_all(out, _END)
+        write(bytes(-member.bytes % _BLOCK))
+    write(_END)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

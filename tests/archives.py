@@ -78,9 +78,10 @@ def twins(folder: Path, other: Path) -> Path:
     with Registry(folder / "twins") as registry:
         registry.register(sound, "twins")
         registry.export(["twins"], folder / "twins.zoo")
-    members = {"models/a.onnx": sound.read_bytes(), "models/b.onnx": other.read_bytes()}
+    under = "models/twins@1/fp32/"
+    members = {f"{under}a.onnx": sound.read_bytes(), f"{under}b.onnx": other.read_bytes()}
     files = [
-        File(name.removeprefix("models/"), hashlib.sha256(content).hexdigest(), len(content))
+        File(name.removeprefix(under), hashlib.sha256(content).hexdigest(), len(content))
         for name, content in members.items()
     ]
     values = _manifest_of(folder / "twins.zoo")

@@ -172,6 +172,25 @@ def test_a_source_that_is_not_what_it_says_is_refused(
         ).files()
 
 
+def test_a_broken_file_in_the_index_is_told_with_the_way_out(
+    zoo: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_INDEX", str(folder))
+    (folder / "m.zoo").write_bytes((folder / "m.zoo").read_bytes()[:-1])
+    ran = zoo("search", "m")
+    assert ran.code == 4
+    assert "`m.zoo` is cut off" in ran.err
+    assert f"hint: mend `{folder}/m.zoo`, or take it out of ZOO_INDEX\n" in ran.err
+
+
+def test_a_listing_on_a_web_server_is_no_index(zoo: Run, web: Hub) -> None:
+    web.fault("html")
+    ran = zoo("search", "big")
+    assert ran.code == 4
+    assert "others.zoo` is an HTML page" in ran.err
+    assert "hint: if it is a folder, name its .zoo files one by one in ZOO_INDEX; " in ran.err
+
+
 def test_a_folder_without_such_files_is_no_index(
     zoo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,17 @@ def test_what_was_damaged_is_repaired_and_that_is_said(here: Registry, archive: 
     assert here.is_whole(variant)
 
 
+def test_what_arrived_meanwhile_was_not_repaired(here: Registry, archive: Path) -> None:
+    def other(*_: object) -> None:
+        if not here.list():
+            with Registry(here.settings.home) as beside:
+                assert beside.import_file(archive).changed
+
+    found = here.import_file(archive, progress=other)
+    assert found.repaired == ()
+    assert not found.changed
+
+
 def test_a_part_of_a_model_can_be_carried(
     there: Registry, here: Registry, archive: Path, tmp_path: Path
 ) -> None:
@@ -362,11 +373,31 @@ def test_import_and_export_in_the_command_line(
     assert said["variants"][0] == {"exported": "m:fp16@1", "ref": "m:fp16@1", "new": False}
     out = tmp_path / "out.zoo"
     ran = zoo("export", "m", "-o", out)
-    assert ran.out == f"wrote {out}: 3 variants, {out.stat().st_size / 1000:.1f} kB\n"
+    assert ran.out.splitlines() == [
+        f"wrote {out}: 3 variants, {out.stat().st_size / 1000:.1f} kB",
+        f"pin it: zoo import {out}#sha256={sha256(out)}",
+    ]
+    assert zoo(*ran.out.split()[-2:]).out.startswith("nothing to do")
     assert out.read_bytes() == archive.read_bytes()
     said = json.loads(zoo("export", "m", "-o", out, "--json").out)
+    assert said["sha256"] == sha256(out)
     assert said["variants"] == ["m:fp16@1", "m:fp32@1", "m:fp32@2"]
     assert said["members"][0]["name"].startswith("models/m@1/fp16/")
+
+
+def test_everything_is_exported_where_nothing_is_named(
+    zoo: Run, archive: Path, tmp_path: Path
+) -> None:
+    ran = zoo("export", "-o", tmp_path / "all.zoo")
+    assert (ran.code, ran.err) == (
+        3,
+        "error: no model is held; expected one to export\nhint: zoo search\n",
+    )
+    assert not (tmp_path / "all.zoo").exists()
+    zoo("import", archive)
+    zoo("register", models.linear(tmp_path / "mine.onnx", value=7), "--name", "mine")
+    ran = zoo("export", "-o", tmp_path / "all.zoo", "-q")
+    assert ran.out.split() == ["m:fp16@1", "m:fp32@1", "m:fp32@2", "mine:fp32@1"]
 
 
 def test_a_new_number_is_said(zoo: Run, archive: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
+from onnxzoo.zoo_index.archives import entries_below
 from tests import hostile, models
 from tests.archives import header, tar, twins, zoo
 from tests.hub import sha256
@@ -255,7 +256,6 @@ def measured(values: Values, **changes: object) -> Values:
         lambda v: v["bundles"].append(v["bundles"][0]),
         lambda v: v["members"].append({"name": "x", "sha256": "0" * 64, "bytes": 0}),
         lambda v: v["members"].pop(),
-        lambda v: v["members"][1].update(name=v["members"][0]["name"]),
         lambda v: v["measurements"].append({"digest": "sha256:00"}),
         lambda v: v.update(version=0),
         lambda v: first_model(v).update(created_at="0001-01-01T00:00:00+23:59"),
@@ -291,6 +291,19 @@ def test_a_manifest_of_ten_thousand_brackets_is_refused(tmp_path: Path) -> None:
 def test_a_path_that_leaves_its_bundle_is_refused(archive: Path, tmp_path: Path) -> None:
     changed(archive, lambda v: v["bundles"][0]["files"][0].update(path="../../x"))
     assert_refused(archive, tmp_path, Refused, "not a plain path inside a bundle")
+
+
+@pytest.mark.parametrize("name", ["../../../../tmp/x", "/tmp/x", "x", "models/b@1/fp32/b.onnx"])
+def test_a_member_has_the_one_name_that_an_export_gives_it(
+    archive: Path, tmp_path: Path, name: str
+) -> None:
+    values = json.loads(members_of(archive)[MANIFEST])
+    first, *others = list(members_of(archive).items())[1:]
+    values["members"][0]["name"] = name
+    written(archive, [(MANIFEST, json.dumps(values).encode()), (name, first[1]), *others])
+    assert_refused(archive, tmp_path, Refused, f"names a member `{name}`; expected `models/a@1/")
+    with pytest.raises(Refused, match="names a member"):
+        entries_below(archive)
 
 
 def test_a_long_path_is_kept_under_a_short_name(tmp_path: Path) -> None:
@@ -374,6 +387,10 @@ def test_every_model_of_a_bundle_is_looked_at(tmp_path: Path, order: int) -> Non
     members = members_of(twins(tmp_path, evil))
     values = json.loads(members.pop(MANIFEST))
     first_version(values)["variants"] = first_version(values)["variants"][::order]
+    label = first_variant(values)["label"]
+    for member in values["members"]:
+        member["name"] = member["name"].replace("fp32", label)
+    members = {name.replace("fp32", label): content for name, content in members.items()}
     odd = zoo(tmp_path / "odd.zoo", values, members)
     assert_refused(odd, tmp_path, Refused, r"the domain `com\.acme`")
 
@@ -418,7 +435,8 @@ def test_a_content_under_thousands_of_paths_does_not_fill_the_disk(tmp_path: Pat
     values["bundles"] = [
         {"digest": bundle.digest, "files": [asdict(file) for file in bundle.files]}
     ]
-    files = {"a": path.read_bytes(), "b": content}
+    under = "models/twins@1/fp32/"
+    files = {f"{under}0.bin": content, f"{under}a.onnx": path.read_bytes()}
     values["members"] = [
         {"name": name, "sha256": sha256(data), "bytes": len(data)} for name, data in files.items()
     ]
@@ -442,6 +460,7 @@ def test_a_model_that_is_none_is_refused_like_one_that_is_pulled(
             "files": [{"path": "a.onnx", "sha256": file.sha256, "bytes": file.bytes}],
         }
     ]
-    values["members"] = [{"name": "a", "sha256": file.sha256, "bytes": file.bytes}]
-    odd = written(tmp_path / "odd.zoo", [(MANIFEST, json.dumps(values).encode()), ("a", page)])
+    name = "models/a@1/fp32/a.onnx"
+    values["members"] = [{"name": name, "sha256": file.sha256, "bytes": file.bytes}]
+    odd = zoo(tmp_path / "odd.zoo", values, {name: page})
     assert_refused(odd, tmp_path, IntegrityError, "HTML page")

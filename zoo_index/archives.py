@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from secrets import token_hex
 
-from onnxzoo.registry.errors import NotFound, Refused
+from onnxzoo.registry.errors import NotFound, Refused, ZooError
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.manifest import Manifest
@@ -47,8 +47,12 @@ def entries_below(path: Path) -> list[Entry]:
         raise NotFound(f"no `{SUFFIX}` file in `{path}`", hint="mend ZOO_INDEX, or unset it")
     found: list[tuple[int, Entry]] = []
     for file in paths:
-        with opened(file) as packed:
-            found += _entries(packed.contents, file.absolute().as_uri())
+        try:
+            with opened(file) as packed:
+                found += _entries(packed.contents, file.absolute().as_uri())
+        except ZooError as error:
+            hint = error.hint or f"mend `{file}`, or take it out of ZOO_INDEX"
+            raise type(error)(error.message, hint=hint) from error
     return _highest(found)
 
 

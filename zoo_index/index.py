@@ -12,8 +12,15 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from onnxzoo.registry.errors import NotFound, Refused, RemoteError, StorageError, ZooError
-from onnxzoo.registry.fetch import download
+from onnxzoo.registry.errors import (
+    IntegrityError,
+    NotFound,
+    Refused,
+    RemoteError,
+    StorageError,
+    ZooError,
+)
+from onnxzoo.registry.fetch import WebPage, download
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
@@ -303,6 +310,7 @@ def fetch_index(url: str, settings: Settings) -> None:
 
     Raises:
         RemoteError: if it cannot be had; what was kept before stays.
+        IntegrityError: if it is a page for people, such as the listing of a folder.
         Refused: if the URL is not https, or a line is malformed.
     """
     parts, shown = urlsplit(url), without_query(url)
@@ -330,6 +338,12 @@ def fetch_index(url: str, settings: Settings) -> None:
             )
     except StorageError:
         raise
+    except WebPage as error:
+        raise IntegrityError(
+            f"cannot fetch the index: `{shown}` is an HTML page",
+            hint="if it is a folder, name its .zoo files one by one in ZOO_INDEX; "
+            "else open it in a browser: it may want a login",
+        ) from error
     except ZooError as error:
         raise type(error)(
             f"cannot fetch the index: {error.message}", hint=error.hint or _MEND
