@@ -309,6 +309,23 @@ def test_a_place_that_may_not_be_read_is_named_once(home: Path, tmp_path: Path, 
 
 
 @LIMITED
+def test_an_index_that_may_not_be_read_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_INDEX", "https://localhost/index.jsonl")
+    closed = home / "cache"
+    closed.mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        for words in ("search net", "index list", "doctor"):
+            ran = limited(home, *words.split())
+            said = f"no right to read the index `{closed}" in ran.stdout + ran.stderr
+            assert (ran.returncode, said) == (7, True), ran
+    finally:
+        closed.chmod(0o755)
+
+
+@LIMITED
 @pytest.mark.parametrize("name", ["", "m.onnx"])
 def test_a_bundle_that_may_not_be_read_is_not_damaged(
     home: Path, tmp_path: Path, name: str
