@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -13,6 +14,7 @@ from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, fields, line, talk
 from onnxzoo.registry.errors import IntegrityError, StorageError, UsageError, ZooError
 from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.store import unreadable
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
@@ -141,7 +143,7 @@ def _converters(settings: "Settings") -> dict[str, object]:
     apart = [
         name
         for name, one in every.items()
-        if one.requirements and environment_of(one, settings).is_dir()
+        if one.requirements and os.path.isdir(environment_of(one, settings))  # noqa: PTH112
     ]
     return {
         "converters": sorted(ready),
@@ -156,7 +158,9 @@ def _places(settings: "Settings") -> dict[str, object]:
     from onnxzoo.registry.prepared import PreparedSessions
     from onnxzoo.registry.settings import without_password
 
-    count, taken = PreparedSessions(settings.sessions, settings.cache_size).usage()
+    count = taken = None
+    with suppress(StorageError):  # a problem, and told as one
+        count, taken = PreparedSessions(settings.sessions, settings.cache_size).usage()
     return {
         "home": settings.home,
         "database": without_password(settings.database_url or str(settings.home / "registry.db")),
@@ -189,11 +193,24 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
             "zoo gc, or set ZOO_HOME to a folder on a larger disk",
             StorageError.exit_code,
         )
-    places = (settings.home, settings.home / "store", settings.home / "registry.db")
-    closed = [place for place in places if place.exists() and not os.access(place, os.W_OK)]
+    above = _there(settings.home)
+    needed = {
+        above: os.X_OK,
+        settings.home / "store": os.R_OK | os.X_OK,
+        settings.home / "registry.db": os.R_OK,
+    }
+    there = [place for place in needed if os.path.exists(place)]  # noqa: PTH110  (see `_there`)
+    closed = [place for place in there if not os.access(place, needed[place])]
     if closed:
+        error = unreadable(closed[0])
+        yield Problem(error.message, error.hint, error.exit_code)
+        return
+    fixed = [place for place in there if not os.access(place, os.W_OK)]
+    if fixed:
         yield Problem(
-            f"`{closed[0]}` is read-only: models can be listed and loaded, but not added",
+            f"`{fixed[0]}` is read-only: models can be listed and loaded, but not added"
+            if above == settings.home
+            else f"`{settings.home}` cannot be made: no right to write `{above}`",
             "set ZOO_HOME to a folder that you may write",
             StorageError.exit_code,
         )
@@ -207,7 +224,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
             for variant in registry.list():
                 try:
                     registry.check_there(variant)
-                except IntegrityError as error:
+                except (IntegrityError, StorageError) as error:
                     yield Problem(error.message, error.hint, error.exit_code)
             _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
@@ -228,5 +245,9 @@ def _write_sidecars(registry: "Registry") -> None:
 
 
 def _free(folder: Path) -> int:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_there(folder)).free
+
+
+def _there(folder: Path) -> Path:
+    """Return a folder, or the nearest above it that is there as far as this user may see."""
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110

@@ -35,7 +35,7 @@ from onnxzoo.cli.output import (
     variant_document,
     weights,
 )
-from onnxzoo.registry.errors import NotFound
+from onnxzoo.registry.errors import NotFound, StorageError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
@@ -126,8 +126,11 @@ def list_held(
         headers = ("REFERENCE", "PRECISION", "OPSET", "SIZE", "TASK", "ALIASES", "CREATED")
         table(headers, map(_held_row, found))
         for variant in found:
-            if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
-                talk(f"damaged: {variant.ref}; zoo verify {variant.name} --repair")
+            try:
+                if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
+                    talk(f"damaged: {variant.ref}; zoo verify {variant.name} --repair")
+            except StorageError as error:
+                talk(f"{variant.ref}: {error.message}")
     elif words:
         talk("nothing that is held matches; try: zoo search")
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, ZooError
 from onnxzoo.registry.settings import without_password
+from onnxzoo.registry.store import unreadable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -191,10 +192,7 @@ def _translated(error: BaseException, url: str) -> ZooError:
             hint="run the command again when the other one is done",
         )
     if code in _SQLITE_STORAGE or state == _DISK_FULL:
-        return StorageError(
-            f"cannot {'open' if code == sqlite3.SQLITE_CANTOPEN else 'write'} `{url}`: {text}",
-            hint="set ZOO_HOME to a folder that you may write, or free some space",
-        )
+        return _refusal(Path(url), text, opens=code == sqlite3.SQLITE_CANTOPEN)
     if code == sqlite3.SQLITE_IOERR and _is_full(Path(url)):
         return StorageError(
             f"no space left for `{url}`: {text}",
@@ -203,6 +201,15 @@ def _translated(error: BaseException, url: str) -> ZooError:
     if isinstance(error, sqlite3.DatabaseError) and any(words in text for words in _DAMAGE):
         return damaged(Path(url), text)
     return DatabaseError(f"`{url}`: {text}", hint="zoo doctor")
+
+
+def _refusal(path: Path, text: str, *, opens: bool) -> StorageError:
+    if opens and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
+        return unreadable(path)
+    return StorageError(
+        f"cannot {'open' if opens else 'write'} `{path}`: {text}",
+        hint="set ZOO_HOME to a folder that you may write, or free some space",
+    )
 
 
 def _is_full(path: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import abandoned
+from onnxzoo.registry.store import abandoned, entries
 
 # A model's copy for `onnxzoo.hub`: its name, its data's digest and its own; then who is making it.
 _COPY = re.compile(r"(?P<copy>.+-[0-9a-f]{12}-(?P<digest>[0-9a-f]{12}))(?P<making>-.+)?")
@@ -20,7 +20,7 @@ def leftovers(settings: Settings, used: Set[str], *, environments: bool) -> list
         environments: those that converters have for themselves too, unless a conversion runs.
             They are made again when they are needed.
     """
-    conversions = sorted(settings.conversions.glob("*"))
+    conversions = entries(settings.conversions)
     dead = [folder for folder in conversions if abandoned(folder)]
     idle = len(dead) == len(conversions)
     return [
@@ -32,7 +32,7 @@ def leftovers(settings: Settings, used: Set[str], *, environments: bool) -> list
 
 def _copies(root: Path, used: Set[str]) -> Iterator[Path]:
     held = {digest.removeprefix("sha256:")[:12] for digest in used}
-    for folder in sorted(root.glob("*")):
+    for folder in entries(root):
         match = _COPY.fullmatch(folder.name)
         if match is None:
             continue
@@ -44,7 +44,7 @@ def _copies(root: Path, used: Set[str]) -> Iterator[Path]:
 
 
 def _environments(root: Path, *, whole: bool) -> Iterator[Path]:
-    for folder in sorted(root.glob("*")):
+    for folder in entries(root):
         half_made = folder.name.startswith(".")
         if abandoned(folder, ".") if half_made else whole:
             yield folder

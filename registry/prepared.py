@@ -12,10 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from string import hexdigits
 from typing import Any
 
+from onnxzoo.registry.errors import StorageError
 from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.store import abandoned, clear, reporting_storage, size_of, staging_name, sync
+from onnxzoo.registry.store import (
+    abandoned,
+    clear,
+    entries,
+    reporting_storage,
+    size_of,
+    staging_name,
+    sync,
+)
 
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
@@ -93,12 +103,14 @@ class PreparedSessions:
             clear(folder)
 
     def is_being_made(self, key: str) -> bool:
-        """Tell whether a living process makes this entry now."""
-        return any(not abandoned(folder) for folder in self._staging.glob(f"*{key}"))
+        """Tell whether a living process makes this entry now; not where that may not be read."""
+        with suppress(StorageError):
+            return any(not abandoned(folder) for folder in self._making(key))
+        return False
 
     def being_made(self, key: str) -> int:
         """Return the bytes that were made so far of an entry."""
-        return sum(size_of(folder) for folder in self._staging.glob(f"*{key}"))
+        return sum(size_of(folder) for folder in self._making(key))
 
     def keep(self, staged: Path, key: str) -> None:
         """Rename a sealed entry into place; a sound one that is there already stays."""
@@ -128,7 +140,7 @@ class PreparedSessions:
 
         What dead processes were making goes too.
         """
-        for folder in self._staging.glob("*"):
+        for folder in entries(self._staging):
             if abandoned(folder):
                 clear(folder)
         sizes = {folder: size_of(folder) for folder in self._folders()}
@@ -147,11 +159,15 @@ class PreparedSessions:
 
     def garbage(self, held: set[str]) -> list[Path]:
         """Return the entries of bundles that are held no longer, and what dead processes left."""
-        left = [folder for folder in self._staging.glob("*") if abandoned(folder)]
+        left = [folder for folder in entries(self._staging) if abandoned(folder)]
         return left + [folder for folder in self._folders() if _digest(folder) not in held]
 
     def _folders(self) -> list[Path]:
-        return sorted(folder for folder in self.root.glob("[0-9a-f]*") if folder.is_dir())
+        folders = (folder for folder in entries(self.root) if folder.name[0] in hexdigits)
+        return [folder for folder in folders if folder.is_dir()]
+
+    def _making(self, key: str) -> list[Path]:
+        return [folder for folder in entries(self._staging) if folder.name.endswith(key)]
 
 
 def key_of(digest: str, entry: str, runtime: str, providers: Sequence[object]) -> str:

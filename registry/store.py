@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Set
@@ -19,6 +20,7 @@ SIDECAR = ".json"
 CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and write
 _DAY = 86_400  # seconds
 _READ_ONLY = 0o444
+_SHARD = re.compile("[0-9a-f]{2}")
 # When every published file was changed last: another time says that someone wrote to it since.
 # A whole second that archives, file systems and container images all keep: 2000-01-01, UTC.
 _PUBLISHED = 946_684_800 * 10**9  # nanoseconds
@@ -165,6 +167,8 @@ class Store:
         folder = self.path(manifest.digest)
         try:
             return all((folder / file.path).stat().st_size == file.bytes for file in manifest.files)
+        except PermissionError as error:
+            raise unreadable(folder) from error
         except OSError:
             return False
 
@@ -216,14 +220,15 @@ class Store:
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every bundle in its place."""
-        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
-            if folder.suffix != SIDECAR:
-                yield f"sha256:{folder.name}"
+        for path in self._published():
+            if path.suffix != SIDECAR:
+                yield f"sha256:{path.name}"
 
     def sidecars(self) -> Iterator[str]:
         """Yield the digest of every bundle that has a sidecar, whether or not it is there."""
-        for path in sorted(self.root.glob(f"[0-9a-f][0-9a-f]/*{SIDECAR}")):
-            yield f"sha256:{path.stem}"
+        for path in self._published():
+            if path.suffix == SIDECAR:
+                yield f"sha256:{path.stem}"
 
     def put(self, text: bytes, target: Path) -> None:
         """Put a small file into the store, or in the place of an older one: whole and durable."""
@@ -241,17 +246,24 @@ class Store:
             wanted: bundles to which something refers: the damaged bytes of one that was not
                 healed may be all that is left of it.
         """
-        staged = [folder for folder in self._staging.glob("*") if abandoned(folder)]
-        aside = sorted((self.root / ".damaged").glob("*"))
+        staged = [folder for folder in entries(self._staging) if abandoned(folder)]
+        aside = entries(self.root / ".damaged")
         return staged + [folder for folder in aside if not self._is_last(folder, wanted)]
+
+    def _published(self) -> Iterator[Path]:
+        for folder in entries(self.root):
+            if _SHARD.fullmatch(folder.name):
+                yield from entries(folder)
 
     def _change(self, path: Path, file: File) -> str | None:
         try:
             found = path.stat()
         except OSError as error:
-            return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
+            return _unread(file, path, error)
         if found.st_size != file.bytes:
             return _wrong_size(file, found.st_size)
+        if not os.access(path, os.R_OK):
+            raise unreadable(path)
         if found.st_mtime_ns == _PUBLISHED or self._hashed.get(path) == _identity(path):
             return None
         return self._hash(path, file, None)
@@ -271,6 +283,28 @@ class Store:
     def _is_last(self, aside: Path, wanted: Set[str]) -> bool:
         digest = f"sha256:{aside.name.partition('-')[0]}"
         return digest in wanted and not self.path(digest).exists()
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder; nothing where there is none.
+
+    Raises:
+        StorageError: if it may not be read; ``Path.glob`` would find nothing, or raise its own.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except PermissionError as error:
+        raise unreadable(folder) from error
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def unreadable(path: Path) -> StorageError:
+    """Return the error for what this user may not read."""
+    return StorageError(
+        f"no right to read `{path}`",
+        hint="ask its owner for the right, or set ZOO_HOME to a folder that you may read",
+    )
 
 
 def size_of(path: Path) -> int:
@@ -411,12 +445,19 @@ def _damage(path: Path, file: File, progress: Progress | None) -> str | None:
                 if progress:
                     progress(file.path, done, file.bytes)
     except OSError as error:
-        return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
+        return _unread(file, path, error)
     if done != file.bytes:
         return _wrong_size(file, done)
     if digest.hexdigest() != file.sha256:
         return f"`{file.path}` has SHA-256 {digest.hexdigest()}; expected {file.sha256}"
     return None
+
+
+def _unread(file: File, path: Path, error: OSError) -> str:
+    """Return what is wrong with a file; one that may not be read need not be damaged."""
+    if isinstance(error, PermissionError):
+        raise unreadable(path) from error
+    return f"`{file.path}`: {(error.strerror or str(error)).lower()}"
 
 
 def _wrong_size(file: File, found: int) -> str:

@@ -18,7 +18,7 @@ from onnxzoo.registry.records import Checked, Garbage, Progress, Removed, Varian
 from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing, discard
-from onnxzoo.registry.store import Stage, Store, reporting_storage, size_of
+from onnxzoo.registry.store import Stage, Store, entries, reporting_storage, size_of
 
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
 _IS_USED = f"SELECT 1 FROM ({USED}) AS used WHERE digest = :digest LIMIT 1"  # noqa: S608
@@ -153,7 +153,7 @@ def _used(rows: Rows) -> set[str]:
 
 
 def _old_downloads(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if _is_old(path)]
+    return [path for path in entries(folder) if _is_old(path)]
 
 
 def _is_old(path: Path) -> bool:

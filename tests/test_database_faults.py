@@ -276,10 +276,85 @@ def test_a_database_that_nobody_may_read_is_a_storage_error(file: Path) -> None:
     for words in (["list"], ["doctor"], ["alias", "net@1", "x"], ["doctor", "--rebuild"]):
         ran = limited(file.parent, *words)
         said = ran.stdout + ran.stderr
-        assert (ran.returncode, str(file) in said, "cannot open" in said) == (7, True, True), said
+        assert (ran.returncode, f"no right to read `{file}`" in said) == (7, True), said
         assert "Traceback" not in said
     file.chmod(0o600)
     assert file.read_bytes() == before
+
+
+@LIMITED
+@pytest.mark.parametrize(
+    "place",
+    ["", "store", "store/.staging", "cache", "cache/sessions/.staging", "cache/environments"],
+)
+def test_a_place_that_may_not_be_read_is_named_once(home: Path, tmp_path: Path, place: str) -> None:
+    with Registry(home) as registry:
+        registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    closed = home / place
+    closed.mkdir(parents=True, exist_ok=True)
+    closed.chmod(0)
+    try:
+        ran = limited(home, "doctor")
+        said = f"no right to read `{closed}"
+        assert (ran.returncode, ran.stdout.count("problem:")) == (7, 1), ran
+        assert (said in ran.stdout, "bug" in ran.stderr) == (True, False), ran
+        for words in ("run net", "doctor --rebuild", "gc"):
+            ran = limited(home, *words.split())
+            assert "bug" not in ran.stderr, ran
+            if words == "run net":
+                serves = place not in {"", "store"}
+                assert ran.returncode == (0 if serves else 7), ran
+    finally:
+        closed.chmod(0o755)
+
+
+@LIMITED
+def test_an_index_that_may_not_be_read_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_INDEX", "https://localhost/index.jsonl")
+    closed = home / "cache"
+    closed.mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        for words in ("search net", "index list", "doctor"):
+            ran = limited(home, *words.split())
+            said = f"no right to read the index `{closed}" in ran.stdout + ran.stderr
+            assert (ran.returncode, said) == (7, True), ran
+    finally:
+        closed.chmod(0o755)
+
+
+@LIMITED
+@pytest.mark.parametrize("name", ["", "m.onnx"])
+def test_a_bundle_that_may_not_be_read_is_not_damaged(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    with Registry(home) as registry:
+        folder = registry.register(models.linear(tmp_path / "m.onnx"), "net").variant.path.parent
+    closed = folder / name
+    closed.chmod(0)
+    try:
+        for words in ("verify", "verify --repair", "run net"):
+            ran = limited(home, *words.split())
+            assert (ran.returncode, "no right to read" in ran.stderr) == (7, True), ran
+            assert "repair" not in ran.stderr
+        ran = limited(home, "list")
+        assert (ran.returncode, "damaged" in ran.stderr) == (0, False), ran
+        assert closed.exists()
+    finally:
+        closed.chmod(0o755)
+
+
+@LIMITED
+def test_the_doctor_names_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        ran = limited(tmp_path / "a" / "b", "doctor")
+        assert (ran.returncode, ran.stdout.count("problem:")) == (7, 1), ran
+        assert f"`{tmp_path}/a/b` cannot be made: no right to write `{tmp_path}`" in ran.stdout
+    finally:
+        tmp_path.chmod(0o755)
 
 
 def to_revision(path: Path, revision: str) -> None:

@@ -140,12 +140,14 @@ class Index:
 
     @cached_property
     def _text(self) -> str:
-        if self._fetch and not self.path.exists():
-            self._fetch()
         try:
+            if self._fetch and not self.path.exists():
+                self._fetch()
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise NotFound(f"no index `{self.path}`", hint=_MEND) from error
+        except PermissionError as error:
+            raise StorageError(f"no right to read the index `{self.path}`", hint=_MEND) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise Refused(
