@@ -192,7 +192,7 @@ def _translated(error: BaseException, url: str) -> ZooError:
             hint="run the command again when the other one is done",
         )
     if code in _SQLITE_STORAGE or state == _DISK_FULL:
-        return _refusal(Path(url), text, opens=code == sqlite3.SQLITE_CANTOPEN)
+        return _refusal(url, text, opens=code == sqlite3.SQLITE_CANTOPEN)
     if code == sqlite3.SQLITE_IOERR and _is_full(Path(url)):
         return StorageError(
             f"no space left for `{url}`: {text}",
@@ -203,11 +203,11 @@ def _translated(error: BaseException, url: str) -> ZooError:
     return DatabaseError(f"`{url}`: {text}", hint="zoo doctor")
 
 
-def _refusal(path: Path, text: str, *, opens: bool) -> StorageError:
-    if opens and os.path.exists(path) and not os.access(path, os.R_OK):  # noqa: PTH110
-        return unreadable(path)
+def _refusal(url: str, text: str, *, opens: bool) -> StorageError:
+    if opens and os.path.exists(url) and not os.access(url, os.R_OK):  # noqa: PTH110
+        return unreadable(Path(url))
     return StorageError(
-        f"cannot {'open' if opens else 'write'} `{path}`: {text}",
+        f"cannot {'open' if opens else 'write'} `{url}`: {text}",
         hint="set ZOO_HOME to a folder that you may write, or free some space",
     )
 
