@@ -123,6 +123,7 @@ def restore(database: Database, store: Store, stage: Stage, checked: Checked) ->
         )
     with database.write() as session:
         store.publish(stage)
+        writes.describe_again(session, checked.digest, store.path(checked.digest))
         for ref in checked.refs:
             writes.log(session, "repair", ref, checked.digest)
 
