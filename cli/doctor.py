@@ -84,23 +84,35 @@ def _rebuild(*, force: bool, json: bool) -> None:
         done = registry.rebuild(force=force)
         nameless = [str(registry.store.path(digest)) for digest in done.nameless]
     if json:
+        damaged = [{"what": what, "why": why} for what, why in done.damaged]
         lost = [{"what": what, "why": why} for what, why in done.lost]
         document(
-            {"restored": done.refs, "lost": lost, "nameless": nameless, "moved_to": done.moved_to}
+            {
+                "restored": done.refs,
+                "damaged": damaged,
+                "lost": lost,
+                "nameless": nameless,
+                "moved_to": done.moved_to,
+            }
         )
     else:
         for ref in done.refs:
             line(f"restored {ref}")
+        for what, why in done.damaged:
+            line(f"restored, but damaged: {what}: {why}")
         for what, why in done.lost:
             line(f"not restored: {what}: {why}")
         for folder in nameless:
             line(f"of no known name: {folder}")
     if done.moved_to:
         talk(f"the database of before is kept: {done.moved_to}")
-    talk(f"{len(done.refs)} restored, {len(done.lost)} not; measurements are to be made again")
+    restored = len(done.refs) + len(done.damaged)
+    talk(f"{restored} restored, {len(done.lost)} not; measurements are to be made again")
+    if done.damaged:
+        talk("hint: zoo verify --repair")
     if nameless:
         talk("hint: zoo register FOLDER/MODEL.onnx --name NAME gives a name; zoo gc frees the rest")
-    if done.lost:
+    if done.lost or done.damaged:
         raise typer.Exit(IntegrityError.exit_code)
 
 

@@ -234,6 +234,7 @@ class Registry:
             ref, new, learnt = writes.add(session, draft, manifest, action)
             repaired = not (new or whole)
             if repaired:
+                writes.describe_again(session, manifest.digest, self.store.path(manifest.digest))
                 writes.log(session, "repair", ref, manifest.digest)
             if data is not None and keep(session, self.store, ref, data, data_source):
                 learnt.append("test data")
@@ -670,6 +671,7 @@ class Registry:
         from onnxzoo.registry.importing import staged
         from onnxzoo.registry.merge import merge
         from onnxzoo.registry.packed import opened
+        from onnxzoo.registry.writes import describe_again
 
         allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()
@@ -690,6 +692,7 @@ class Registry:
                         if self.store.changes(manifest):  # else it arrived meanwhile
                             published.add(digest)
                         self.store.publish(found.stages[digest])
+                        describe_again(session, digest, self.store.path(digest))
                     elif not self.store.holds(manifest):
                         raise Busy(f"`{digest}` was removed meanwhile", hint="run it again")
                 return merge(

@@ -39,6 +39,8 @@ class VariantClaim:
 
     version: VersionClaim
     label: str
+    precision: str
+    opset: int
     entry: str
     source: str
     revision: str | None
@@ -150,6 +152,8 @@ def _variant(values: Any) -> VariantClaim:
     return VariantClaim(
         version=_version(values),
         label=told.get(values, "variant", told.word("variant")),
+        precision=told.get(values, "precision", told.text),
+        opset=told.get(values, "opset", told.whole),
         entry=told.get(values, "entry", told.text),
         source=told.get(values, "source", told.text),
         revision=told.get(values, "revision", told.maybe(told.text)),

@@ -40,13 +40,15 @@ class Rebuilt:
     """What was made of a store.
 
     Attributes:
-        refs: what is held now; reference data are ``NAME@VERSION``.
-        lost: what could not be restored, and why: damaged sidecars, bytes that are not there.
+        refs: what is held now and whole; reference data are ``NAME@VERSION``.
+        damaged: what is held again although its bytes are not what they should be, and why.
+        lost: what could not be restored, and why: damaged sidecars, models that do not read.
         nameless: digests of bundles without a sidecar: nobody knows what they were.
         moved_to: where the database of before lies now; None if there was none.
     """
 
     refs: tuple[str, ...]
+    damaged: tuple[tuple[str, str], ...]
     lost: tuple[tuple[str, str], ...]
     nameless: tuple[str, ...]
     moved_to: Path | None
@@ -63,11 +65,13 @@ class _Told:
     )
     data: dict[tuple[str, int], tuple[DataClaim, Manifest]] = field(default_factory=dict)
     lost: list[tuple[str, str]] = field(default_factory=list)
-    gone: list[tuple[str, str]] = field(default_factory=list)  # references and digests
+    damage: dict[str, str] = field(default_factory=dict)  # by digest
 
 
 def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
-    """Make a database again from the sidecars of all bundles that are whole.
+    """Make a database again from the sidecars of all bundles.
+
+    A damaged bundle is held again, too, so that its numbers, aliases and tags wait for its bytes.
 
     On SQLite it is made whole beside the old one, which is then set aside under another name. A
     kill between the two leaves none, and another call makes it. Measurements and the event log
@@ -123,10 +127,17 @@ def _into_server(database: Database, store: Store) -> Rebuilt:
 
 
 def _rebuilt(store: Store, told: _Told, moved: Path | None) -> Rebuilt:
-    refs = [claim.ref for claim, _, _ in told.variants.values()]
-    refs += [data.ref for data, _ in told.data.values()]
+    held = [(claim.ref, manifest.digest) for claim, manifest, _ in told.variants.values()]
+    held += [(data.ref, manifest.digest) for data, manifest in told.data.values()]
+    held.sort()
     nameless = set(store.digests()) - set(store.sidecars())
-    return Rebuilt(tuple(sorted(refs)), tuple(told.lost), tuple(sorted(nameless)), moved)
+    return Rebuilt(
+        tuple(ref for ref, digest in held if digest not in told.damage),
+        tuple((ref, told.damage[digest]) for ref, digest in held if digest in told.damage),
+        tuple(told.lost),
+        tuple(sorted(nameless)),
+        moved,
+    )
 
 
 def _check_replaceable(database: Database, store: Store, path: Path, *, force: bool) -> None:
@@ -216,12 +227,8 @@ def _told(store: Store) -> _Told:
     for claims in sorted(read_well, key=lambda claims: claims.written_at):
         problems = store.changes(claims.manifest)
         if problems:
-            told.gone += [(claim.ref, claims.manifest.digest) for claim in claims.variants]
-            sources = [(claim.ref, claim.source) for claim in claims.variants]
-            sources += [(data.ref, data.source) for data in claims.data]
-            told.lost += [(ref, f"{problems[0]}; it came from `{it}`") for ref, it in sources]
-        else:
-            _believe(told, store, claims)
+            told.damage[claims.manifest.digest] = problems[0]
+        _believe(told, store, claims)
     for place in told.data.keys() - told.versions.keys():  # no variant of it is left
         claim, _ = told.data.pop(place)
         told.lost.append((claim.ref, "reference data of a version that is lost"))
@@ -232,9 +239,11 @@ def _believe(told: _Told, store: Store, claims: Claims) -> None:
     for claim in claims.variants:
         try:
             graph = describe(store.path(claims.manifest.digest) / claim.entry)
-        except ZooError as error:
-            told.lost.append((claim.ref, error.message))
-            continue
+        except (ZooError, OSError) as error:
+            if claims.manifest.digest not in told.damage:
+                told.lost.append((claim.ref, str(error)))
+                continue
+            graph = _unread(claim)
         place = (*_believe_version(told, claim.version), claim.label)
         if place in told.variants:  # the database went on after a kill, and gave the place again
             digest = told.variants[place][1].digest
@@ -242,6 +251,23 @@ def _believe(told: _Told, store: Store, claims: Claims) -> None:
         told.variants[place] = claim, claims.manifest, graph
     for data in claims.data:
         told.data[fold(data.version.name), data.version.number] = data, claims.manifest
+
+
+def _unread(claim: VariantClaim) -> Graph:
+    """Return what is known of a graph that does not read; a repair describes it again."""
+    return Graph(
+        ir_version=0,
+        opset=claim.opset,
+        opsets={"": claim.opset},
+        producer="",
+        inputs=(),
+        outputs=(),
+        ops={},
+        parameters=0,
+        precision=claim.precision,
+        external=(),
+        metadata={},
+    )
 
 
 def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
@@ -254,15 +280,11 @@ def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
 
 
 def _insert(session: "Session", told: _Told) -> None:
-    from onnxzoo.registry import writes
-
     models = {key: _insert_model(session, key, claim) for key, claim in told.models.items()}
     versions = {
         place: _insert_version(session, models[place[0]], claim)
         for place, claim in told.versions.items()
     }
-    for ref, digest in told.gone:
-        writes.log(session, "remove", ref, digest)  # so that its number is not given again
     for (key, number, _), (variant, manifest, graph) in told.variants.items():
         _insert_variant(session, versions[key, number], variant, manifest, graph)
     for place, (data, manifest) in told.data.items():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,8 +55,6 @@ def collect(
     publishes the same bytes at that moment comes wholly before or wholly after. A dry run only
     reads: it may name a bundle that is being published.
     """
-    from onnxzoo.registry import writes
-
     with database.read() as rows:
         used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
     left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
@@ -69,12 +67,14 @@ def collect(
     with reporting_storage(store.root):
         kept = {str(path) for path in old if not _delete_download(path)}
     prepared.trim()
-    with database.write() as session:
-        bundles = _sizes(store, _garbage(rows_of(session), store))
-        writes.forget(session, [*bundles])
-        for digest in bundles:
-            discard(store, digest)
-        trash = [moved for digest in bundles if (moved := store.discard(digest))]
+    bundles, trash = dict[str, int](), list[Path]()
+    try:
+        _forget_unused(database, store, bundles, trash)
+    except StorageError:  # a full disk: what was taken out of its place makes the room
+        failed += _deleting(trash, store)
+        trash.clear()
+        with _hinting_elsewhere():
+            _forget_unused(database, store, bundles, trash)
     failed += _deleting(trash, store)
     if failed:
         raise failed[0]
@@ -123,6 +123,7 @@ def restore(database: Database, store: Store, stage: Stage, checked: Checked) ->
         )
     with database.write() as session:
         store.publish(stage)
+        writes.describe_again(session, checked.digest, store.path(checked.digest))
         for ref in checked.refs:
             writes.log(session, "repair", ref, checked.digest)
 
@@ -142,6 +143,36 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
 def _garbage(rows: Rows, store: Store) -> list[str]:
     known = {row["digest"] for row in rows(_UNUSED)}
     return sorted(known | ({*store.digests(), *store.sidecars()} - _used(rows)))
+
+
+def _forget_unused(
+    database: Database, store: Store, sizes: dict[str, int], trash: list[Path]
+) -> None:
+    """Note the sizes of the bundles that are forgotten, and where they lie now, to be deleted.
+
+    What was noted is out of its place even if the transaction fails.
+    """
+    from onnxzoo.registry import writes
+
+    with database.write() as session:
+        found = _sizes(store, _garbage(rows_of(session), store))
+        sizes |= {digest: size for digest, size in found.items() if size or digest not in sizes}
+        writes.forget(session, [*found])
+        for digest in found:
+            discard(store, digest)
+            if moved := store.discard(digest):
+                trash.append(moved)
+
+
+@contextmanager
+def _hinting_elsewhere() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        if "zoo gc" not in (error.hint or ""):
+            raise
+        hint = "delete something else on this disk, or set ZOO_HOME to a folder on a larger one"
+        raise StorageError(error.message, hint=hint) from error
 
 
 def _sizes(store: Store, digests: Sequence[str]) -> dict[str, int]:

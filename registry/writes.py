@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from onnxzoo.registry.db import rows_of
 from onnxzoo.registry.errors import NotFound, Refused
+from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.queries import Row, context_text, graph_text
@@ -90,6 +92,18 @@ def insert(
     session.add(row)
     session.flush()
     keep_lineage(session, id_of(row.id), draft.lineage)
+
+
+def describe_again(session: "Session", digest: str, folder: Path) -> None:
+    """Record what the models of a bundle say now that its bytes are back.
+
+    A rebuild may have made their rows from damaged ones.
+    """
+    from sqlmodel import col, select
+
+    for row in session.exec(select(VariantRow).where(col(VariantRow.digest) == digest)):
+        graph = describe(folder / row.entry)
+        row.precision, row.opset, row.graph = graph.precision, graph.opset, graph_text(graph)
 
 
 def point(session: "Session", alias: str, version: Row) -> int | None:

@@ -388,7 +388,7 @@ def rewrite(registry: Registry, digest: str, fields: Mapping[str, object], **mor
     path.write_text(json.dumps(text | more))
 
 
-def test_bytes_that_are_gone_or_cut_are_named_and_not_restored(full: Registry, zoo: Run) -> None:
+def test_bytes_that_are_gone_or_cut_are_named(full: Registry, zoo: Run) -> None:
     gone, cut = full.resolve("net_2"), full.resolve("acme/net:int8")
     shutil.rmtree(full.store.path(gone.digest))
     cut.path.chmod(0o644)
@@ -397,12 +397,56 @@ def test_bytes_that_are_gone_or_cut_are_named_and_not_restored(full: Registry, z
     ran = zoo("doctor", "--rebuild")
     assert ran.code == 4
     assert (
-        "not restored: net_2:mine@1: `c.onnx`: no such file or directory; "
-        f"it came from `{gone.source}`" in ran.out
-    )
-    assert "not restored: acme/net:int8@2: `made.onnx` has 3 bytes" in ran.out
-    assert "4 restored, 2 not" in ran.err
-    assert [variant.ref for variant in full.list(name="net_2")] == []
+        "restored, but damaged: net_2:mine@1: `c.onnx`: no such file or directory\n"
+        "restored, but damaged: acme/net:int8@2: `made.onnx` has 3 bytes"
+    ) in "\n".join(sorted(ran.out.splitlines(), reverse=True))
+    assert "6 restored, 0 not" in ran.err
+    assert "hint: zoo verify --repair" in ran.err
+    assert zoo("doctor").code == 4
+    assert (full.resolve("acme/net:int8").opset, zoo("show", "net_2").code) == (17, 0)
+
+
+def register_again(registry: Registry, path: Path, _: Path) -> None:
+    assert registry.register(path, "net").repaired
+
+
+def import_again(registry: Registry, _: Path, archive: Path) -> None:
+    assert registry.import_file(archive).repaired == ("net:fp32@2",)
+
+
+def put_back(registry: Registry, path: Path, _: Path) -> None:
+    (damaged,) = [checked for checked in registry.verify() if checked.problems]
+    with registry.store.stage() as stage:
+        stage.copy(path, path.name)
+        registry.restore(stage, damaged)
+
+
+@pytest.mark.parametrize("heal", [register_again, import_again, put_back])
+def test_what_is_damaged_waits_for_its_bytes(
+    registry: Registry, tmp_path: Path, heal: Callable[..., None], zoo: Run
+) -> None:
+    """With its number, its aliases and tags; a repair says again what the model is."""
+    path = models.linear(tmp_path / "m.onnx")
+    registry.register(models.linear(tmp_path / "old.onnx", value=9), "net")
+    registry.register(path, "net", new_version=True)
+    registry.alias("net@2", "prod")
+    registry.tag("net", ["fast"])
+    registry.export(["net"], tmp_path / "net.zoo")
+    held = registry.resolve("net@prod").path
+    held.chmod(0o644)
+    os.truncate(held, 3)
+    registry.close()
+    before = content(database(registry))
+    database(registry).unlink()
+    ran = zoo("doctor", "--rebuild", "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, found["restored"]) == (4, ["net:fp32@1"])
+    assert [one["what"] for one in found["damaged"]] == ["net:fp32@2"]
+    assert registry.gc(dry_run=True).items == ()
+    assert content(database(registry)) != before
+    heal(registry, path, tmp_path / "net.zoo")
+    registry.close()
+    assert content(database(registry)) == before
 
 
 def test_a_long_text_of_an_older_registry_is_no_damage(full: Registry) -> None:
@@ -413,19 +457,19 @@ def test_a_long_text_of_an_older_registry_is_no_damage(full: Registry) -> None:
     assert not full.rebuild().lost
 
 
-def test_a_flipped_byte_is_not_restored(full: Registry) -> None:
+def test_a_flipped_byte_is_named(full: Registry) -> None:
     variant = full.resolve("net_2")
     flip(variant.path)
     spoil(full)
-    ((ref, why),) = full.rebuild().lost
+    ((ref, why),) = full.rebuild().damaged
     assert (ref, "has SHA-256" in why) == ("net_2:mine@1", True)
 
 
-def test_a_version_that_is_lost_keeps_its_number(full: Registry, tmp_path: Path) -> None:
+def test_a_damaged_version_keeps_its_number(full: Registry, tmp_path: Path) -> None:
     for label in ("fp32", "int8"):
         flip(full.resolve(f"acme/net:{label}@2").path)
     spoil(full)
-    assert len(full.rebuild().lost) == 2
+    assert len(full.rebuild().damaged) == 2
     new = full.register(models.linear(tmp_path / "n.onnx", value=9), "acme/net", new_version=True)
     assert new.variant.version == 3
 
