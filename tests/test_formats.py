@@ -251,6 +251,7 @@ def test_what_cannot_be_a_pickle_is_not_offered_to_be_trusted(
         lzma.compress(pickle.dumps(OrderedDict())),
         lzma.compress(pickle.dumps(OrderedDict()), lzma.FORMAT_ALONE),
     ],
+    ids=["text", "binary", "bzip2", "gzip", "xz", "lzma"],  # gzip writes the time
 )
 def test_what_may_be_a_pickle_of_a_framework_is(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
