@@ -214,8 +214,7 @@ def _generation(registry: "Registry", checked: "Checked") -> int:
 
 def _say_whole(count: int, damaged: int, repaired: int) -> None:
     whole = count - damaged + repaired
-    said = f"all {count}" if whole == count and repaired else f"{whole} of {count}"
-    line(f"{said} bundles are whole{f', {repaired} repaired' if repaired else ''}")
+    line(f"{whole} of {count} bundles are whole{f', {repaired} repaired' if repaired else ''}")
 
 
 def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:

@@ -506,7 +506,7 @@ def test_verify_says_what_to_do_and_what_it_did(zoo: Run, mine: Path) -> None:
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert zoo("verify").err.endswith("hint: zoo verify --repair\n")
-    assert zoo("verify", "--repair").out == "all 2 bundles are whole, 1 repaired\n"
+    assert zoo("verify", "--repair").out == "2 of 2 bundles are whole, 1 repaired\n"
 
 
 def test_a_miss_names_what_is_near(zoo: Run, mine: Path) -> None:

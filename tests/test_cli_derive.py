@@ -146,7 +146,7 @@ def test_a_damaged_derived_variant_is_made_again(zoo: Run, mine: Path, tmp_path:
     damage("mine:fp32-opset18")
     ran = zoo("verify", "--repair")
     assert ran.code == 0, ran.err
-    assert ran.out == "all 2 bundles are whole, 1 repaired\n"
+    assert ran.out == "2 of 2 bundles are whole, 1 repaired\n"
     assert zoo("verify").code == 0
 
 
@@ -195,7 +195,7 @@ def test_a_parent_is_repaired_before_what_was_made_from_it(
     ran = zoo("verify", "--repair")
     repaired = [said[10:] for said in ran.err.splitlines() if said.startswith("repaired: ")]
     assert repaired == ["mine:fp32@1", "mine:b@1", "mine:a@1"], ran.err
-    assert (ran.code, ran.out) == (0, "all 3 bundles are whole, 3 repaired\n")
+    assert (ran.code, ran.out) == (0, "3 of 3 bundles are whole, 3 repaired\n")
     damage("mine:fp32")
     damage("mine:a")
     mine.unlink()
