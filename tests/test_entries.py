@@ -21,10 +21,12 @@ LINE = {
 }
 
 words = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
-axes = st.one_of(st.integers(0, 1 << 40), st.text(max_size=5), st.none())
+# What a database takes: no zero byte, no half of a surrogate pair.
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+axes = st.one_of(st.integers(0, 1 << 40), st.text(letters, max_size=5), st.none())
 tensors = st.builds(
     Tensor,
-    st.text(max_size=8),
+    st.text(letters, max_size=8),
     st.sampled_from(["float32", "unknown", "seq(tensor(int64))"]),
     st.one_of(st.none(), st.lists(axes, max_size=4).map(tuple)),
 )
@@ -45,7 +47,7 @@ entries = st.builds(
     task=st.one_of(st.none(), words),
     license=st.one_of(st.none(), st.just("MIT")),
     tags=st.lists(words, max_size=2).map(tuple),
-    aliases=st.lists(st.text(min_size=1, max_size=9), max_size=2).map(tuple),
+    aliases=st.lists(st.text(letters, min_size=1, max_size=9), max_size=2).map(tuple),
     inputs=st.lists(tensors, max_size=2).map(tuple),
     parameters=st.one_of(st.none(), st.integers(1, 10**12)),
     ops=st.dictionaries(words, st.integers(1, 999), max_size=3),
