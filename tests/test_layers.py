@@ -1,6 +1,7 @@
 """The direction of imports, and what only one module may do."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 def ours(tree: ast.AST) -> set[str]:
     names = {name.removeprefix("onnxzoo.") for _, name in imports(tree)}
     return names & set(MODULES)
+
+
+def test_every_package_is_named_to_the_build() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    told = project["tool"]["setuptools"]
+    folders = {
+        ".".join(("onnxzoo", *path.parent.relative_to(ROOT).parts)): path.parent
+        for top in ("registry", "zoo_index", "cli")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(told["packages"]) == {"onnxzoo", *folders}
+    assert {name: ROOT / place for name, place in told["package-dir"].items()} == {
+        "onnxzoo": ROOT / "src" / "onnxzoo",
+        **{name: folder for name, folder in folders.items() if name.count(".") == 1},
+    }
 
 
 def test_every_module_has_its_layer() -> None:

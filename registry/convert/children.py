@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnxzoo
+import onnxzoo.registry
 from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.records import Progress
@@ -13,15 +15,14 @@ from onnxzoo.registry.settings import Settings, child_environment
 
 _log = logger()
 _SAME_ORDER = {"PYTHONHASHSEED": "0"}  # some exporters write what they keep in sets
-_PACKAGE = Path(__file__).parents[2]
 # Finds onnxzoo alone: what else lies beside it must not shadow the framework's own packages.
 _FIND = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-at = {package!r}
-spec = spec_from_file_location("onnxzoo", at + "/__init__.py", submodule_search_locations=[at])
-sys.modules["onnxzoo"] = module_from_spec(spec)
-spec.loader.exec_module(sys.modules["onnxzoo"])
+for name, at in {packages!r}:
+    spec = spec_from_file_location(name, at + "/__init__.py", submodule_search_locations=[at])
+    sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
 from onnxzoo.registry.convert.{module} import main
 main()
 """
@@ -60,7 +61,9 @@ class Child:
 
         own = folder / self.module
         own.mkdir()
-        find = _FIND.format(package=str(_PACKAGE), module=self.module)
+        # Each by its own folder: an editable installation may have them in different places.
+        packages = [(one.__name__, one.__path__[0]) for one in (onnxzoo, onnxzoo.registry)]
+        find = _FIND.format(packages=packages, module=self.module)
         try:
             return ask(
                 [str(self.python or sys.executable), "-P", "-c", find],
