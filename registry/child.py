@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry import errors
 from onnxzoo.registry.errors import Refused, StorageError, ZooError
 from onnxzoo.registry.settings import Settings, child_environment
+from onnxzoo.registry.staging import held
 from onnxzoo.registry.store import reporting_storage
 
 _ANSWER = "answer.json"
@@ -131,7 +132,8 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         if request["parent"] is not None:
             _die_with(request["parent"])
         _limit(Limits(*request["limits"]))
-        told = {"answer": main(request)}
+        with held(Path(request["folder"])):  # it may outlive the process that made the folder
+            told = {"answer": main(request)}
     except MemoryError:
         told = {"limit": "memory"}
     except ZooError as error:

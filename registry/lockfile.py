@@ -11,7 +11,8 @@ from onnxzoo.registry.errors import NotFound, StorageError, UsageError, ZooError
 from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.store import abandoned, replacing, staging_name, write_all
+from onnxzoo.registry.staging import abandoned, staging_name
+from onnxzoo.registry.store import replacing, write_all
 from onnxzoo.registry.visible import UNSAFE, visible
 
 VERSION = 1  # of the format; a reader refuses what is newer, and ignores keys that it does not know

@@ -18,7 +18,8 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageEr
 from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.exported_text import dump, parse
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import CHUNK, reading, replacing, staging_name, write_all
+from onnxzoo.registry.staging import staging_name
+from onnxzoo.registry.store import CHUNK, reading, replacing, write_all
 
 MANIFEST = "zoo.json"
 _LARGEST = 8 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import hexdigits
@@ -17,15 +17,8 @@ from typing import Any
 
 from onnxzoo.registry.errors import StorageError
 from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.store import (
-    abandoned,
-    clear,
-    entries,
-    reporting_storage,
-    size_of,
-    staging_name,
-    sync,
-)
+from onnxzoo.registry.staging import abandoned, staging_folder, staging_name
+from onnxzoo.registry.store import clear, entries, reporting_storage, size_of, sync
 
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
@@ -95,12 +88,11 @@ class PreparedSessions:
             StorageError: if the folder cannot be made.
         """
         folder = self._staging / f"{staging_name()}{key}"
-        with reporting_storage(self.root):
-            folder.mkdir(parents=True)
-        try:
+        with ExitStack() as stack:
+            stack.callback(clear, folder)
+            with reporting_storage(self.root):
+                stack.enter_context(staging_folder(folder))
             yield folder
-        finally:
-            clear(folder)
 
     def is_being_made(self, key: str) -> bool:
         """Tell whether a living process makes this entry now; not where that may not be read."""

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.connect import damaged, make_engine, translating
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError
-from onnxzoo.registry.store import (
-    abandoned,
-    clear,
-    make_folder,
-    reporting_storage,
-    staging_name,
-    sync,
-)
+from onnxzoo.registry.staging import abandoned, staging_folder, staging_name
+from onnxzoo.registry.store import clear, make_folder, reporting_storage, sync
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,9 +38,8 @@ def making(path: Path) -> Iterator[Path]:
     folder = path.with_name(f"{_NEW}{staging_name()}")
     try:
         make_folder(path.parent)
-        folder.mkdir()
         fresh = folder / path.name
-        with translating(f"sqlite:///{path}"):
+        with staging_folder(folder), translating(f"sqlite:///{path}"):
             with sqlite3.connect(fresh) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -15,10 +15,10 @@ from typing import BinaryIO
 from onnxzoo.registry.errors import StorageError
 from onnxzoo.registry.manifest import File, Manifest, check_path
 from onnxzoo.registry.records import Progress
+from onnxzoo.registry.staging import abandoned, hold, staging_folder, staging_name
 
 SIDECAR = ".json"
 CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and write
-_DAY = 86_400  # seconds
 _READ_ONLY = 0o444
 _SHARD = re.compile("[0-9a-f]{2}")
 # When every published file was changed last: another time says that someone wrote to it since.
@@ -122,12 +122,11 @@ class Store:
     def stage(self) -> Iterator[Stage]:
         """Give a folder to make a bundle in; what was not published is removed."""
         folder = self._staging / staging_name()
-        with reporting_storage(self.root):
-            make_folder(self.root)
-            folder.mkdir(parents=True)
         try:
             with reporting_storage(self.root):
-                yield Stage(folder)
+                make_folder(self.root)
+                with staging_folder(folder):
+                    yield Stage(folder)
         finally:
             clear(folder)
 
@@ -339,6 +338,7 @@ def replacing(target: Path, half: Path) -> Iterator[FileIO]:
         return
     try:
         with half.open("xb", buffering=0) as file:
+            hold(file.fileno())
             yield file
             os.fsync(file.fileno())
         half.replace(target)
@@ -368,28 +368,6 @@ def clear(folder: Path) -> None:
     from shutil import rmtree  # costs 4 ms, which opening a session has not got
 
     rmtree(folder, ignore_errors=True)
-
-
-def _host() -> str:
-    import platform  # costs 3 ms, which opening a session has not got
-
-    return platform.node()
-
-
-def staging_name() -> str:
-    """Return a new name for a staging folder, ``host-pid-…``; see `abandoned`."""
-    return f"{_host()}-{os.getpid()}-{os.urandom(4).hex()}"
-
-
-def abandoned(folder: Path, prefix: str = "") -> bool:
-    """Tell whether what made a staging folder, ``host-pid-…``, is gone or a day old."""
-    host, _, pid = folder.name.removeprefix(prefix).rpartition("-")[0].rpartition("-")
-    if host == _host():
-        return not _alive(pid)
-    try:
-        return time.time() - folder.stat().st_mtime > _DAY  # nobody here can ask that host
-    except FileNotFoundError:
-        return False
 
 
 @contextmanager
@@ -479,13 +457,3 @@ def _open_file(path: str, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a plain file", path)
     return descriptor
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError):
-        return True
-    return True

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up; modules of one layer may import each other, without a cycle.
 LAYERS = (
-    {"registry.errors", "registry.visible", "registry.dtypes", "registry.graphs"},
+    {"registry.errors", "registry.visible", "registry.dtypes", "registry.graphs",
+      "registry.staging"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases", "registry.licenses"},
     {"registry.records"},

@@ -23,7 +23,7 @@ from onnxzoo.registry.locked import Lock, Locked
 from onnxzoo.registry.lockfile import dump, parse, read, write
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
-from onnxzoo.registry.store import staging_name
+from onnxzoo.registry.staging import staging_name
 
 PATH = Path("zoo.lock")
 FILES = (File("data/w.bin", "a" * 64, 16), File("m.onnx", "b" * 64, 7))

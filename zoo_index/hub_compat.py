@@ -16,7 +16,8 @@ from onnxzoo.registry.loading import warn
 from onnxzoo.registry.names import slug
 from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import clear, reporting_storage, staging_name
+from onnxzoo.registry.staging import staging_folder, staging_name
+from onnxzoo.registry.store import clear, reporting_storage
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.hub_info import ZOO, ModelInfo, entry_for, info_of, listed
 from onnxzoo.zoo_index.zoo import Zoo
@@ -219,9 +220,10 @@ def _copy(sources: Sequence[Path], target: Path) -> None:
     making = target.with_name(f"{target.name}-{staging_name()}")
     with reporting_storage(target.parent):
         try:
-            for source in sources:
-                copytree(source, making, dirs_exist_ok=True, copy_function=copyfile)
-            if not target.exists():
-                making.rename(target)
+            with staging_folder(making):
+                for source in sources:
+                    copytree(source, making, dirs_exist_ok=True, copy_function=copyfile)
+                if not target.exists():
+                    making.rename(target)
         finally:
             clear(making)

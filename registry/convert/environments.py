@@ -13,7 +13,8 @@ from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.errors import RemoteError, StorageError, UsageError
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings, child_environment
-from onnxzoo.registry.store import clear, staging_name
+from onnxzoo.registry.staging import staging_folder, staging_name
+from onnxzoo.registry.store import clear
 
 _SHOWN = 300  # characters of an installer's last line
 _STEP = 1  # seconds between two looks at how large an environment has become
@@ -60,8 +61,9 @@ def interpreter(one: Converter, settings: Settings, progress: Progress | None = 
                 progress(f"environment of {one.name}", _bytes(making), None)
 
         try:
-            _make(making, one, tell)
-            _keep(making, folder)
+            with staging_folder(making):
+                _make(making, one, tell)
+                _keep(making, folder)
         finally:
             clear(making)
     return python_in(folder)

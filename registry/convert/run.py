@@ -18,7 +18,8 @@ from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import clear, reporting_storage, staging_name
+from onnxzoo.registry.staging import staging_folder, staging_name
+from onnxzoo.registry.store import clear, reporting_storage
 
 _log = logger()
 _OTHERS = 0.01  # share of labels that may differ: of two that are equal either may come first
@@ -178,10 +179,8 @@ def _check_trust(source: Source, form: Format, order: Order) -> None:
 @contextmanager
 def _folder(settings: Settings) -> Iterator[Path]:
     folder = settings.conversions / staging_name()
-    with reporting_storage(settings.conversions):
-        folder.mkdir(parents=True)
     try:
-        with reporting_storage(settings.conversions):
+        with reporting_storage(settings.conversions), staging_folder(folder):
             yield folder
     finally:
         clear(folder)

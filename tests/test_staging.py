@@ -1,0 +1,84 @@
+"""Half-made folders: which are abandoned."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.staging import abandoned, alone, held, staging_folder, staging_name
+
+HOLDING = """
+import sys
+from pathlib import Path
+from onnxzoo.registry.staging import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
+
+
+def named(*, pid: int | None = None, space: str | None = None, start: str | None = None) -> str:
+    """A name as another process of this machine gives it."""
+    host, mine, where, word = staging_name().rsplit("-", 3)
+    kernel, my_space, my_start = where.split(".")
+    where = ".".join((kernel, space or my_space, start or my_start))
+    return f"{host}-{pid or mine}-{where}-{word}"
+
+
+def made(path: Path, *, old: bool = False) -> Path:
+    path.mkdir()
+    if old:
+        os.utime(path, (0, 0))
+    return path
+
+
+def test_a_living_process_has_not_abandoned_what_it_makes(tmp_path: Path) -> None:
+    with staging_folder(tmp_path / staging_name()) as folder:
+        assert not abandoned(folder)
+    assert not abandoned(folder)
+
+
+@linux
+def test_a_number_given_again_is_another_process(tmp_path: Path) -> None:
+    """A container's first process is 1 each time."""
+    assert abandoned(made(tmp_path / named(start="1")))
+    assert abandoned(made(tmp_path / named(pid=1, start="99999999")))
+
+
+@linux
+def test_a_lock_tells_across_containers(tmp_path: Path) -> None:
+    folder = made(tmp_path / named(space="f"), old=True)
+    with subprocess.Popen([sys.executable, "-c", HOLDING, folder], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert not abandoned(folder)
+        holder.communicate(timeout=60)
+    assert abandoned(folder)
+
+
+@linux
+def test_what_was_just_made_in_another_container_waits(tmp_path: Path) -> None:
+    assert not abandoned(made(tmp_path / named(space="f")))
+
+
+@pytest.mark.parametrize(("old", "gone"), [(False, False), (True, True)])
+def test_on_another_machine_the_age_tells(tmp_path: Path, *, old: bool, gone: bool) -> None:
+    assert abandoned(made(tmp_path / "elsewhere-1-aaaa.1.1-00000000", old=old)) is gone
+    assert abandoned(made(tmp_path / "else-where-1-00000000", old=old)) is gone
+
+
+def test_a_file_is_held_too(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with held(tmp_path / "file"):
+        assert not abandoned(tmp_path / "file")
+
+
+def test_only_one_is_alone(tmp_path: Path) -> None:
+    with alone(tmp_path / "lock") as first, alone(tmp_path / "lock") as second:
+        assert (first, second) == (True, False)
+    with alone(tmp_path / "lock") as third:
+        assert third
