@@ -185,6 +185,7 @@ def _places(settings: "Settings") -> dict[str, object]:
         "hub": _shown(settings.endpoint or "https://huggingface.co"),
         "hub_token": bool(get_token()),
         "offline": settings.offline,
+        "onnxruntime_telemetry": settings.telemetry,
     }
 
 

@@ -18,6 +18,8 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_KEY|ZOO_DATABASE_URL")
+# Source: onnxruntime, docs/Privacy.md; the words that it takes for yes were tried on 1.32.
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 # Source: the documentation of huggingface_hub and transformers.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -44,6 +46,7 @@ class Settings:
         timeout: seconds that a server may send nothing, or next to nothing.
         attempts: how often a server is asked that gives no whole answer.
         epoch: the time to write into documents instead of now, in seconds since 1970, or None.
+        telemetry: onnxruntime may send telemetry, since the user set ``ORT_DISABLE_TELEMETRY=0``.
     """
 
     home: Path
@@ -63,6 +66,7 @@ class Settings:
     timeout: float = TIMEOUT
     attempts: int = ATTEMPTS
     epoch: int | None = None
+    telemetry: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -91,6 +95,7 @@ class Settings:
             timeout=_bound(env, "ZOO_TIMEOUT", 10**6) or TIMEOUT,
             attempts=_bound(env, "ZOO_ATTEMPTS", 100) or ATTEMPTS,
             epoch=_epoch(env),
+            telemetry=(env.get(_NO_TELEMETRY) or "1").lower() not in _TRUE | {"y"},
         )
 
     def allowing(self, domains: Iterable[str]) -> "Settings":
@@ -144,7 +149,8 @@ def child_environment(
         if not (isolated and name in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
         and not (offline and _SECRET.search(name.upper()))
     }
-    return kept | (_OFFLINE if offline else {}) | ({"PYTHONNOUSERSITE": "1"} if isolated else {})
+    own = {"PYTHONNOUSERSITE": "1"} if isolated else {}
+    return {_NO_TELEMETRY: "1"} | kept | (_OFFLINE if offline else {}) | own
 
 
 def at(home: Path, settings: Settings) -> Settings:

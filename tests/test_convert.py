@@ -261,12 +261,13 @@ def test_a_child_has_no_secrets_and_no_hub() -> None:
     env = {"HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "ZOO_DATABASE_URL": "u", "PATH": "p"}
     assert child_environment(isolated=False, env=env) == {
         "PATH": "p",
+        "ORT_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
     }
     there = child_environment(isolated=True, offline=False, env=env | {"PYTHONPATH": "x"})
-    assert there == env | {"PYTHONNOUSERSITE": "1"}
+    assert there == env | {"PYTHONNOUSERSITE": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 @pytest.mark.parametrize("source", ["nothing.pt", "no_such_module:make", "resnet50:int8"])

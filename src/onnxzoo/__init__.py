@@ -3,6 +3,14 @@
 Importing this costs next to nothing: each name is imported when it is first used.
 """
 
+from os import environ
+
+# onnxruntime 1.29 and later sends telemetry, and writes a device id to the user's cache folder,
+# unless this is set before its first import. Every module of ours is imported after this line; what
+# the user has set stays. Source: onnxruntime, docs/Privacy.md, "Disabling Telemetry".
+if not environ.get("ORT_DISABLE_TELEMETRY"):
+    environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 5 ms
 
 if TYPE_CHECKING:
