@@ -107,6 +107,7 @@ def import_(
     move_aliases: Annotated[
         bool, typer.Option("--move-aliases", help="Also those that point elsewhere here.")
     ] = False,
+    allow_domain: options.AllowDomain = None,
     allow_license: options.AllowLicense = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -115,12 +116,15 @@ def import_(
 
     Every file in it is checked first. A version keeps its number where that is free here.
     """
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.settings import Settings
     from onnxzoo.zoo_index.carried import carried
     from onnxzoo.zoo_index.zoo import Zoo
 
     done: list[dict[str, object]] = []
     failed: list[ZooError] = []
-    with Zoo(allow_licenses=options.licenses(allow_license)) as zoo:
+    registry = Registry(settings=Settings.from_env().allowing(allow_domain or ()))
+    with Zoo(registry, allow_licenses=options.licenses(allow_license)) as zoo:
         allowed = zoo.settings.allow_licenses
         files = [file for source in sources for file in carried(source, zoo.settings)]
         for file in files:

@@ -89,9 +89,7 @@ def convert(
     framework's own outputs, and kept under --name. NAME[:VARIANT][@VERSION] with --opset makes a
     variant of a model of the registry at another opset.
     """
-    from onnxzoo.registry.convert.source import is_factory, is_there
-
-    if name is None and not is_there(source) and not is_factory(source):
+    if name is None and _means_held(source):
         if opset is None:
             raise UsageError(
                 f"no file, folder or module:function `{source}`; a model of the registry is "
@@ -151,6 +149,25 @@ def convert(
         say_added(added, "converted", quiet=quiet)
         if added.new and variant.lineage and not quiet:
             line(_agreement(variant.lineage.recipe))
+
+
+def _means_held(source: str) -> bool:
+    """Tell whether a text without --name means a model of the registry, as it does elsewhere.
+
+    A held model goes before a file, a folder or a module of its name: ``./NAME`` means those.
+    """
+    from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.convert.source import is_factory, is_there
+    from onnxzoo.registry.names import Ref
+
+    if not (is_there(source) or is_factory(source)):
+        return True
+    try:
+        asked = Ref.parse(source)
+    except UsageError:
+        return False
+    with Registry() as registry:
+        return bool(registry.list(name=asked.name, limit=1))
 
 
 def _refuse(why: str, given: "Mapping[str, object]") -> None:

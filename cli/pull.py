@@ -33,7 +33,8 @@ def pull(
         typer.Argument(
             metavar="REFERENCE...",
             autocompletion=options.known_names,
-            help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…, pkg://…, path.",
+            help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…[#sha256=HEX], "
+            "a page of the Hub, pkg://…, path.",
         ),
     ],
     opset: options.Opset = None,
@@ -73,7 +74,10 @@ def pull(
     with Zoo(registry, allow_licenses=options.licenses(allow_license)) as zoo:
         if dry_run:
             _plan(
-                [zoo.preview(ref, name=name, sha256=sha256, **wish) for ref in refs],
+                [
+                    zoo.preview(ref, name=name, sha256=sha256, upgrade=upgrade, **wish)
+                    for ref in refs
+                ],
                 for_=for_,
                 quiet=quiet,
                 json=json,
@@ -101,7 +105,9 @@ def pull(
             done.append(added)
             if not json:
                 say_added(added, "pulled", quiet=quiet)
-            if sha256 is None and not quiet and ref.lower().startswith(("https://", "http://")):
+            source = added.variant.source.lower()
+            pinned = sha256 or "#sha256=" in ref
+            if not (pinned or quiet) and source.startswith(("https://", "http://")):
                 _say_pin(added.variant)
     if json:
         document([variant_document(added.variant) | {"new": added.new} for added in done])

@@ -49,7 +49,7 @@ def run(
     The inputs are random, or yours. A model that is not held is pulled first.
     """
     from onnxzoo.registry.feeds import check_axes
-    from onnxzoo.registry.sessions import available_providers, infer
+    from onnxzoo.registry.sessions import available_providers, infer, overridable
     from onnxzoo.zoo_index.zoo import Zoo
 
     wish: Wish = {
@@ -64,7 +64,9 @@ def run(
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = _obtained(zoo, ref, wish, lock, report)
-        _check_known(given, variant.graph.inputs)
+        required = {t.name for t in variant.graph.inputs}
+        if given.keys() <= required:  # else the session tells which inputs have a default
+            _check_known(given, variant.graph.inputs)
         check_axes(axes, variant.graph.inputs)
         missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
         feeds = given | _made_up(missing, seed, axes)
@@ -72,6 +74,8 @@ def run(
         started = time.perf_counter()
         session = zoo.load(variant, device=device)
         loaded = time.perf_counter()
+        if not given.keys() <= required:
+            _check_known(given, (*variant.graph.inputs, *overridable(session)))
         outputs = infer(session, feeds)
         ran = time.perf_counter()
     if save:

@@ -215,6 +215,14 @@ def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
     )
 
 
+def overridable(session: "InferenceSession") -> list[Tensor]:
+    """Return the inputs that have a default: initialisers that are inputs too (IR 4 and up).
+
+    Source: ONNX IR specification, "Graphs"; onnxruntime's `get_overridable_initializers`.
+    """
+    return [_tensor(value) for value in session.get_overridable_initializers()]
+
+
 def infer(
     session: "InferenceSession", feeds: "Mapping[str, np.ndarray[Any, Any]]"
 ) -> dict[str, Any]:

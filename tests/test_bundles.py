@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import onnx
 import pytest
 
 from onnxzoo.registry.api import Registry
@@ -586,3 +587,19 @@ def test_what_was_imported_is_not_pulled_again(zoo: Run, tmp_path: Path) -> None
         there.registry.export(["light-squeezenet"], tmp_path / "m.zoo")
     assert zoo("import", tmp_path / "m.zoo").code == 0
     assert zoo("pull", "light-squeezenet").out == "light-squeezenet:fp32@1 is held already\n"
+
+
+def test_an_import_takes_the_domains_that_are_allowed(
+    zoo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.graph.node[0].domain = "com.acme"
+    model.opset_import.append(onnx.helper.make_opsetid("com.acme", 1))
+    onnx.save(model, path)
+    assert zoo("register", path, "--name", "m", "--allow-domain", "com.acme").code == 0
+    assert zoo("export", "m", "-o", tmp_path / "m.zoo").code == 0
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "other"))
+    ran = zoo("import", tmp_path / "m.zoo")
+    assert (ran.code, "--allow-domain com.acme" in ran.err) == (5, True)
+    assert zoo("import", tmp_path / "m.zoo", "--allow-domain", "com.acme").code == 0

@@ -715,3 +715,33 @@ def _own(zoo: Run) -> list[str]:
     """Return a path that can be pulled and that no index knows."""
     path = models.linear(Path(os.environ["ZOO_HOME"]) / "own.onnx")
     return [str(path), "--name", "own"]
+
+
+def test_run_takes_an_input_that_has_a_default(zoo: Run, tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["x", "scale"], ["y"])],
+        "g",
+        [value("x", floats, ["n"]), value("scale", floats, [])],
+        [value("y", floats, ["n"])],
+        [onnx.numpy_helper.from_array(np.array(2, np.float32), "scale")],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx"
+    )
+    assert zoo("register", tmp_path / "m.onnx", "--name", "m").code == 0
+    np.savez(tmp_path / "in.npz", x=np.ones(3, np.float32), scale=np.float32(5))
+    given = ["-i", f"x={tmp_path / 'in.npz'}"]
+    assert "2, 2, 2" in zoo("run", "m", *given).out
+    ran = zoo("run", "m", *given, "-i", f"scale={tmp_path / 'in.npz'}")
+    assert "5, 5, 5" in ran.out
+    ran = zoo("run", "m", "-i", f"other={tmp_path / 'in.npz'}")
+    assert ran.code == 2
+    np.save(tmp_path / "d.npy", np.float64(5))
+    ran = zoo("run", "m", "-i", f"scale={tmp_path / 'd.npy'}")
+    assert (ran.code, "`scale` is float64; the model takes float32" in ran.err) == (2, True)
+    np.save(tmp_path / "d.npy", np.float32(5))
+    ran = zoo("run", "m", "-i", f"other={tmp_path / 'd.npy'}")
+    assert (ran.code, "no input `other`; the model has `x`" in ran.err) == (2, True)

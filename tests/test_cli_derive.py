@@ -35,6 +35,21 @@ def test_convert_says_what_it_made_and_how_it_compares(zoo: Run, mine: Path) -> 
     assert zoo("convert", "mine", "--opset", 18, "-q").out == "mine:fp32-opset18@1\n"
 
 
+@pytest.mark.parametrize("shadow", ["folder", "file", "module"])
+def test_a_held_model_goes_before_what_bears_its_name(
+    zoo: Run, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shadow: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if shadow == "folder":
+        Path("mine").mkdir()
+    else:
+        Path("mine" if shadow == "file" else "mine.py").write_text("def fp32(): ...\n")
+    assert zoo("convert", "mine", "--opset", 18, "-q").out == "mine:fp32-opset18@1\n"
+    assert zoo("convert", "mine:fp32", "--opset", 19, "-q").out == "mine:fp32-opset19@1\n"
+    ran = zoo("convert", "./mine" if shadow != "module" else "mine.py", "--opset", 18)
+    assert (ran.code, "--name NAME" in ran.err) == (2, True)
+
+
 def test_convert_takes_a_label_and_prints_json(zoo: Run, mine: Path) -> None:
     ran = zoo("convert", "mine", "--opset", 15, "--label", "edge", "--json")
     found = json.loads(ran.out)

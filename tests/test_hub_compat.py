@@ -215,6 +215,7 @@ def test_another_repository_is_refused_and_nobody_is_asked(
         with pytest.raises(Refused, match="is not the model zoo") as caught:
             call("net", repo)
     assert "ZOO_INDEX" in (caught.value.hint or "")
+    assert isinstance(caught.value, AssertionError)  # as it was in onnx.hub
     with pytest.raises(Refused):
         hub.list_models(repo)
     assert capsys.readouterr() == ("", "")
@@ -244,11 +245,11 @@ def test_a_model_comes_with_its_test_data(server: Hub, net: dict[str, Path]) -> 
     assert found is not None
     folder = Path(found)
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
-        "net-17.onnx",
+        "model.onnx",
         "test_data_set_0/input_0.pb",
         "test_data_set_0/output_0.pb",
     ]
-    assert (folder / "net-17.onnx").read_bytes() == net["fp32"].read_bytes()
+    assert (folder / "model.onnx").read_bytes() == net["fp32"].read_bytes()
     server.requests.clear()
     (folder / "mine").touch()
     assert hub.download_model_with_test_data("net") == found

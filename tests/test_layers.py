@@ -69,7 +69,7 @@ LAYERS = (
     {"registry.derive.fold", "registry.derive.half", "registry.derive.judge"},
     {"registry.derive.search", "registry.derive.again"},
     {"registry.derive.quantize", "registry.derive.precision"},
-    {"zoo_index.entries", "zoo_index.listed", "zoo_index.composite"},
+    {"zoo_index.addresses", "zoo_index.entries", "zoo_index.listed", "zoo_index.composite"},
     {"zoo_index.hub_answers"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local",
      "zoo_index.archives"},

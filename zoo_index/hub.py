@@ -30,7 +30,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 class HubSource:
-    """A repository, at a revision or at ``main``; one file of it, or all.
+    """A repository, at a revision or at ``main``; one file or folder of it, or all.
 
     Once its commit is known, from the API or from the first file's answer, every further file
     is taken from that commit.
@@ -79,7 +79,7 @@ class HubSource:
 
     def means(self, path: str, revision: str | None) -> bool:
         """Tell whether this is the named file, if any, at the named commit, if any."""
-        if self._file not in {None, path}:
+        if self._file is not None and path != self._file and not path.startswith(f"{self._file}/"):
             return False
         if self._asked is None:
             return True
@@ -87,7 +87,10 @@ class HubSource:
 
     def files(self) -> tuple[Listed, ...]:
         """Return the files with their sizes, and the SHA-256 of those in LFS."""
-        return self._listing() if self._file is None else (self.beside(self._file),)
+        if self._file is None:
+            return self._listing()
+        below = tuple(f for f in self._listing() if f.path.startswith(f"{self._file}/"))
+        return below or (self.beside(self._file),)
 
     def beside(self, path: str) -> Listed:
         """Return any file of the repository, with its size and, in LFS, its SHA-256."""

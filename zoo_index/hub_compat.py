@@ -19,11 +19,15 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.staging import staging_folder, staging_name
 from onnxzoo.registry.store import clear, reporting_storage
 from onnxzoo.zoo_index.entries import Entry
-from onnxzoo.zoo_index.hub_info import ZOO, ModelInfo, entry_for, info_of, listed
+from onnxzoo.zoo_index.hub_info import ZOO, Damaged, ModelInfo, entry_for, info_of, listed
 from onnxzoo.zoo_index.zoo import Zoo
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+_GRAPH = "model.onnx"  # as the zoo's archives call the graph's file
+_VERSION = "2"  # of a copy's layout
 
 
 class _Place:
@@ -115,9 +119,9 @@ def download_model_with_test_data(
     force_reload: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
     silent: bool = False,  # noqa: ARG001, FBT001, FBT002  (there is nothing to silence)
 ) -> str | None:
-    """Return a folder with a model's files and its ``test_data_set_*`` folders.
+    """Return a folder with ``model.onnx``, its data and its ``test_data_set_*`` folders.
 
-    The folder is a copy in the cache, made once.
+    The folder is a copy in the cache, made once, laid out as the zoo's archives are.
 
     Args:
         model: see `load`, as for repo, opset and silent.
@@ -141,12 +145,13 @@ def download_model_with_test_data(
             warn(f"`{variant.ref}` has no test data")
             return None
         key = f"{data.digest_of(variant.variant)[7:19]}-{variant.digest[7:19]}"
-        target = zoo.settings.copies / f"{slug(variant.name)}-{key}"
+        target = zoo.settings.copies / f"{slug(variant.name)}-{key}-{_VERSION}"
         if force_reload:
             clear(target)
         if not target.exists():
             bundle = zoo.registry.store.path(variant.digest)
-            _copy([bundle, data.folder / variant.variant], target)
+            entry = bundle / variant.entry
+            _copy([entry.parent, data.folder / variant.variant], target, entry.name)
         return str(target)
 
 
@@ -186,8 +191,11 @@ def load_composite_model(  # noqa: PLR0917  (the removed function's)
 
 @contextmanager
 def _zoo() -> Iterator[Zoo]:
-    with Zoo(Registry(_Place.folder)) as zoo:
-        yield zoo
+    try:
+        with Zoo(Registry(_Place.folder)) as zoo:
+            yield zoo
+    except IntegrityError as error:
+        raise Damaged(error.message, hint=error.hint) from error
 
 
 def _held(zoo: Zoo, entry: Entry, *, again: bool) -> Variant:
@@ -213,8 +221,8 @@ def _check_bytes(variant: Variant, folder: Path) -> None:
             )
 
 
-def _copy(sources: Sequence[Path], target: Path) -> None:
-    """Copy folders into a new one that others see when it is complete."""
+def _copy(sources: Sequence[Path], target: Path, graph: str) -> None:
+    """Copy folders into a new one that others see when it is complete; name the graph's file."""
     from shutil import copyfile, copytree
 
     making = target.with_name(f"{target.name}-{staging_name()}")
@@ -223,6 +231,7 @@ def _copy(sources: Sequence[Path], target: Path) -> None:
             with staging_folder(making):
                 for source in sources:
                     copytree(source, making, dirs_exist_ok=True, copy_function=copyfile)
+                (making / graph).rename(making / _GRAPH)
                 if not target.exists():
                     making.rename(target)
         finally:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxzoo.registry.choose import nearness
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.settings import Settings
@@ -17,6 +17,14 @@ _ZOOS = {"onnx/models", ZOO}
 
 class NoSuchModel(NotFound, AssertionError):
     """No model of that name, opset or kind; `onnx.hub` raised an AssertionError."""
+
+
+class UnknownRepository(Refused, AssertionError):
+    """A repository that is not the zoo's; `onnx.hub` raised an AssertionError."""
+
+
+class Damaged(IntegrityError, AssertionError):
+    """Bytes that are not what the index says; `onnx.hub` raised an AssertionError."""
 
 
 class ModelInfo:
@@ -56,7 +64,7 @@ def listed(repo: str, model: str | None, tags: Sequence[str] | None) -> list[Ent
         Refused: for another repository than the zoo's.
     """
     if repo not in _ZOOS:
-        raise Refused(
+        raise UnknownRepository(
             f"the repository `{repo}` is not the model zoo, and nobody vouches for it",
             hint="put its models into an index of your own (ZOO_INDEX), or: zoo pull https://…",
         )

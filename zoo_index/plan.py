@@ -1,6 +1,7 @@
 """From a reference or a source to what a pull of it would fetch, before anything is fetched."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -15,6 +16,7 @@ from onnxzoo.registry.settings import show_size
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.sources import Listed, Source
+from onnxzoo.zoo_index.web import WebSource
 
 # How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx,
 # model_O1.onnx (optimum's levels of optimization), model_qint8_avx512_vnni.onnx (its targets).
@@ -176,6 +178,11 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
     listed = [file for file in source.files() if file.path.lower().endswith(".onnx")]
     if not listed:
         raise InvalidModel(f"`{source.url}` holds no `.onnx` file")
+    if isinstance(source, WebSource) and not source.says_onnx and name is None:
+        raise UsageError(
+            f"`{source.url}` does not say that it is a `.onnx` file; a name is needed",
+            hint=f"zoo pull {shlex.quote(source.url)} --name NAME",
+        )
     file = _pick(source.url, listed, variant)
     base, suffix = _parts(file.path)
     several = len({_parts(other.path)[0] for other in listed}) > 1

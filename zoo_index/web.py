@@ -23,6 +23,9 @@ _SECRET = re.compile(r"(sig|signature|token|key|credential|auth|password|expires
 class WebSource:
     """A file by its URL; its external data is looked for beside it.
 
+    Attributes:
+        says_onnx: whether the URL's path ends in `.onnx`, or `.zoo`; else it is called so here.
+
     Raises:
         UsageError: if the URL names no file.
         Refused: for http to another machine.
@@ -30,12 +33,15 @@ class WebSource:
 
     def __init__(self, text: str, settings: Settings) -> None:
         parts = _split(text)
-        self._name = unquote(parts.path.rpartition("/")[2])
+        self._name = name = unquote(parts.path.rpartition("/")[2])
+        self.says_onnx = name.lower().endswith((".onnx", ".zoo"))
         self._settings = settings
         self._headers = authorization(parts.username, parts.password)
         self._full = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
         if not parts.hostname or not self._name:
             raise _no_file(text)
+        if not self.says_onnx:  # what it is called here; its content tells whether it is one
+            self._name += ".onnx"
         if parts.scheme != "https" and not is_loopback(parts.hostname):
             raise Refused(
                 f"`{without_query(text)}` is not encrypted; expected `https://`",

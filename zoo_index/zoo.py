@@ -14,6 +14,7 @@ from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Checked, Progress, Variant
 from onnxzoo.registry.transport import without_query
+from onnxzoo.zoo_index.addresses import hub_repository, parse_address
 from onnxzoo.zoo_index.bring import bring, bring_back, waiting_for_others
 from onnxzoo.zoo_index.bring_data import bring_data_back, need_data, try_data
 from onnxzoo.zoo_index.held import held_of_name, held_of_plan, held_of_source
@@ -78,7 +79,8 @@ class Zoo:
 
         Args:
             ref: a name, or a source: ``hf://org/repo[@revision][/file][:variant]``,
-                ``https://…/model.onnx``, ``pkg://package/path``, a local path.
+                ``https://…/model.onnx[#sha256=HEX]``, a page of the Hub, ``pkg://package/path``,
+                a local path.
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
             wish: what else is asked of a name's variant; see `Wish`.
@@ -86,7 +88,7 @@ class Zoo:
         Raises:
             Refused: if its licence is not allowed.
         """
-        sha256 = _checked(ref, sha256, wish)
+        ref, sha256 = self._meant(ref, sha256, wish)
         called = _called(name)
         if is_source(ref):
             text, variant = split_source(ref)
@@ -94,17 +96,24 @@ class Zoo:
             self._check_license(plan.name, plan.license)
             return plan
         asked = narrowed(ref, wish.get("variant"))
-        plan = from_index(self.indexes, asked, wish, self.registry.names)
+        plan = self._from_index(ref, asked, wish)
         self._check_license(f"{plan.name}:{plan.variant}", plan.license)
         if called is None:
             return plan
         return replace(plan, name=called.name, variant=called.variant or plan.variant)
 
     def preview(
-        self, ref: str, *, name: str | None = None, sha256: str | None = None, **wish: Unpack[Wish]
+        self,
+        ref: str,
+        *,
+        name: str | None = None,
+        sha256: str | None = None,
+        upgrade: bool = False,
+        **wish: Unpack[Wish],
     ) -> tuple[Plan, Variant | None]:
         """Return what `pull` would fetch, and what is held of it: then it would fetch nothing."""
-        held = self._held(ref, name, _checked(ref, sha256, wish), wish)
+        ref, sha256 = self._meant(ref, sha256, wish)
+        held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
             return of_held(held, wish.get("runtime")), held
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
@@ -136,7 +145,7 @@ class Zoo:
             Misfit: if what an index has does not run; nothing was fetched.
             Refused: if its licence is not allowed; nothing was fetched.
         """
-        sha256 = _checked(ref, sha256, wish)
+        ref, sha256 = self._meant(ref, sha256, wish)
         held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
             return Added(held, new=False)
@@ -259,6 +268,23 @@ class Zoo:
         if held is not None:
             self._check_license(held.ref, held.license)
         return held
+
+    def _meant(self, ref: str, sha256: str | None, wish: Wish) -> tuple[str, str | None]:
+        """Return the source or name that a text means, and the hash that was asked for."""
+        address = parse_address(ref, self.settings)
+        sha256 = _checked(address.text, sha256, wish)
+        if sha256 and address.sha256 and sha256 != address.sha256:
+            raise UsageError(f"`#sha256={address.sha256}` differs from the SHA-256 `{sha256}`")
+        return address.text, sha256 or _checked(address.text, address.sha256, wish)
+
+    def _from_index(self, ref: str, asked: Ref, wish: Wish) -> Plan:
+        try:
+            return from_index(self.indexes, asked, wish, self.registry.names)
+        except NotFound as error:
+            source = hub_repository(ref)
+            if source and not self.indexes.find(asked.name):
+                error.hint = f"if it is a repository on the Hub: zoo pull {source}"
+            raise
 
     def _check_license(self, what: str, license: str | None) -> None:  # noqa: A002
         check_license(what, license, self.settings.allow_licenses)
