@@ -193,9 +193,9 @@ def _unexpected(error: Exception) -> int:
     if message is None:
         talk(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
         talk("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
-        from onnxzoo.registry.settings import Settings
+        from onnxzoo.registry.settings import wants_debugging
 
-        if Settings.from_env().debug:
+        if wants_debugging():
             raise error
         return 1
     text = message()

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry import errors
 from onnxzoo.registry.errors import Refused, StorageError, ZooError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings, child_environment
 from onnxzoo.registry.staging import held
 from onnxzoo.registry.store import reporting_storage
@@ -114,6 +117,8 @@ def ask(
     except (OSError, ValueError):
         told = {}
     if "answer" in told:
+        if not told["bounded"]:
+            _warn_of_no_bound(sys.platform)
         return dict(told["answer"])
     if "error" in told:
         kind: type[ZooError] = getattr(errors, told["error"]["type"])
@@ -124,6 +129,15 @@ def ask(
     raise _broken(code, said, doing, limits, no_memory="limit" in told)
 
 
+@cache
+def _warn_of_no_bound(system: str) -> None:
+    """Say once a process that memory is not bounded on this system."""
+    logger().warning(
+        "%s does not bound the memory of child processes: one that takes too much is not stopped",
+        system,
+    )
+
+
 def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     """Be the child: read the request, keep to its limits, do it, write the answer."""
     request = json.loads(Path(sys.argv[1]).read_bytes())
@@ -131,9 +145,9 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
     try:
         if request["parent"] is not None:
             _die_with(request["parent"])
-        _limit(Limits(*request["limits"]))
+        bounded = _limit(Limits(*request["limits"]))
         with held(Path(request["folder"])):  # it may outlive the process that made the folder
-            told = {"answer": main(request)}
+            told = {"answer": main(request), "bounded": bounded}
     except MemoryError:
         told = {"limit": "memory"}
     except ZooError as error:
@@ -273,15 +287,25 @@ def _die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _limit(limits: Limits) -> None:
-    """Bound this process: its memory, and its time even if its parent is gone."""
+def _limit(limits: Limits) -> bool:
+    """Bound this process: its memory, and its time even if its parent is gone.
+
+    Returns:
+        whether the system took the limit: macOS refuses it with EINVAL, a ValueError.
+        Source: cpython#84698.
+    """
     try:
         import resource
     except ImportError:  # Windows: the parent's clock is the only bound
-        return
-    kind = resource.RLIMIT_DATA if limits.reserves else resource.RLIMIT_AS
-    _, hard = resource.getrlimit(kind)
-    bound = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
-    resource.setrlimit(kind, (bound, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        return True
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(limits.seconds)
+    kind = resource.RLIMIT_DATA if limits.reserves else resource.RLIMIT_AS
+    try:
+        _, hard = resource.getrlimit(kind)
+        bound = limits.memory if hard == resource.RLIM_INFINITY else min(limits.memory, hard)
+        resource.setrlimit(kind, (bound, hard))
+    except (ValueError, OSError):
+        return False
+    return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.errors import StorageError, UsageError
 
 LOCK = "zoo.lock"  # the lock that is meant where none is named
 CACHE_SIZE = 20_000_000_000  # bytes of prepared sessions; some hundred models
@@ -74,6 +74,7 @@ class Settings:
 
         Raises:
             UsageError: if a switch is neither true nor false, or a size is none.
+            StorageError: if there is neither ``ZOO_HOME`` nor a home folder.
         """
         home, cache = _folders(env)
         size = _number(env, "ZOO_CACHE_SIZE")
@@ -131,6 +132,11 @@ class Settings:
 def place(env: Mapping[str, str] = os.environ) -> tuple[str | None, str | None]:
     """Return what decides which registry is meant: 4 µs, where reading all settings takes 70."""
     return env.get("ZOO_HOME"), env.get("ZOO_DATABASE_URL")
+
+
+def wants_debugging(env: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether ``ZOO_DEBUG`` is set, where the rest of the settings may not be readable."""
+    return env.get("ZOO_DEBUG", "").strip().lower() in _TRUE
 
 
 def child_environment(
@@ -208,12 +214,18 @@ def _epoch(env: Mapping[str, str]) -> int | None:
 
 
 def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
-    if env.get("ZOO_HOME"):
-        home = Path(env["ZOO_HOME"]).expanduser().absolute()
-        return home, home / "cache"
-    import platformdirs  # costs 20 ms
+    try:
+        if env.get("ZOO_HOME"):
+            home = Path(env["ZOO_HOME"]).expanduser().absolute()
+            return home, home / "cache"
+        import platformdirs  # costs 20 ms
 
-    return platformdirs.user_data_path("onnxzoo"), platformdirs.user_cache_path("onnxzoo")
+        return platformdirs.user_data_path("onnxzoo"), platformdirs.user_cache_path("onnxzoo")
+    except RuntimeError as error:  # as in a container that runs as a number without a name
+        raise StorageError(
+            "this user has no home folder, and `ZOO_HOME` names no other place for models",
+            hint="export ZOO_HOME=/a/folder",
+        ) from error
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

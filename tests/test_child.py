@@ -92,6 +92,28 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> N
     assert not marker.exists()
 
 
+NO_LIMITS = """
+import errno, resource
+def refuse(kind, limits): raise ValueError("current limit exceeds maximum limit")
+resource.setrlimit = refuse
+"""  # what macOS answers
+
+
+def test_limits_that_the_system_refuses_are_left_out_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_LIMITS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    for name in ("a", "b"):
+        assert child(tmp_path / name, "return {'y': 1}") == {"y": 1}
+    assert caplog.text.count("does not bound the memory of child processes") == 1
+    with pytest.raises(Refused, match="1 s were not enough"):
+        child(tmp_path / "c", "time.sleep(60)", seconds=1)
+
+
 PARENT = """
 import sys
 from pathlib import Path
