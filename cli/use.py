@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, safe, shape, table
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from onnxzoo.zoo_index.zoo import Zoo
 
     Array = np.ndarray[Any, Any]
+
+_LONGEST = 80  # characters of one value that are shown
 
 
 def run(
@@ -145,28 +148,10 @@ def _obtained(
 
 def _array(name: str, text: str) -> "Array":
     """Return the array of a .npy file, or the one of this name in a .npz file."""
-    from zipfile import BadZipFile
+    from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 
-    import numpy as np
-
-    try:
-        array = np.load(text, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise NotFound(f"no file `{text}`") from error
-    except OSError as error:
-        reason = (error.strerror or "cannot be read").lower()
-        raise UsageError(f"`{text}` is not a .npy file: {reason}") from error
-    except (ValueError, EOFError, BadZipFile) as error:
-        what = "holds Python objects" if "Object arrays" in str(error) else "is not a .npy file"
-        raise UsageError(f"`{text}` {what}; expected what numpy.save writes") from error
-    if isinstance(array, np.ndarray):
-        return array
-    with array as several:
-        if name not in several.files:
-            there = ", ".join(f"`{known}`" for known in several.files) or "nothing"
-            raise UsageError(f"`{text}` holds no `{name}`; it holds {there}")
-        found: Array = several[name]
-        return found
+    path = Path(text)
+    return read_npz(path, name)[name] if is_npz(path) else read_npy(path)
 
 
 def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> None:
@@ -226,8 +211,18 @@ def _row(value: Any) -> tuple[str, str, str]:
 
 
 def _sample(value: Any) -> str:
+    return safe(", ".join(islice(_shown(value), 4)))
+
+
+def _shown(value: Any) -> Iterator[str]:
+    """Yield the values of an output as text, one by one: an array may have millions."""
     import numpy as np
 
-    flat = np.ravel(np.asarray(value, dtype=object))[:4]
-    shown = ", ".join(f"{item:.4g}" if isinstance(item, float) else str(item) for item in flat)
-    return safe(shown)
+    if isinstance(value, np.ndarray):
+        yield from (text for place in range(value.size) for text in _shown(value.item(place)))
+    elif isinstance(value, list):
+        yield from (text for one in value for text in _shown(one))
+    elif isinstance(value, float):
+        yield f"{value:.4g}"
+    else:
+        yield str(value)[:_LONGEST]

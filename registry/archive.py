@@ -19,6 +19,7 @@ from typing import BinaryIO
 from onnxzoo.registry.errors import IntegrityError, Refused
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
+from onnxzoo.registry.zips import open_zip
 
 _CHUNK = 1 << 20  # bytes
 _BLOCK = tarfile.BLOCKSIZE
@@ -241,7 +242,7 @@ def _records(data: bytes) -> dict[str, str]:
 
 
 def _of_zip(file: BinaryIO, account: _Account) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as archive:
+    with open_zip(file) as archive:
         for info in archive.infolist():
             path, kind = account.member(info.filename), stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir():

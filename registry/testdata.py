@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.archive import members
+from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.dtypes import STRING
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.records import Graph, Tensor
@@ -212,21 +213,12 @@ def _from_arrays(paths: Sequence[Path], stage: Stage, graph: Graph) -> None:
 
 
 def _arrays(path: Path) -> "Iterator[tuple[str, Array]]":
-    import numpy as np
-
-    for member in members(path):  # its bounds first: numpy has none
-        for _ in member.chunks:
-            pass
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                array = archive[key]
-                yield key, array.astype(object) if array.dtype.kind == "U" else array
-    except (ValueError, EOFError, MemoryError, OSError, AttributeError) as error:
-        # numpy gives the bytes of a member that is no .npy file, which have no dtype.
-        objects = "Object arrays" in str(error)
-        what = "holds Python objects, which can run code" if objects else "is not an .npz file"
-        raise Refused(f"`{path.name}` {what}; expected what numpy.savez writes") from error
+        arrays = read_npz(path)
+    except UsageError as error:
+        raise Refused(error.message) from error
+    for key, array in arrays.items():
+        yield key, array.astype(object) if array.dtype.kind == "U" else array
 
 
 def _bounded(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:

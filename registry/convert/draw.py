@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
+from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 from onnxzoo.registry.convert.job import BATCH, OTHER_BATCH, Input, Job
 from onnxzoo.registry.convert.naming import names_of
 from onnxzoo.registry.errors import UsageError
@@ -73,17 +73,9 @@ def arrays_in(path: Path) -> "Mapping[str, Array] | Array":
     """Return the arrays of an ``.npz`` by name, or that of an ``.npy``.
 
     Raises:
-        UsageError: if it cannot be read.
+        NotFound, UsageError: if it cannot be read.
     """
-    import numpy as np
-
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        return dict(loaded) if isinstance(loaded, Mapping) else loaded
-    except (OSError, ValueError, BadZipFile) as error:
-        raise UsageError(
-            f"cannot read `{path}`: expected an .npy or .npz of plain arrays"
-        ) from error
+    return read_npz(path) if is_npz(path) else read_npy(path)
 
 
 def example_of(path: Path, inputs: Sequence[Input]) -> "dict[str, Array]":

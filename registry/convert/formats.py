@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 from onnxzoo.registry.convert import hub_folder
 from onnxzoo.registry.convert.glance import SCANNED, glancing, member_of, start_of, values_of
@@ -13,6 +13,7 @@ from onnxzoo.registry.convert.protobufs import kind
 from onnxzoo.registry.convert.tensorflow_ops import reaching
 from onnxzoo.registry.convert.weights import graph_in, is_safetensors
 from onnxzoo.registry.errors import InvalidModel, NotFound
+from onnxzoo.registry.zips import open_zip
 
 _HEAD = 4096  # bytes; every magic number lies within
 # Packages whose names come last where not all are shown: others are what one looks for.
@@ -282,7 +283,7 @@ def _in_binary(path: Path, head: bytes) -> str | None:
 
 
 def _in_zip(path: Path) -> str | None:
-    with ZipFile(path) as archive:
+    with path.open("rb") as file, open_zip(file) as archive:
         names = archive.namelist()
         if {"config.json", "metadata.json"} <= set(names):
             config = member_of(archive, "config.json", SCANNED + 1)

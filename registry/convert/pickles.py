@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 from onnxzoo.registry.convert.glance import member_of
+from onnxzoo.registry.zips import open_zip
 
 _MOST = 64 << 20  # bytes of a pickle that are read: names stand among the weights
 _DEEPEST = 2  # zips in zips; PyTorch's programs hold one
@@ -86,7 +87,7 @@ def _pickles(path: Path, left: _Left) -> Iterator[bytes]:
 
 
 def _zipped(file: IO[bytes], left: _Left, deeper: int) -> Iterator[bytes]:
-    with ZipFile(file) as archive:
+    with open_zip(file) as archive:
         for info in archive.infolist():
             if not info.filename.endswith((".pkl", ".pt")) or left.bytes <= 0:
                 continue

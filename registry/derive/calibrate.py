@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.arrays import read_npy, read_npz
+from onnxzoo.registry.derive.pictures import PICTURES, PREPROCESSING, read_picture
+from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.records import Tensor
 
@@ -22,16 +23,6 @@ _SAMPLES = 16  # made up
 _ROWS = 16  # examples in a batch; what a run needs of memory grows with it
 _ENOUGH = 128 << 20  # bytes of inputs on which outputs are compared
 _ARRAYS = {".npz", ".npy"}
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm"}
-_SIDE = 224  # pixels, where the model leaves height and width open
-_RGB = 3
-# How pixels of 0 to 255 become inputs: (mean, standard deviation) by channel, after / 255.
-# Source: torchvision's and Keras' preprocessing of ImageNet's models ("torch" and "tf" modes).
-PREPROCESSING = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "0-1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "-1-1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ def files_of(path: Path) -> list[Path]:
     if not path.exists():
         raise NotFound(f"no inputs at `{path}`")
     each = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in each if file.suffix.lower() in _ARRAYS | _PICTURES]
+    files = [file for file in each if file.suffix.lower() in _ARRAYS | PICTURES.keys()]
     if not files:
         raise UsageError(
             f"`{path}` is no data; expected `.npz`, `.npy`, images or a folder of them"
@@ -96,7 +87,7 @@ def check_preprocess(name: str | None, *data: Examples | None) -> None:
 
 def is_picture(file: Path) -> bool:
     """Tell whether a file is an image, by its name."""
-    return file.suffix.lower() in _PICTURES
+    return file.suffix.lower() in PICTURES
 
 
 def feeds(
@@ -141,17 +132,10 @@ def read_inputs(path: Path) -> "Iterator[Mapping[str, Array]]":
     Raises:
         NotFound, UsageError: if there is none, or one is not what `numpy.savez` writes.
     """
-    import numpy as np
-
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise NotFound(f"no `.npz` at `{path}`")
-    for file in files:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                yield {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, EOFError, BadZipFile) as error:
-            raise UsageError(f"`{file}` is not what numpy.savez writes") from error
+    yield from map(read_npz, files)
 
 
 def write(given: "Iterable[Mapping[str, Array]]", folder: Path) -> Path:
@@ -206,7 +190,7 @@ def _read(
         if file.suffix.lower() == ".npz":
             yield from ((file, feed) for feed in read_inputs(file))
         elif is_picture(file):
-            yield file, {_only(inputs).name: _picture(file, _only(inputs), preprocess)}
+            yield file, {_only(inputs).name: read_picture(file, _only(inputs), preprocess)}
         else:
             yield file, {_only(inputs).name: _array(file, _only(inputs))}
 
@@ -222,55 +206,9 @@ def _only(inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _array(file: Path, tensor: Tensor) -> "Array":
-    import numpy as np
-
-    try:
-        values: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"`{file}` is not what numpy.save writes") from error
+    values = read_npy(file)
     single = tensor.shape is not None and values.ndim == len(tensor.shape) - 1
-    return values[np.newaxis] if single else values
-
-
-def _picture(file: Path, tensor: Tensor, preprocess: str | None) -> "Array":
-    """Return an image as ``[1, C, H, W]``: resized to the input's size, and normalised."""
-    import numpy as np
-
-    if preprocess is None:
-        raise UsageError(
-            "images need a preprocessing: the one that the model was trained with",
-            hint=f"--preprocess {'|'.join(PREPROCESSING)}, or write inputs as .npy yourself",
-        )
-    how = PREPROCESSING[preprocess]
-    channels, height, width = _layout(tensor)
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise Refused(
-            "images need Pillow, which is not installed", hint="pip install 'onnxzoo[images]'"
-        ) from error
-    try:
-        with Image.open(file) as image:
-            mode = "RGB" if channels == _RGB else "L"
-            pixels = np.asarray(image.convert(mode).resize((width, height)), np.float32)
-    except OSError as error:
-        raise UsageError(f"`{file}` is not an image that Pillow reads") from error
-    mean, deviation = (np.array(values[:channels], np.float32) for values in how)
-    scaled = (pixels.reshape(height, width, channels) / 255 - mean) / deviation
-    example: Array = scaled.transpose(2, 0, 1)[np.newaxis].astype(tensor.dtype)
-    return example
-
-
-def _layout(tensor: Tensor) -> tuple[int, int, int]:
-    """Return channels, height and width of an input of images."""
-    match tensor.shape:
-        case (_, channels, height, width) if channels in {1, _RGB}:
-            side = (size if isinstance(size, int) else _SIDE for size in (height, width))
-            return (int(channels or 0), *side)  # type: ignore[return-value]
-    raise UsageError(
-        f"the input `{tensor.name}` is not [batch, 1 or 3, height, width]",
-        hint="write inputs as .npy yourself",
-    )
+    return values[None] if single else values
 
 
 def _fitting(
