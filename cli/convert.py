@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 def convert(
     source: Annotated[
         str,
-        typer.Argument(help="A file, a folder, module:function; or a model's name, with --opset."),
+        typer.Argument(
+            help="A file, a folder, module:function; or a model's name, with --opset or --for."
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME[:VARIANT][@VERSION]", help="What to call it; see register."),
     ] = None,
     opset: Annotated[int | None, typer.Option(min=1, help="Else the exporter's choice.")] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="onnxruntime==N.N",
+            help="Of a held model: the opset and IR version that it reads.",
+        ),
+    ] = None,
     from_: Annotated[
         str | None,
         typer.Option("--from", metavar="FRAMEWORK", help="Whatever the content says."),
@@ -87,14 +97,15 @@ def convert(
 
     A file, a folder or module:function of another framework is converted, held against the
     framework's own outputs, and kept under --name. NAME[:VARIANT][@VERSION] with --opset makes a
-    variant of a model of the registry at another opset.
+    variant of a model of the registry at another opset; with --for one that an older onnxruntime
+    reads, whether its opset is too high or its IR version.
     """
     if name is None and _means_held(source):
-        if opset is None:
+        if opset is None and for_ is None:
             raise UsageError(
                 f"no file, folder or module:function `{source}`; a model of the registry is "
-                "converted to an opset",
-                hint=f"zoo convert {source} --opset 17",
+                "converted to an opset, or for a release",
+                hint=f"zoo convert {source} --opset 17, or --for onnxruntime==1.17",
             )
         _refuse(
             "goes with a file, a folder or module:function",
@@ -115,12 +126,16 @@ def convert(
                 "--tag": tag,
             },
         )
-        convert_opset(source, opset, label=label, dry_run=dry_run, quiet=quiet, json=json)
+        convert_opset(
+            source, opset, for_=for_, label=label, dry_run=dry_run, quiet=quiet, json=json
+        )
         return
     if name is None:
         verb = "register" if source.endswith(".onnx") else "convert"
         raise UsageError("a model needs a name", hint=f"zoo {verb} {source} --name NAME")
-    _refuse("goes with a model of the registry", {"--label": label, "--dry-run": dry_run})
+    _refuse(
+        "goes with a model of the registry", {"--for": for_, "--label": label, "--dry-run": dry_run}
+    )
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.convert import run
     from onnxzoo.registry.convert.job import Input

@@ -14,25 +14,37 @@ if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
     from onnxzoo.registry.derive.again import Again
     from onnxzoo.registry.derive.to_opset import Converted
+    from onnxzoo.registry.fit import Runtime
     from onnxzoo.zoo_index.zoo import Zoo
 
 
 def convert_opset(
-    name: str, opset: int, *, label: str | None, dry_run: bool, quiet: bool, json: bool
+    name: str,
+    opset: int | None,
+    *,
+    for_: str | None,
+    label: str | None,
+    dry_run: bool,
+    quiet: bool,
+    json: bool,
 ) -> None:
-    """Make a variant at another opset, compare its outputs, and keep it."""
+    """Make a variant at another opset, or for a release, compare its outputs, and keep it."""
     from onnxzoo.registry.derive.to_opset import to_opset
+    from onnxzoo.registry.fit import release
     from onnxzoo.zoo_index.derived import parent_of
     from onnxzoo.zoo_index.zoo import Zoo
 
+    runtime = release(for_) if for_ is not None else None
     with Zoo() as zoo:
         if dry_run:
-            _try(zoo, name, opset, quiet=quiet, json=json)
+            _try(zoo, name, opset, runtime, quiet=quiet, json=json)
             return
         with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
             parent = parent_of(zoo, name, progress=report)
         with progress(zoo.settings, quiet=quiet or json) as report:
-            done = to_opset(zoo.registry, parent, opset, label=label, progress=report)
+            done = to_opset(
+                zoo.registry, parent, opset, runtime=runtime, label=label, progress=report
+            )
     if json:
         more = {"new": done.new, "parent": done.parent.ref, "proof": _proof_document(done.proof)}
         document(variant_document(done.variant) | more)
@@ -88,8 +100,16 @@ def _again_document(found: "Again") -> dict[str, Any]:
     }
 
 
-def _try(zoo: "Zoo", name: str, opset: int, *, quiet: bool, json: bool) -> None:
-    from onnxzoo.registry.derive.to_opset import held_at, try_opset
+def _try(
+    zoo: "Zoo",
+    name: str,
+    opset: int | None,
+    runtime: "Runtime | None",
+    *,
+    quiet: bool,
+    json: bool,
+) -> None:
+    from onnxzoo.registry.derive.to_opset import held_at, opset_for, try_opset
     from onnxzoo.zoo_index.derived import parent_of
 
     try:
@@ -100,11 +120,12 @@ def _try(zoo: "Zoo", name: str, opset: int, *, quiet: bool, json: bool) -> None:
         talk("dry run: it would be fetched; whether it converts is known after that")
         return
     parent = parent_of(zoo, name)
-    held = held_at(zoo.registry, parent, opset)
+    opset = opset_for(parent, opset, runtime)
+    held = held_at(zoo.registry, parent, opset, runtime)
     proof = None
     if held is None:
         with progress(zoo.settings, quiet=quiet or json) as report:
-            proof = try_opset(zoo.registry, parent, opset, progress=report)
+            proof = try_opset(zoo.registry, parent, opset, runtime=runtime, progress=report)
     if json:
         more = {"opset": opset, "held": held.ref if held else None}
         document({"parent": parent.ref, **more, "proof": _proof_document(proof)})
@@ -128,8 +149,12 @@ def _say(done: "Converted") -> None:
 
 
 def _made(done: "Converted") -> str:
-    opsets = f"opset {done.parent.opset} → {done.variant.opset}"
-    return f"{done.variant.precision}, {opsets}, {show_size(done.variant.bytes)}"
+    pairs = [
+        ("opset", done.parent.opset, done.variant.opset),
+        ("IR version", done.parent.graph.ir_version, done.variant.graph.ir_version),
+    ]
+    changed = [f"{what} {old} → {new}" for what, old, new in pairs if old != new]
+    return ", ".join([done.variant.precision, *changed, show_size(done.variant.bytes)])
 
 
 def _proof_words(proof: "Proof") -> str:

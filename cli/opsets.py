@@ -47,12 +47,7 @@ def opsets(
         if model.variant in {None, item.variant, item.precision}
     ]
     if json:
-        document(
-            [
-                found_document(item, runtime) | {"may_convert_to": [*_untried(item, highest)]}
-                for item in items
-            ]
-        )
+        document([found_document(item, runtime) for item in items])
     elif quiet:
         for item in items:
             line(item.ref or f"{item.name}:{item.variant}")
@@ -74,7 +69,7 @@ def opsets(
                     item.variant,
                     VERDICTS[item.runs_here],
                     item.ref or "no",
-                    _reach(item, highest),
+                    _reach(item),
                     item.precision,
                     show_size(item.bytes),
                     item.source,
@@ -82,21 +77,16 @@ def opsets(
                 for item in items
             ),
         )
-        talk(f"zoo convert {model.name} --opset N tries what is not sure, and keeps what is sound")
+        goal = f"--for {for_}" if for_ else "--opset N"
+        talk(f"zoo convert {model.name} {goal} tries what is not sure, and keeps what is sound")
         where = runtime if for_ else f"{runtime.name} here"
         talk(f"{where} runs opsets up to {runtime.opsets['']}")
 
 
-def _reach(item: "Found", highest: int) -> str:
-    """Return the opsets that a variant surely converts to, and the higher ones to try."""
-    sure, untried = ranges(item.converts_to or ()), ranges(_untried(item, highest))
+def _reach(item: "Found") -> str:
+    """Return the opsets that a variant surely converts to, and those to try."""
+    sure, untried = ranges(item.converts_to or ()), ranges(item.may_convert_to or ())
     return "; ".join(filter(None, (sure, f"try {untried}" if untried else ""))) or "?"
-
-
-def _untried(item: "Found", highest: int) -> Sequence[int]:
-    if not item.opset:
-        return ()
-    return range(max(item.opset, *(item.converts_to or (0,))) + 1, highest + 1)
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -238,8 +238,9 @@ def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str
 
     values = asdict(found)
     verdict = {key: values.pop(key) for key in ("runs_here", "misfits")}
-    if values["converts_to"] is None:  # nobody asked
-        del values["converts_to"]
+    for key in ("converts_to", "may_convert_to"):
+        if values[key] is None:  # nobody asked
+            del values[key]
     if runtime is None:
         return values
     return values | fit_document(runtime, verdict["runs_here"], verdict["misfits"])

@@ -1,11 +1,29 @@
 """Which opsets a model can surely be converted to, told from its ops without converting it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from onnxzoo.registry.op_versions import LOWEST, may_differ_in_types_only, since
+from onnxzoo.registry.op_versions import ir_version as lowest_ir_version
+from onnxzoo.registry.records import Tensor
 
 if TYPE_CHECKING:
     from onnxzoo.registry.fit import Needs
 
 _FUNCTIONS_SINCE = 8  # the IR version that brought functions, which have opsets of their own
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:  # see `Needs`
+    ir_version: int | None
+    opset: int | None
+    opsets: Mapping[str, int]
+    ops: Mapping[str, int]
+    functions: Sequence[str] | None
+    precision: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
 
 
 def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
@@ -29,6 +47,46 @@ def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
     return tuple(number for number in range(first, last + 1) if number != opset)
 
 
+def reach_by_trying(needs: "Needs") -> tuple[int, ...]:
+    """Return the opsets below those of `reach` to which ops lead that only gained types.
+
+    Whether a model keeps to the types that were there before is known only when it has been tried.
+    """
+    opset = needs.opset
+    ops = [op for op in needs.ops if "." not in op]
+    if not opset or not ops or _may_hold_functions(needs):
+        return ()
+    lowest = opset
+    while all(may_differ_in_types_only(op, lowest) for op in ops if since(op, lowest) == lowest):
+        if lowest - 1 < LOWEST or any(since(op, lowest - 1) is None for op in ops):
+            break
+        lowest -= 1
+    first = max(since(op, opset) or opset for op in ops)
+    return tuple(range(lowest, first))
+
+
+def at_opset(needs: "Needs", opset: int, ir_version: int | None = None) -> "Needs":
+    """Return what a model needs once it has been converted to an opset.
+
+    Args:
+        needs: of the model as it is.
+        opset: of the default domain.
+        ir_version: the highest that it may keep; None for the opset's own.
+    """
+    needed = lowest_ir_version({"": opset})
+    kept = min(needs.ir_version or needed, ir_version or needed)
+    return _Converted(
+        ir_version=max(needed, kept),
+        opset=opset,
+        opsets={**needs.opsets, "": opset},
+        ops=needs.ops,
+        functions=needs.functions and (),  # calls of them are replaced by what they do
+        precision=needs.precision,
+        inputs=needs.inputs,
+        outputs=needs.outputs,
+    )
+
+
 def _may_hold_functions(needs: "Needs") -> bool:
     if needs.functions is not None:
         return bool(needs.functions)
@@ -37,18 +95,9 @@ def _may_hold_functions(needs: "Needs") -> bool:
 
 def _same(op: str, opset: int, highest: int) -> tuple[int, int]:
     """Return the first and the last opset at which an op is what it is in this one."""
-    since, last = _since(op, opset), opset
-    if since is None:
+    first, last = since(op, opset), opset
+    if first is None:
         return opset, opset
-    while last < highest and _since(op, last + 1) == since:
+    while last < highest and since(op, last + 1) == first:
         last += 1
-    return since, last
-
-
-def _since(op: str, opset: int) -> int | None:
-    from onnx import defs
-
-    try:
-        return int(defs.get_schema(op, opset, "").since_version)
-    except defs.SchemaError:
-        return None
+    return first, last

@@ -19,6 +19,14 @@ def linear(
     return save(path, [helper.make_node("Mul", ["x", "w"], ["y"])], [weights], opset=opset)
 
 
+def newer(path: Path, *, opset: int, ir_version: int) -> Path:
+    """`linear` at an opset, with an IR version of its own."""
+    model = onnx.load(linear(path, opset=opset))
+    model.ir_version = ir_version
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
 def sized(path: Path, megabytes: int, *, value: float = 1.0) -> Path:
     """A model of so many million bytes, one of them a weight that is never used in full."""
     weights = numpy_helper.from_array(np.full(megabytes * 250_000, value, "float32"), "big")

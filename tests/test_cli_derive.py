@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import onnxzoo
 from tests import models
@@ -71,13 +72,67 @@ def test_a_dry_run_keeps_nothing(zoo: Run, mine: Path) -> None:
 
 
 def test_what_stands_in_the_way_is_an_error_with_a_way_out(zoo: Run, mine: Path) -> None:
-    ran = zoo("convert", "mine", "--opset", 11)
+    erf = models.save(mine.parent / "erf.onnx", [helper.make_node("Erf", ["x"], ["y"])], [])
+    zoo("register", erf, "--name", "erf")
+    ran = zoo("convert", "erf", "--opset", 8)
     assert (ran.code, ran.out) == (5, "")
     assert ran.err == (
-        "error: `Mul` cannot go below opset 14\nhint: zoo convert mine:fp32@1 --opset 14\n"
+        "error: `Erf` cannot go below opset 9\nhint: zoo convert erf:fp32@1 --opset 9\n"
     )
     assert zoo("convert", "mine", "--opset", 0).code == 2
     assert zoo("convert", "nobody-has-it", "--opset", 12).code == 3
+
+
+def test_a_release_gets_the_opset_and_the_ir_version_that_it_reads(zoo: Run, mine: Path) -> None:
+    zoo(
+        "register", models.newer(mine.parent / "new.onnx", opset=21, ir_version=11), "--name", "new"
+    )
+    zoo("register", models.newer(mine.parent / "ir.onnx", opset=17, ir_version=11), "--name", "ir")
+    for name, label, opset in (("new", "fp32-opset20", 20), ("ir", "fp32-ir9", 17)):
+        words = ("convert", name, "--for", "onnxruntime==1.17")
+        tried = zoo(*words, "--dry-run")
+        assert tried.out.startswith(f"{name}:fp32@1 can be converted to opset {opset}\n")
+        made = zoo(*words)
+        assert "IR version 11 → 9" in made.out
+        shown = json.loads(zoo("show", f"{name}:{label}", "--for", words[3], "--json").out)
+        assert (shown["opset"], shown["ir_version"], shown["runs_here"]) == (opset, 9, True)
+        assert zoo(*words).out == f"{name}:{label}@1 is held already\n"
+    assert (
+        zoo("convert", "mine", "--for", "onnxruntime==1.17").out == "mine:fp32@1 is held already\n"
+    )
+    high = zoo("convert", "new", "--opset", 22, "--for", "onnxruntime==1.17")
+    assert (high.code, high.err) == (5,
+        "error: opset 22 is above 20, the highest that onnxruntime 1.17 runs\n"
+        "hint: zoo convert new:fp32@1 --for onnxruntime==1.17\n",
+    )  # fmt: skip
+    assert zoo("convert", "new", "--for", "onnxruntime==0.1").code == 2
+    assert zoo("convert", mine, "--name", "x", "--for", "onnxruntime==1.17").code == 2
+
+
+def test_what_no_conversion_helps_is_refused_for_a_release(zoo: Run, mine: Path) -> None:
+    path = models.newer(mine.parent / "ml.onnx", opset=17, ir_version=8)
+    model = onnx.load(path)
+    model.opset_import.add(domain="ai.onnx.ml", version=5)
+    model.graph.node[0].output[0] = "t"
+    model.graph.node.append(helper.make_node("Binarizer", ["t"], ["y"], domain="ai.onnx.ml"))
+    onnx.save(model, path)
+    zoo("register", path, "--name", "ml")
+    ran = zoo("convert", "ml", "--for", "onnxruntime==1.17")
+    assert (ran.code, ran.out) == (5, "")
+    assert "opset 5 of ai.onnx.ml is above 4, the highest that onnxruntime 1.17 runs" in ran.err
+    rows = json.loads(zoo("opsets", "ml", "--for", "onnxruntime==1.17", "--json").out)
+    assert [(row["converts_to"], row["may_convert_to"]) for row in rows] == [([], [])]
+
+
+def test_opsets_offers_the_own_opset_where_the_ir_version_is_the_only_fault(
+    zoo: Run, mine: Path
+) -> None:
+    path = models.newer(mine.parent / "ir.onnx", opset=17, ir_version=11)
+    zoo("register", path, "--name", "ir")
+    (row,) = json.loads(zoo("opsets", "ir", "--for", "onnxruntime==1.17", "--json").out)
+    assert (row["converts_to"], row["may_convert_to"]) == ([*range(14, 21)], [*range(7, 14)])
+    (row,) = json.loads(zoo("opsets", "ir", "--for", "onnxruntime==1.12", "--json").out)
+    assert row["converts_to"] == [14, 15, 16, 17]
 
 
 def test_in_code_what_is_not_held_is_pulled_first(zoo: Run) -> None:

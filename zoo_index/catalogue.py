@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge
+from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge, misfits
 from onnxzoo.registry.names import fold
-from onnxzoo.registry.reach import reach
+from onnxzoo.registry.reach import at_opset, reach, reach_by_trying
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
 from onnxzoo.zoo_index.zoo import Zoo
@@ -25,7 +25,9 @@ class Found:
         runs_here: whether it runs on the runtime that was asked; None if nobody asked, or too
             little is known of it.
         misfits: why it does not.
-        converts_to: the other opsets that it surely can be converted to; None if nobody asked.
+        converts_to: the opsets that it surely can be converted to, and runs at; None if nobody
+            asked.
+        may_convert_to: those that have to be tried; None if nobody asked.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Found:
     runs_here: bool | None = None
     misfits: tuple[str, ...] = ()
     converts_to: tuple[int, ...] | None = None
+    may_convert_to: tuple[int, ...] | None = None
 
 
 def search(
@@ -118,9 +121,32 @@ def of_model(
         return found
     offered = {entry.variant: entry for entry in entries}
     return [
-        replace(item, converts_to=reach(_needs(item, held, offered), converts_up_to))
+        replace(item, converts_to=sure, may_convert_to=maybe)
         for item in found
+        for sure, maybe in [_conversions(_needs(item, held, offered), converts_up_to, runs_on)]
     ]
+
+
+def _conversions(
+    needs: Needs, highest: int, runs_on: Runtime | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the opsets at which a model would run there: those that are sure, those to try.
+
+    Its own is among them where its IR version alone is too high.
+    """
+    if not needs.opset:
+        return (), ()
+    sure = reach(needs, highest)
+    own = [needs.opset] if runs_on and misfits(needs, runs_on) else []
+    above = range(max(needs.opset, *sure, 0) + 1, highest + 1)
+
+    def fits(opset: int) -> bool:
+        return opset <= highest and (
+            runs_on is None or not misfits(at_opset(needs, opset, runs_on.ir_version), runs_on)
+        )
+
+    tried = (*reach_by_trying(needs), *above)
+    return tuple(filter(fits, sorted([*sure, *own]))), tuple(filter(fits, tried))
 
 
 def _needs(item: Found, held: Mapping[str, Variant], offered: Mapping[str, Entry]) -> Needs:

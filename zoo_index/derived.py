@@ -4,6 +4,7 @@ from onnxzoo.registry.derive.again import Again
 from onnxzoo.registry.derive.again import rederive as again
 from onnxzoo.registry.derive.to_opset import original, to_opset
 from onnxzoo.registry.errors import NotFound
+from onnxzoo.registry.fit import release
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Progress, Variant
 from onnxzoo.zoo_index.zoo import Zoo
@@ -12,7 +13,8 @@ from onnxzoo.zoo_index.zoo import Zoo
 def convert(
     ref: str,
     *,
-    opset: int,
+    opset: int | None = None,
+    runtime: str | None = None,
     label: str | None = None,
     offline: bool | None = None,
     progress: Progress | None = None,
@@ -24,6 +26,8 @@ def convert(
     Args:
         ref: ``NAME[:VARIANT][@VERSION]``; a name that only an index has is pulled first.
         opset: the opset of ``ai.onnx``, higher or lower.
+        runtime: a release that is to run it, ``"onnxruntime==1.17"``: without an opset, the
+            highest up to the model's own that it reads; and no higher IR version than it reads.
         label: the variant's; None for its parent's, with the opset where that is taken.
         offline: never touch the network; None for what the environment says.
         progress: called with ``(label, done, total)`` in bytes.
@@ -32,9 +36,10 @@ def convert(
         NotFound: if neither the registry nor an index has it.
         Refused: if it cannot be, naming the op in the way, or its outputs are others.
     """
+    there = release(runtime) if runtime is not None else None
     with Zoo(offline=offline) as zoo:
         parent = parent_of(zoo, ref, progress=progress)
-        kept = to_opset(zoo.registry, parent, opset, label=label, progress=progress)
+        kept = to_opset(zoo.registry, parent, opset, runtime=there, label=label, progress=progress)
     return kept.variant
 
 

@@ -247,7 +247,8 @@ def convert(
             rows, or an `.npz` or `.npy` file), ``inputs`` (``["x=batch,3,224,224"]``), ``outputs``,
             ``dynamic``, ``dynamic_axes``, ``factory`` (``"module:function"``, of a state dict),
             ``from_``, ``trust``, ``isolated``, ``options``, ``seed``, ``accept_drift``,
-            ``new_version``, ``task``, ``license``, ``tags``.
+            ``new_version``, ``task``, ``license``, ``tags``. Of a model of the registry:
+            ``runtime`` (``"onnxruntime==1.17"``, a release that is to run it), ``label``.
 
     Raises:
         NotFound: if the source, the model or the framework is not there.
@@ -257,7 +258,7 @@ def convert(
         from onnxzoo.registry.convert.offer import convert as of_framework
 
         return of_framework(source, name, opset=opset, **how)
-    if opset is None:
+    if opset is None and how.get("runtime") is None:
         raise UsageError(
             f"`{source}` is to become what? expected a name to keep it under, or an opset",
             hint='onnxzoo.convert("net.pt", "mine"), onnxzoo.convert("mine", opset=17)',

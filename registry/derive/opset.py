@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
+from onnxzoo.registry.derive.declared import correct_shapes, fit_ir_version
 from onnxzoo.registry.derive.frame import MODEL
+from onnxzoo.registry.derive.lower import NoStep, drop_defaults, lower, type_misfit
 from onnxzoo.registry.derive.skeleton import (
     copy_external,
     inline_functions,
@@ -23,11 +25,11 @@ from onnxzoo.registry.derive.skeleton import (
 )
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.graphs import graphs, nodes
+from onnxzoo.registry.op_versions import since
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_CONSTANT_SINCE = 4  # the IR version since which an initialiser need not be an input
 # What the converter says of an op that it has no step for.
 # Source: onnx/version_converter, BaseConverter.h, "adapter_lookup"; no_previous_version.h.
 _NO_STEP = re.compile(
@@ -57,7 +59,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     skeleton = inline_functions(model)
     del model
     excuse = _problem_of_skeleton(skeleton)
-    converted = _reached(skeleton, target, excuse)
+    converted = _reached(skeleton, target, excuse, request["options"].get("ir_version"))
     put_back(converted, taken)
     del taken
     copy_external(converted, source.parent, into)
@@ -68,7 +70,9 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"tools": {"onnx": onnx.__version__}}
 
 
-def _reached(skeleton: "ModelProto", target: int, excuse: str | None) -> "ModelProto":
+def _reached(
+    skeleton: "ModelProto", target: int, excuse: str | None, most: int | None
+) -> "ModelProto":
     """Return a model at another opset, or refuse, naming the nearest opset that can be made.
 
     Args:
@@ -76,37 +80,68 @@ def _reached(skeleton: "ModelProto", target: int, excuse: str | None) -> "ModelP
         target: the opset.
         excuse: what onnx's checker finds wrong with the model as it is: what is made of it need
             be no better.
+        most: the highest IR version to keep; None for that of the opset.
     """
     try:
-        return convert(skeleton, target, excuse)
+        return convert(skeleton, target, excuse, most)
     except Blocked as error:
         hint = _nearest(skeleton, error.limit, excuse)
         raise Refused(str(error), hint=hint) from error
 
 
-def convert(skeleton: "ModelProto", target: int, excuse: str | None) -> "ModelProto":
+def convert(
+    skeleton: "ModelProto", target: int, excuse: str | None, most: int | None = None
+) -> "ModelProto":
     """Return a model without weights at another opset, with all that the converter drops.
 
     Raises:
         Blocked: naming the op that has no step to that opset.
     """
-    import onnx
-    from onnx import version_converter
-
-    opset, bare = opset_of(skeleton), onnx.ModelProto()
-    bare.CopyFrom(skeleton)
-    _drop_defaults(bare, opset, target)
-    try:
-        converted = version_converter.convert_version(bare, target)
-    except Exception as error:
-        raise _blocked(str(error), opset, target) from error
+    opset = opset_of(skeleton)
+    converted = _at(skeleton, opset, target)
     restore_notes(skeleton, converted)
-    _raise_ir_version(converted)
-    if not excuse and (problem := _problem_of_skeleton(converted)):
+    fit_ir_version(converted, skeleton.ir_version, most)
+    if excuse or not _problem_of_skeleton(converted):
+        return converted
+    converted = correct_shapes(converted)
+    if problem := _problem_of_skeleton(converted):
         step = 1 if target < opset else -1
         why = f"it would be no valid model at opset {target}: {problem}"
         raise Blocked(why, target + step)
     return converted
+
+
+def _at(skeleton: "ModelProto", opset: int, target: int) -> "ModelProto":
+    import onnx
+    from onnx import version_converter
+
+    bare = onnx.ModelProto()
+    bare.CopyFrom(skeleton)
+    if target == opset:
+        return bare
+    # Without this, what exporters write for ReduceMean at 18 (``noop_with_empty_axes=0``) makes an
+    # invalid model of 17.
+    drop_defaults(list(nodes(bare)), opset, target)
+    try:
+        return version_converter.convert_version(bare, target)
+    except Exception as error:
+        if target > opset:
+            raise _blocked(str(error), opset, target) from error
+        return _lowered(skeleton, opset, target)
+
+
+def _lowered(skeleton: "ModelProto", opset: int, target: int) -> "ModelProto":
+    """Return a model at a lower opset, where the converter cannot go there in one leap."""
+    try:
+        return lower(skeleton, opset, target)
+    except NoStep as error:
+        blocked = _blocked(str(error), error.opset, target)
+        op = str(blocked).split("`")[1] if "`" in str(blocked) else ""
+        if kind := type_misfit(skeleton, op, blocked.limit):
+            blocked = Blocked(
+                f"`{op}` of {kind} cannot go below opset {blocked.limit}", blocked.limit
+            )
+        raise blocked from error
 
 
 def opset_of(model: "ModelProto") -> int:
@@ -133,58 +168,6 @@ def _name_opsets_once(model: "ModelProto") -> None:
             model.opset_import.add(domain=domain, version=version)
 
 
-def _drop_defaults(model: "ModelProto", opset: int, target: int) -> None:
-    """Remove attributes at their default that the target has not: the converter would keep some.
-
-    Without this, what exporters write for ReduceMean at 18 (``noop_with_empty_axes=0``) makes an
-    invalid model of 17.
-    """
-    for node in nodes(model):
-        now, then = _schema(node, opset), _schema(node, target)
-        if now is None or then is None:
-            continue
-        for attribute in list(node.attribute):
-            known = now.attributes.get(attribute.name)
-            if known and attribute.name not in then.attributes:
-                default = known.default_value
-                if default.type == attribute.type and default == _bare(attribute):
-                    node.attribute.remove(attribute)
-
-
-def _bare(attribute: Any) -> Any:
-    from onnx import AttributeProto
-
-    bare = AttributeProto()
-    bare.CopyFrom(attribute)
-    bare.ClearField("doc_string")
-    return bare
-
-
-def _schema(node: Any, opset: int) -> Any:
-    from onnx import defs
-
-    if node.domain not in {"", "ai.onnx"}:
-        return None
-    try:
-        return defs.get_schema(node.op_type, opset, "")
-    except defs.SchemaError:
-        return None
-
-
-def _raise_ir_version(model: "ModelProto") -> None:
-    """Raise the IR version to what the opsets need; weights stay constants where they were."""
-    from onnx import helper
-
-    before = model.ir_version
-    needed = helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
-    model.ir_version = max(before, needed)
-    if before < _CONSTANT_SINCE <= model.ir_version:
-        constant = {tensor.name for tensor in model.graph.initializer}
-        kept = [value for value in model.graph.input if value.name not in constant]
-        del model.graph.input[:]
-        model.graph.input.extend(kept)
-
-
 def _blocked(said: str, opset: int, target: int) -> Blocked:
     """Return in plain words why the converter gave up.
 
@@ -200,20 +183,11 @@ def _blocked(said: str, opset: int, target: int) -> Blocked:
         return Blocked(f"onnx cannot convert it to opset {target}: {words}", target)
     op, version = found["op"], found["version"]
     if version is None:
-        limit = _since(op, opset) if down else opset
+        limit = (since(op, opset) or opset) if down else opset
     else:
         beyond = found["way"] == "To"
         limit = int(version) + (beyond if down else -beyond)
     return Blocked(f"`{op}` cannot go {'below' if down else 'above'} opset {limit}", limit)
-
-
-def _since(op: str, opset: int) -> int:
-    from onnx import defs
-
-    try:
-        return int(defs.get_schema(op, opset, "").since_version)
-    except defs.SchemaError:
-        return opset
 
 
 def _nearest(skeleton: "ModelProto", limit: int, excuse: str | None) -> str | None:

@@ -5,6 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.derive.skeleton import fill_defaults
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.graphs import graphs, nodes, within
 
@@ -33,6 +34,7 @@ def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False
 
     model = onnx.load(path, load_external_data=False)
     if model.functions:
+        fill_defaults(model)
         model = inliner.inline_local_functions(model)
     if opset is not None:
         model = _raised(model, opset)

@@ -101,6 +101,7 @@ def inline_functions(model: "ModelProto") -> "ModelProto":
 
     if not model.functions:
         return model
+    fill_defaults(model)
     notes = []
     for node in nodes(model):
         if node.metadata_props:
@@ -118,6 +119,20 @@ def inline_functions(model: "ModelProto") -> "ModelProto":
             for key, value in pairs:
                 node.metadata_props.add(key=key, value=value)
     return inlined
+
+
+def fill_defaults(model: "ModelProto") -> None:
+    """Write the defaults of functions' attributes where they are called: the inliner drops them."""
+    defaults = {
+        (function.domain, function.name, function.overload): function.attribute_proto
+        for function in model.functions
+        if function.attribute_proto
+    }
+    for node in nodes(model) if defaults else ():
+        given = {attribute.name for attribute in node.attribute}
+        for default in defaults.get((node.domain, node.op_type, node.overload), ()):
+            if default.name not in given:
+                node.attribute.append(default)
 
 
 def restore_notes(before: "ModelProto", after: "ModelProto") -> None:

@@ -8,7 +8,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.again import command
 from onnxzoo.registry.derive.frame import Proof, Recipe, clash, derive, make, taken
 from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.fit import installed
+from onnxzoo.registry.fit import Runtime, installed, misfits, refusal
+from onnxzoo.registry.reach import at_opset
 from onnxzoo.registry.records import Graph, Progress, Variant
 
 KIND = "opset"
@@ -33,8 +34,9 @@ class Converted:
 def to_opset(
     registry: Registry,
     variant: Variant,
-    opset: int,
+    opset: int | None,
     *,
+    runtime: Runtime | None = None,
     label: str | None = None,
     progress: Progress | None = None,
 ) -> Converted:
@@ -43,46 +45,83 @@ def to_opset(
     What the version holds at that opset already, in the same precision, is returned as it is,
     unless a label of its own is asked for.
 
+    Args:
+        registry: where the variant is held.
+        variant: what to convert.
+        opset: of the default domain; None for the highest up to its own that `runtime` reads.
+        runtime: the release that is to run it: its IR version comes down as far as need be.
+        label: the new variant's; None for its parent's, with the opset where that is taken.
+        progress: told of bytes.
+
     Raises:
         UsageError: if there is no such opset, or the label stands for something else.
         Refused: naming the op that stands in the way, or how far the outputs lie apart; nothing
             is kept then.
     """
-    held = held_at(registry, variant, opset)
+    opset = opset_for(variant, opset, runtime)
+    held = held_at(registry, variant, opset, runtime)
     if held is not None and (label is None or held.ref == variant.ref):
         return Converted(variant, held, new=False, proof=None)
-    recipe = _recipe(registry, variant, opset)
-    label = label or _label(registry, variant, opset)
+    recipe = _recipe(registry, variant, opset, runtime)
+    label = label or _label(registry, variant, opset, runtime)
     if other := clash(
         registry, variant, label, lambda made: recipe.options.items() <= made.items()
     ):
         raise taken(other)
     with _naming(registry, variant, opset):
-        made = derive(
-            registry, variant, recipe, label=label, judge=judge(variant, opset), progress=progress
-        )
+        agree = judge(variant, opset, runtime)
+        made = derive(registry, variant, recipe, label=label, judge=agree, progress=progress)
     return Converted(variant, made.added.variant, made.added.new, made.proof)
 
 
 def try_opset(
-    registry: Registry, variant: Variant, opset: int, *, progress: Progress | None = None
+    registry: Registry,
+    variant: Variant,
+    opset: int,
+    *,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
 ) -> Proof:
     """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
-    recipe = _recipe(registry, variant, opset)
+    recipe = _recipe(registry, variant, opset, runtime)
     with (
         _naming(registry, variant, opset),
         make(registry, variant, recipe, progress=progress) as made,
     ):
-        judge(variant, opset)(made.proof, made.graph)
+        judge(variant, opset, runtime)(made.proof, made.graph)
         return made.proof
 
 
-def judge(parent: Variant, opset: int) -> Callable[[Proof, Graph], None]:
+def opset_for(variant: Variant, opset: int | None, runtime: Runtime | None) -> int:
+    """Return the opset to convert to: the highest up to the variant's own that a release reads.
+
+    Raises:
+        UsageError: if neither is given.
+        Refused: if the release does not read the opset that was asked for.
+    """
+    if runtime is None:
+        if opset is None:
+            raise UsageError("to which opset?", hint=f"zoo convert {variant.ref} --opset 17")
+        return opset
+    highest = runtime.opsets[""]
+    if opset is not None and opset > highest:
+        raise Refused(
+            f"opset {opset} is above {highest}, the highest that {runtime} runs",
+            hint=f"zoo convert {variant.ref} --for {runtime.name}=={runtime.version}",
+        )
+    return opset or min(variant.opset or highest, highest)
+
+
+def judge(
+    parent: Variant, opset: int, runtime: Runtime | None = None
+) -> Callable[[Proof, Graph], None]:
     """Return what refuses a model that is not at an opset, or gives not its parent's outputs."""
 
     def agree(proof: Proof, graph: Graph) -> None:
         if graph.opset != opset:
             raise Refused(f"opset {opset} was asked for; what was made is at {graph.opset}")
+        if runtime is not None and (reasons := misfits(graph, runtime)):
+            raise refusal(parent.ref, reasons, runtime, None)
         drift = proof.drift
         if drift.relative is None or drift.max is None:
             raise Refused(
@@ -97,16 +136,25 @@ def judge(parent: Variant, opset: int) -> Callable[[Proof, Graph], None]:
     return agree
 
 
-def held_at(registry: Registry, variant: Variant, opset: int) -> Variant | None:
-    """Return a variant, or the same one of its version, if it is at an opset."""
-    if variant.opset == opset:
+def held_at(
+    registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None
+) -> Variant | None:
+    """Return a variant, or the same one of its version, if it is at an opset and a release runs it.
+
+    Without a release its IR version does not matter.
+    """
+
+    def fits(held: Variant) -> bool:
+        return held.opset == opset and (runtime is None or not misfits(held.graph, runtime))
+
+    if fits(variant):
         return variant
     return next(
         (
             held
             for held in registry.list(name=variant.name)
-            if (held.version, held.precision, held.opset)
-            == (variant.version, variant.precision, opset)
+            if (held.version, held.precision) == (variant.version, variant.precision)
+            and fits(held)
             and _is_same(registry, held, variant)
         ),
         None,
@@ -130,27 +178,36 @@ def original(registry: Registry, variant: Variant) -> Variant:
     return variant
 
 
-def _label(registry: Registry, variant: Variant, opset: int) -> str:
+def _label(registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None) -> str:
     """Return what a variant is called at another opset: as it is, with the opset if need be."""
     own = variant.variant.removesuffix(f"-opset{variant.opset}")
     held = registry.list(name=variant.name)
     taken = own in {one.variant for one in held if one.version == variant.version}
+    if opset == variant.opset and runtime is not None:
+        return f"{own}-ir{runtime.ir_version}"
     return f"{own}-opset{opset}" if taken else own
 
 
-def _recipe(registry: Registry, variant: Variant, opset: int) -> Recipe:
-    """Return how to make it, once it is sure that what is made could run here."""
-    runtime = installed()
-    highest = runtime.opsets[""]
+def _recipe(
+    registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None
+) -> Recipe:
+    """Return how to make it, once it is sure that what is made could run here, and there."""
+    here = installed()
+    highest = here.opsets[""]
     if opset < 1:
         raise UsageError(f"`{opset}` is no opset; the lowest is 1")
     if opset > highest:
         raise Refused(
-            f"opset {opset} is above {highest}, the highest that {runtime} runs",
+            f"opset {opset} is above {highest}, the highest that {here} runs",
             hint=f"zoo convert {variant.ref} --opset {highest}",
         )
     registry.check_there(variant)
-    return Recipe(KIND, {"opset": opset, "from": variant.opset})
+    options = {"opset": opset, "from": variant.opset}
+    if runtime is None:
+        return Recipe(KIND, options)
+    if reasons := misfits(at_opset(variant.graph, opset, runtime.ir_version), runtime):
+        raise refusal(variant.ref, reasons, runtime, None)
+    return Recipe(KIND, {**options, "ir_version": runtime.ir_version})
 
 
 @contextmanager
