@@ -158,7 +158,7 @@ def _say_imported(source: str, found: "Imported", *, quiet: bool) -> None:
     if quiet:
         return
     for alias, here, there in found.kept:
-        talk(f"kept {alias}: it is version {here} here; --move-aliases makes it {there}")
+        talk(f"kept {alias}: it is {here} here; --move-aliases makes it {there}")
     for ref in found.other_data:
         talk(f"left the test data of {ref}: it has others")
     if not found.changed:
@@ -187,7 +187,7 @@ def _import_document(found: "Imported") -> dict[str, object]:
         ],
         "aliases": list(found.set),
         "aliases_kept": [
-            {"alias": alias, "version": here, "offered": there} for alias, here, there in found.kept
+            {"alias": alias, "here": here, "offered": there} for alias, here, there in found.kept
         ],
         "test_data": list(found.data),
         "test_data_kept": list(found.other_data),

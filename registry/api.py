@@ -84,6 +84,7 @@ class Registry:
             self.settings.database_url,
             was_there=lambda: any(self.store.sidecars()),
         )
+        self._warned: set[str] = set()
         self._loaded: dict[object, tuple[object, weakref[InferenceSession]]] = {}
 
     def __enter__(self) -> Self:
@@ -282,7 +283,11 @@ class Registry:
         parsed = narrowed(ref, wish.get("variant"))
         with self._database.read() as rows:
             choice = chosen(rows, parsed, wish)
-            return replace(records(rows, self.store, [choice.found.row])[0], why=choice.why)
+            found = replace(records(rows, self.store, [choice.found.row])[0], why=choice.why)
+        if choice.warning is not None and choice.warning not in self._warned:
+            self._warned.add(choice.warning)
+            warn(choice.warning)
+        return found
 
     def load(
         self,
@@ -468,7 +473,10 @@ class Registry:
             return events(rows, name and Ref.parse(name).name, limit)
 
     def aliases(self, name: str) -> Mapping[str, int]:
-        """Return the version that each alias of a model points to, ``latest`` included."""
+        """Return the version that each alias of a model points to, ``latest`` included.
+
+        `resolve` returns the variant: ``resolve("resnet50@production")``.
+        """
         with self._database.read() as rows:
             latest = version_of(rows, _model(name))[0].row
             return {LATEST: latest["number"]} | {
@@ -481,7 +489,9 @@ class Registry:
             }
 
     def alias(self, ref: str, alias: str) -> int | None:
-        """Point an alias at the version that a reference means.
+        """Point an alias at the variant that a reference means now.
+
+        It goes on to mean that variant whatever is added to the version later.
 
         Returns:
             The version that it pointed to before, or None if it is new.
@@ -492,10 +502,9 @@ class Registry:
         from onnxzoo.registry import writes
 
         parsed, alias = Ref.parse(ref), alias.lower()
-        _check_alias(alias, parsed)
+        _check_alias(alias)
         with changing(self._database, self.store, parsed.name) as session:
-            row = version_of(rows_of(session), parsed)[0].row
-            return writes.point(session, alias, row)
+            return writes.point(session, alias, chosen(rows_of(session), parsed, {}).found.row)
 
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model; its version stays."""
@@ -753,14 +762,9 @@ def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | N
     stage.copy(source, location, progress)
 
 
-def _check_alias(alias: str, ref: Ref) -> None:
+def _check_alias(alias: str) -> None:
     check_word(alias, "alias")
     if alias == LATEST:
         raise UsageError("`latest` always means the highest version and cannot be set")
     if alias.isdecimal():
         raise UsageError(f"`{alias}` would read as a version's number", hint="take a word")
-    if ref.variant is not None:
-        raise UsageError(
-            "an alias points to a version, not to a variant",
-            hint=f"zoo alias {Ref(ref.name, version=ref.version)} {alias}",
-        )

@@ -38,7 +38,11 @@ class Wish(TypedDict, total=False):
 
 
 class Candidate(Protocol):
-    """What the rule looks at: a label, a precision, an opset (None: not recorded), a size."""
+    """What the rule looks at: a label, a precision, an opset (None: not recorded), a size.
+
+    What was derived from another variant (converted, quantized) is taken where it is asked for,
+    or where nothing else runs.
+    """
 
     @property
     def variant(self) -> str: ...  # noqa: D102
@@ -48,6 +52,8 @@ class Candidate(Protocol):
     def opset(self) -> int | None: ...  # noqa: D102
     @property
     def bytes(self) -> int: ...  # noqa: D102
+    @property
+    def derived(self) -> bool: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Candidate)
@@ -61,10 +67,15 @@ class Ranking(NamedTuple, Generic[C]):
 
 
 class Choice(NamedTuple, Generic[C]):
-    """The candidate that was taken, and one sentence that says why."""
+    """The candidate that was taken, and one sentence that says why.
+
+    Attributes:
+        warning: tells that it is not the one that the reference means, and why.
+    """
 
     found: C
     why: str
+    warning: str | None = None
 
 
 def choose(
@@ -79,8 +90,8 @@ def choose(
 
     A variant is matched by its label or by its precision, opset and size by their bounds. Of what
     is left, the exact label wins; then, of what the runtime runs, what ranks best: without a
-    ranking the precision nearest to fp32, and there the highest opset. Where nothing runs, it is
-    the nearest precision's lowest opset.
+    ranking what was not derived, there the precision nearest to fp32, and there the highest
+    opset. Where nothing runs, it is the nearest precision's lowest opset.
 
     Args:
         candidates: the variants of one version, in any order.
@@ -182,7 +193,7 @@ def _by_precision(candidates: Sequence[C]) -> Ranking[C]:
         others = [f"`{c.variant}`" for c in candidates if c is not found]
         return f"is nearest to full precision, at the highest opset that runs{beside(others)}"
 
-    return Ranking(sorted(candidates, key=usual), why)
+    return Ranking(sorted(candidates, key=lambda c: (c.derived, usual(c))), why)
 
 
 def _named(candidate: Candidate, variant: str | None) -> bool:

@@ -30,6 +30,7 @@ class VersionClaim:
     origin: str | None
     license: str | None
     aliases: tuple[str, ...]
+    alias_variants: Mapping[str, str]  # labels; an older onnxzoo recorded none
     created_at: str
 
 
@@ -144,6 +145,7 @@ def _version(values: Any) -> VersionClaim:
             for word in told.get(values, "aliases", _distinct)
             if told.may_be_alias(word)
         ),
+        alias_variants=told.labels(values, "alias_variants"),
         created_at=told.get(values, "version_created_at", _stamp),
     )
 

@@ -68,6 +68,7 @@ class ModelOut:
     tags: tuple[str, ...]
     created_at: datetime
     aliases: Mapping[str, int]
+    alias_variants: Mapping[str, str]  # labels, of those whose variant goes along
     versions: tuple[VersionOut, ...]
 
 
@@ -198,6 +199,9 @@ def _check_names(contents: Contents) -> None:
             raise ValueError(f"the versions of `{model.name}` are not in order, or none")
         if not set(model.aliases.values()) <= set(numbers):
             raise ValueError(f"an alias of `{model.name}` points to no version")
+        there = {(v.number, one.label) for v in model.versions for one in v.variants}
+        if not {(model.aliases.get(a), to) for a, to in model.alias_variants.items()} <= there:
+            raise ValueError(f"an alias of `{model.name}` points to no variant")
     for model, version in contents.versions():
         labels = [variant.label for variant in version.variants]
         _none_twice(labels, f"variant of `{model.name}@{version.number}`")

@@ -57,6 +57,7 @@ def _model_values(model: ModelOut) -> dict[str, Any]:
         "tags": list(model.tags),
         "created_at": model.created_at.isoformat(),
         "aliases": dict(sorted(model.aliases.items())),
+        "alias_variants": dict(sorted(model.alias_variants.items())),
         "versions": [
             {
                 "number": version.number,
@@ -165,6 +166,7 @@ def _model(values: Any) -> ModelOut:
         tags=told.get(values, "tags", told.each(told.word("tag"))),
         created_at=told.get(values, "created_at", told.time),
         aliases={_alias(name): told.get(aliases, name, told.version_number) for name in aliases},
+        alias_variants=told.labels(values, "alias_variants"),
         versions=told.get(values, "versions", told.each(_version)),
     )
 

@@ -22,7 +22,8 @@ FROM version v LEFT JOIN reference_data d ON d.version_id = v.id WHERE v.id = :i
 """
 _TAGS = "SELECT name FROM tag WHERE model_id = :id ORDER BY name"
 _ALIASES = """
-SELECT a.name, v.number FROM alias a JOIN version v ON v.id = a.version_id WHERE a.model_id = :id
+SELECT a.name, v.number, a.variant_id FROM alias a JOIN version v ON v.id = a.version_id
+WHERE a.model_id = :id
 """
 
 
@@ -72,15 +73,16 @@ def _model(rows: Rows, found: Sequence[Row]) -> ModelOut:
     versions: defaultdict[int, list[Row]] = defaultdict(list)
     for row in found:
         versions[row["number"]].append(row)
+    aliases = [row for row in rows(_ALIASES, id=first["model_id"]) if row["number"] in versions]
+    labels = {row["id"]: row["label"] for row in found}
     return ModelOut(
         name=first["name"],
         task=model["task"],
         tags=tuple(row["name"] for row in rows(_TAGS, id=first["model_id"])),
         created_at=datetime.fromisoformat(model["created_at"]),
-        aliases={
-            row["name"]: row["number"]
-            for row in rows(_ALIASES, id=first["model_id"])
-            if row["number"] in versions
+        aliases={row["name"]: row["number"] for row in aliases},
+        alias_variants={
+            row["name"]: labels[row["variant_id"]] for row in aliases if row["variant_id"] in labels
         },
         versions=tuple(_version(rows, own) for _, own in sorted(versions.items())),
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from onnxzoo.registry.choose import Choice, Wish, choose, wanted
+from onnxzoo.registry.choose import Choice, Ranking, Wish, choose, usual, wanted
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.names import Ref, fold
-from onnxzoo.registry.queries import Held, Row, graph_of, held, listed, measurements
+from onnxzoo.registry.queries import Held, Row, graph_of, held, listed, measurements, variant_of
 from onnxzoo.registry.settings import show_size
 
 
@@ -46,7 +46,11 @@ def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
     candidates, wish = version_of(rows, ref), {**wish, "variant": ref.variant}
     fits = _fits(wish.get("runtime"))
     if wish.get("prefer") is None and wish.get("max_drift") is None:
+        meant = None if ref.variant else variant_of(rows, ref.name, ref.version)
+        named = next((held for held in candidates if held.row["id"] == meant), None)
         choice = choose(candidates, wish, fits=fits)
+        if named is not None:
+            choice = _as_aliased(ref, wish, named, candidates, fits=fits) or choice
     else:
         from onnxzoo.registry.goal import pick
 
@@ -55,6 +59,39 @@ def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
     if choice is None:
         raise no_variant(ref, wish, candidates)
     return choice
+
+
+def _as_aliased(
+    ref: Ref, wish: Wish, named: Held, candidates: Sequence[Held], *, fits: Callable[[Held], bool]
+) -> Choice[Held] | None:
+    """Return the variant that an alias recorded, or the nearest that runs in its place.
+
+    None where the wish excludes it: then the wish decides.
+    """
+    if choose([named], wish, fits=fits) is None:
+        return None
+
+    def nearest(held: Held) -> tuple[bool, bool, tuple[int, int, str]]:
+        return held.precision != named.precision, held.derived, usual(held)
+
+    why = f"`{named.variant}` is what `{ref}` was set to"
+    if len(candidates) == 1 or fits(named):
+        return Choice(named, why)
+    choice = choose(
+        [held for held in candidates if held is not named],
+        wish,
+        fits=fits,
+        rank=lambda left: Ranking(sorted(left, key=nearest), str),
+    )
+    if choice is None or not fits(choice.found):
+        return Choice(named, f"{why}; nothing held runs")
+    runtime = wish.get("runtime") or "the installed onnxruntime"
+    return Choice(
+        choice.found,
+        f"`{choice.found.variant}` is the nearest that runs; {why}, and does not run",
+        f"`{ref}` means `{ref_of(named.row)}`, which {runtime} does not run; "
+        f"`{ref_of(choice.found.row)}` is taken in its place",
+    )
 
 
 def _fits(runtime: str | None) -> Callable[[Held], bool]:

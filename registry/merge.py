@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from onnxzoo.registry import writes
 from onnxzoo.registry.db import Rows, rows_of
 from onnxzoo.registry.exported import Contents, ModelOut, Place, VersionOut, draft_of
-from onnxzoo.registry.names import fold
+from onnxzoo.registry.lookup import chosen, ref_of
+from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.queries import Row, context_text, measurements
 from onnxzoo.registry.records import Graph, Measurement
 from onnxzoo.registry.tables import Model, Version
@@ -21,7 +22,8 @@ SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest
 FROM version v JOIN variant r ON r.version_id = v.id WHERE v.model_id = :model ORDER BY v.number
 """
 _ALIASES = """
-SELECT a.name, v.number FROM alias a JOIN version v ON v.id = a.version_id
+SELECT a.name, v.number, r.label
+FROM alias a JOIN version v ON v.id = a.version_id LEFT JOIN variant r ON r.id = a.variant_id
 WHERE a.model_id = :model
 """
 _VARIANT = "SELECT id, version_id FROM variant WHERE version_id = :version AND label = :label"
@@ -44,7 +46,8 @@ class Imported:
     Attributes:
         variants: all of the archive's.
         set: aliases that are new or were moved, ``NAME@ALIAS``.
-        kept: aliases that point elsewhere here and were left: ``(NAME@ALIAS, here, offered)``.
+        kept: aliases that point elsewhere here and were left: ``(NAME@ALIAS, here, offered)``,
+            both as references.
         data: versions that have reference data now.
         other_data: versions that have other reference data, which were left.
         measurements: how many are new here.
@@ -54,7 +57,7 @@ class Imported:
 
     variants: tuple[Arrival, ...]
     set: tuple[str, ...] = ()
-    kept: tuple[tuple[str, int, int], ...] = ()
+    kept: tuple[tuple[str, str, str], ...] = ()
     data: tuple[str, ...] = ()
     other_data: tuple[str, ...] = ()
     measurements: int = 0
@@ -79,7 +82,7 @@ class _Merge:
     published: Collection[str] = ()
     variants: list[Arrival] = field(default_factory=list)
     set: list[str] = field(default_factory=list)
-    kept: list[tuple[str, int, int]] = field(default_factory=list)
+    kept: list[tuple[str, str, str]] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     other_data: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
@@ -250,17 +253,19 @@ def _merge_data(work: _Merge, name: str, target: Row, version: VersionOut) -> No
 def _merge_aliases(
     work: _Merge, model: Row, exported: ModelOut, numbers: Mapping[int, int], *, move: bool
 ) -> None:
-    held = {row["name"]: row["number"] for row in work.rows(_ALIASES, model=model["id"])}
-    versions = {row["number"]: row for row in work.rows(_VERSIONS, model=model["id"])}
+    name = model["name"]
+    held = {row["name"]: row for row in work.rows(_ALIASES, model=model["id"])}
     for alias, there in sorted(exported.aliases.items()):
-        number, now = numbers[there], held.get(alias)
-        ref = f"{model['name']}@{alias}"
-        if now is None or (move and now != number):
-            row = {**versions[number], "model_id": model["id"], "name": model["name"]}
-            writes.point(work.session, alias, row)
-            work.set.append(ref)
-        elif now != number:
-            work.kept.append((ref, now, number))
+        now, label = held.get(alias), exported.alias_variants.get(alias)
+        if now and now["number"] == numbers[there] and label in {None, now["label"]}:
+            continue
+        target = chosen(work.rows, Ref(name, label, str(numbers[there])), {}).found.row
+        if now is None or move:
+            writes.point(work.session, alias, target)
+            work.set.append(f"{name}@{alias}")
+        else:
+            here = str(Ref(name, now["label"], str(now["number"])))
+            work.kept.append((f"{name}@{alias}", here, ref_of(target)))
 
 
 def _merge_measurements(work: _Merge, digest: str, found: Sequence[Measurement]) -> None:

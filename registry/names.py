@@ -42,6 +42,8 @@ class Ref:
     def parse(cls, text: str) -> "Ref":
         """Parse a reference; letters are folded to lower case.
 
+        The variant may follow the version, too: ``net@1:int8`` is ``net:int8@1``.
+
         Raises:
             UsageError: if it is no text, or not ``NAME[:VARIANT][@VERSION]``.
         """
@@ -51,12 +53,10 @@ class Ref:
         name, colon, variant = head.partition(":")
         if (at and not version) or (colon and not variant):
             raise _malformed(text)
-        if at and ":" in version and not version.startswith("sha256:"):
-            first, _, last = version.partition(":")
-            raise UsageError(
-                f"`{text}` has its variant after its version",
-                hint=f"write it as {name}:{last}@{first}",
-            )
+        if not colon and ":" in version and not version.startswith("sha256:"):
+            version, colon, variant = version.partition(":")  # `NAME@VERSION:VARIANT` is as clear
+            if not (version and variant):
+                raise _malformed(text)
         return cls(name, variant or None, version or None)
 
     def __str__(self) -> str:

@@ -47,7 +47,10 @@ _VERSION = {
     "alias": "v.id = (SELECT version_id FROM alias WHERE model_id = m.id AND name = :version)",
 }
 
-
+_ALIASED = """
+SELECT a.variant_id FROM alias a JOIN model m ON m.id = a.model_id
+WHERE m.key = :key AND a.name = :alias
+"""
 _EVENTS = r"""
 SELECT at, action, reference, detail FROM event
 WHERE :name = '' OR reference = :name
@@ -64,6 +67,7 @@ class Held(NamedTuple):
     opset: int
     bytes: int
     digest: str
+    derived: bool
     row: Row
 
 
@@ -72,9 +76,37 @@ def held(rows: Rows, name: str, version: str | None) -> list[Held]:
     where = f"WHERE m.key = :key AND {_VERSION[_kind(version)]} ORDER BY v.number, r.label"
     found = rows(_VARIANTS + where, key=fold(name), version=version)
     return [
-        Held(row["label"], row["precision"], row["opset"], row["bytes"], row["digest"], row)
+        Held(
+            variant=row["label"],
+            precision=row["precision"],
+            opset=row["opset"],
+            bytes=row["bytes"],
+            digest=row["digest"],
+            derived=is_derived(row, found),
+            row=row,
+        )
         for row in found
     ]
+
+
+def is_derived(row: Row, version: Sequence[Row]) -> bool:
+    """Tell whether a variant was derived from another: the first conversion of a source was not."""
+    first = min(other["id"] for other in version)
+    return row["parent"] is not None or (row["called"] is not None and row["id"] != first)
+
+
+def variant_of(rows: Rows, name: str, alias: str | None) -> int | None:
+    """Return the id of the variant that an alias recorded; None if it is no alias, or that is gone.
+
+    Args:
+        rows: of the database.
+        name: the model.
+        alias: a reference's version.
+    """
+    if _kind(alias) != "alias":
+        return None
+    found = rows(_ALIASED, key=fold(name), alias=alias)
+    return found[0]["variant_id"] if found else None
 
 
 def listed(

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
 from onnxzoo.registry.connect import BUSY, translating
-from onnxzoo.registry.db import Database
+from onnxzoo.registry.db import Database, rows_of
 from onnxzoo.registry.errors import (
     Busy,
     Damaged,
     DatabaseError,
     IntegrityError,
+    NotFound,
     Refused,
     ZooError,
 )
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.lookup import chosen
 from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import fold
+from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.schema import check_whole, making
@@ -289,6 +291,9 @@ def _insert(session: "Session", told: _Told) -> None:
         _insert_variant(session, versions[key, number], variant, manifest, graph)
     for place, (data, manifest) in told.data.items():
         _insert_data(session, versions[place], data, manifest)
+    for place, claim in told.versions.items():
+        for alias in claim.aliases:
+            _aim(session, (models[place[0]], alias), versions[place], claim)
 
 
 def _insert_model(session: "Session", key: str, claim: VersionClaim) -> int:
@@ -318,7 +323,23 @@ def _insert_version(session: "Session", model: int, claim: VersionClaim) -> int:
     session.flush()
     for alias in claim.aliases:
         session.merge(Alias(model_id=model, name=alias, version_id=writes.id_of(row.id)))
+    session.flush()
     return writes.id_of(row.id)
+
+
+def _aim(session: "Session", key: tuple[int, str], version: int, claim: VersionClaim) -> None:
+    """Record the variant that an alias means, unless another version claimed the alias later."""
+    from onnxzoo.registry.tables import Alias
+
+    row, label = session.get(Alias, key), claim.alias_variants.get(key[1])
+    if row is None or row.version_id != version:
+        return
+    rows, number = rows_of(session), str(claim.number)
+    try:
+        row.variant_id = chosen(rows, Ref(claim.name, label, number), {}).found.row["id"]
+    except NotFound:  # the variant's bytes are lost: what is left of its version is meant
+        with suppress(NotFound):
+            row.variant_id = chosen(rows, Ref(claim.name, version=number), {}).found.row["id"]
 
 
 def _insert_variant(

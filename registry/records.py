@@ -175,6 +175,11 @@ class Variant:
         return self.graph.precision
 
     @property
+    def derived(self) -> bool:
+        """Whether it was made from another variant."""
+        return self.lineage is not None and self.lineage.parent is not None
+
+    @property
     def opset(self) -> int:
         """Version of the default operator set."""
         return self.graph.opset

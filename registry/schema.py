@@ -14,7 +14,7 @@ from onnxzoo.registry.store import clear, make_folder, reporting_storage, sync
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0003"  # the newest revision in migrations/versions
+SCHEMA = "0004"  # the newest revision in migrations/versions
 _NO_SCHEMA = "it does not say which schema it has"
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
 _NEW = ".new-"  # begins the names of folders in which databases are made

@@ -33,6 +33,10 @@ UNION
 SELECT d.digest FROM model m JOIN version v ON v.model_id = m.id
 JOIN reference_data d ON d.version_id = v.id WHERE m.key = :key
 """
+_ALIASES = """
+SELECT a.name, r.label FROM alias a LEFT JOIN variant r ON r.id = a.variant_id
+WHERE a.version_id = :id ORDER BY a.name
+"""
 _MODEL = "m.id AS model_id, m.name, m.task, m.created_at AS model_created_at"
 _VERSION = "v.id AS version_id, v.number, v.origin, v.license, v.created_at AS version_created_at"
 _VARIANTS = f"""
@@ -183,8 +187,7 @@ def _content(rows: Rows, digest: str) -> dict[str, Any] | None:
 
 
 def _version(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:
-    names = "SELECT name FROM alias WHERE version_id = :id ORDER BY name"
-    aliases = rows(names, id=row["version_id"])
+    aliases = rows(_ALIASES, id=row["version_id"])
     tags = rows("SELECT name FROM tag WHERE model_id = :id ORDER BY name", id=row["model_id"])
     return {
         "name": row["name"],
@@ -195,6 +198,7 @@ def _version(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:
         "origin": row["origin"],
         "license": row["license"],
         "aliases": [alias["name"] for alias in aliases],
+        "alias_variants": {alias["name"]: alias["label"] for alias in aliases if alias["label"]},
         "version_created_at": row["version_created_at"],
     }
 

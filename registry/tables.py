@@ -119,12 +119,17 @@ class ReferenceData(SQLModel, table=True):
 
 
 class Alias(SQLModel, table=True):
-    """A movable name for a version."""
+    """A movable name for a version, and for the variant that it meant when it was set."""
 
     __tablename__ = "alias"
     model_id: int = Field(sa_column=_parent("model", primary_key=True))
     name: str = Field(primary_key=True)
     version_id: int = Field(sa_column=_parent("version", index=True))
+    variant_id: int | None = Field(
+        default=None,
+        sa_column=Column(Integer, ForeignKey("variant.id", ondelete="SET NULL"), index=True),
+        description="null once that variant was removed",
+    )
 
 
 class Tag(SQLModel, table=True):

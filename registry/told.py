@@ -113,6 +113,12 @@ def word(kind: str) -> Callable[[Any], str]:
     return lambda value: check_word(text(value), kind)
 
 
+def labels(values: Any, key: str) -> dict[str, str]:
+    """Return an object of variants' labels; none where the key is missing, as it once was."""
+    found = mapping(mapping(values).get(key, {}))
+    return {name: get(found, name, word("variant")) for name in found}
+
+
 def may_be_alias(name: str) -> bool:
     """Tell whether a word may be an alias: it is not built in, and no version's number."""
     return name != LATEST and not name.isdecimal()

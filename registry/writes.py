@@ -106,15 +106,15 @@ def describe_again(session: "Session", digest: str, folder: Path) -> None:
         row.precision, row.opset, row.graph = graph.precision, graph.opset, graph_text(graph)
 
 
-def point(session: "Session", alias: str, version: Row) -> int | None:
-    """Set or move an alias to a version; return the number that it pointed to before."""
-    row = session.get(Alias, (version["model_id"], alias))
+def point(session: "Session", alias: str, variant: Row) -> int | None:
+    """Set or move an alias to a variant; return the version that it pointed to before."""
+    row = session.get(Alias, (variant["model_id"], alias))
     before = _get(session, Version, row.version_id).number if row else None
     if row is None:
-        row = Alias(model_id=version["model_id"], name=alias, version_id=version["version_id"])
-    row.version_id = version["version_id"]
+        row = Alias(model_id=variant["model_id"], name=alias, version_id=variant["version_id"])
+    row.version_id, row.variant_id = variant["version_id"], variant["id"]
     session.add(row)
-    log(session, "alias", f"{version['name']}@{version['number']}", alias)
+    log(session, "alias", f"{variant['name']}:{variant['label']}@{variant['number']}", alias)
     return before
 
 

@@ -278,7 +278,7 @@ def test_an_alias_that_points_elsewhere_stays(
     here.register(models.linear(tmp_path / "mine.onnx", value=7), "m")
     here.alias("m@1", "production")
     found = here.import_file(archive)
-    assert found.kept == (("m@production", 1, 2),)
+    assert found.kept == (("m@production", "m:fp32@1", "m:fp32@2"),)
     assert here.aliases("m")["production"] == 1
     moved = here.import_file(archive, move_aliases=True)
     assert (moved.set, moved.kept) == (("m@production",), ())
@@ -406,7 +406,7 @@ def test_a_new_number_is_said(zoo: Run, archive: Path, tmp_path: Path) -> None:
     zoo("alias", "m@1", "production")
     ran = zoo("import", archive)
     assert "m:fp32@2 → m:fp32@3\n" in ran.out
-    assert ran.err == "kept m@production: it is version 1 here; --move-aliases makes it 2\n"
+    assert ran.err == "kept m@production: it is m:fp32@1 here; --move-aliases makes it m:fp32@2\n"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ class Candidate(NamedTuple):
     precision: str
     opset: int | None
     bytes: int = 1
+    derived: bool = False
 
 
 ALL = [

@@ -431,7 +431,9 @@ def test_every_older_schema_is_migrated_exactly(old: Path, tmp_path: Path) -> No
     assert names(old.parent) == ["net"]
     after = everything(old)
     assert after.pop("alembic_version") == [(SCHEMA,)]
+    before["alias"] = [(*row, 1) for row in before["alias"]]  # the variant that it meant
     assert {name: after[name] for name in before} == before
+    before["alias"] = [row[:-1] for row in before["alias"]]
     assert not any(rows for name, rows in after.items() if name not in before)
     backup = everything(old.with_name(f"registry.db.{revision}.bak"))
     assert backup.pop("alembic_version") == [(revision,)]

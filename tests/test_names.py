@@ -58,10 +58,12 @@ def test_references_that_are_not(text: str) -> None:
         Ref.parse(text)
 
 
-def test_a_variant_after_the_version_is_put_right_in_the_hint() -> None:
-    with pytest.raises(UsageError) as caught:
-        Ref.parse("a@3:int8")
-    assert caught.value.hint == "write it as a:int8@3"
+def test_a_variant_may_follow_the_version() -> None:
+    assert Ref.parse("a@3:int8") == Ref("a", "int8", "3")
+    assert str(Ref.parse("a@production:int8")) == "a:int8@production"
+    for text in ("a@3:", "a@:int8", "a:fp32@3:int8"):
+        with pytest.raises(UsageError):
+            Ref.parse(text)
 
 
 @pytest.mark.parametrize("name", ["ResNet-50", "resnet_50", "RESNET-50"])

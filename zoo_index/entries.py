@@ -71,6 +71,11 @@ class Entry:
         return Manifest.of(self.files).digest
 
     @property
+    def derived(self) -> bool:
+        """Whether it was made from another variant, which an index does not say."""
+        return False
+
+    @property
     def opsets(self) -> Mapping[str, int]:
         """What is known of the opsets by domain: the default one's."""
         return {} if self.opset is None else {"": self.opset}

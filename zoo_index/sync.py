@@ -92,7 +92,7 @@ def way_out(lock: Lock, moved: Sequence[State]) -> str:
     alias, held = moved[0].locked.asked.version, moved[0].held
     if held is None or alias is None or not moved[0].locked.is_movable:
         return again
-    return f"zoo alias {held.name}@{held.version} {alias} goes back to what is locked; {again}"
+    return f"zoo alias {held.ref} {alias} goes back to what is locked; {again}"
 
 
 def in_words(state: State) -> str:
