@@ -12,7 +12,14 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, fields, line, talk
-from onnxzoo.registry.errors import IntegrityError, StorageError, UsageError, ZooError
+from onnxzoo.registry.errors import (
+    IntegrityError,
+    NotFound,
+    Refused,
+    StorageError,
+    UsageError,
+    ZooError,
+)
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import unreadable
 
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.settings import Settings
 
 _PACKAGES = (
-    "onnxzoo", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "sqlmodel", "alembic",
+    "onnxzoo", "onnx", "numpy", "sqlmodel", "alembic",
     "huggingface-hub", "requests", "pooch", "typer",
 )  # fmt: skip
 _LITTLE = 1 << 30  # bytes free; less is worth a word, since a model is often that large
@@ -122,6 +129,8 @@ def _text(key: str, value: object) -> object:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value) or "none"
+    if value is None:
+        return "none"
     return show_size(value) if isinstance(value, int) and key.endswith("_bytes") else value
 
 
@@ -139,10 +148,16 @@ def _versions() -> dict[str, object]:
 
 
 def _runtime() -> dict[str, object]:
+    """Return the onnxruntime that runs, every build of it that is installed, and what it can."""
+    from onnxzoo.registry.builds import installed, running
+    from onnxzoo.registry.providers import available_providers
     from onnxzoo.registry.runtime import highest_opset
-    from onnxzoo.registry.sessions import available_providers
 
-    return {"providers": available_providers(), "highest_opset": highest_opset()}
+    facts: dict[str, object] = {"onnxruntime": None, "onnxruntime_builds": [*map(str, installed())]}
+    with suppress(NotFound):  # a problem, and told as one
+        facts["onnxruntime"] = str(running())
+        facts |= {"providers": available_providers(), "highest_opset": highest_opset()}
+    return facts
 
 
 def _converters(settings: "Settings") -> dict[str, object]:
@@ -196,10 +211,25 @@ def _shown(where: str) -> str:
     return without_query(where) if "://" in where else where
 
 
+def _runtime_problems() -> Iterator[Problem]:
+    from onnxzoo.registry.builds import faults
+    from onnxzoo.registry.providers import check_libraries
+
+    if found := faults():
+        for fault in found:
+            yield Problem(fault.what, fault.way_out, NotFound.exit_code)
+        return
+    try:
+        check_libraries()
+    except Refused as error:
+        yield Problem(error.message, error.hint, error.exit_code)
+
+
 def _problems(settings: "Settings") -> Iterator[Problem]:
     from onnxzoo.registry.api import Registry
     from onnxzoo.zoo_index.index import Indexes
 
+    yield from _runtime_problems()
     if _free(settings.home) < _LITTLE:
         yield Problem(
             f"{show_size(_free(settings.home))} free at `{settings.home}`",

@@ -85,7 +85,7 @@ AllowDomain = Annotated[
         help="Take a model whose ops of this domain only a custom-op library has; repeatable.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino, coreml, dml, …")]
+Device = Annotated[str, typer.Option(help="auto, cpu, gpu, cuda, cuda:1, openvino, directml, …")]
 Axis = Annotated[
     list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
 ]

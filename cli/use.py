@@ -52,7 +52,8 @@ def run(
     The inputs are random, or yours. A model that is not held is pulled first.
     """
     from onnxzoo.registry.feeds import check_axes
-    from onnxzoo.registry.sessions import available_providers, infer, overridable
+    from onnxzoo.registry.providers import available_providers
+    from onnxzoo.registry.sessions import infer, overridable
     from onnxzoo.zoo_index.zoo import Zoo
 
     wish: Wish = {

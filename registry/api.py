@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.exported import Exported
     from onnxzoo.registry.merge import Imported
+    from onnxzoo.registry.providers import Provider
     from onnxzoo.registry.rebuild import Rebuilt
-    from onnxzoo.registry.sessions import Provider
 
 
 _REMEMBERED = 256  # ways to ask for a session that is open

@@ -115,7 +115,7 @@ class Trial:
         Args:
             provider: the execution provider that ran; None for the one that is tried first.
         """
-        from onnxzoo.registry.sessions import first_provider
+        from onnxzoo.registry.providers import first_provider
 
         axes = " ".join(f"{name}={size}" for name, size in sorted(self.axes.items()))
         named: Context = {"axes": axes} if axes else {}

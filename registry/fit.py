@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 from onnxzoo.registry import releases
 from onnxzoo.registry import runtime as asked
 from onnxzoo.registry.errors import Misfit
+from onnxzoo.registry.providers import CPU, providers_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import Kernel, Operators
-from onnxzoo.registry.sessions import CPU, providers_of, runtime_version
+from onnxzoo.registry.sessions import runtime_version
 
 _GUARANTEED = 7  # the lowest opset that every release runs. Source: the same page
 _FUNCTIONS_SINCE = 8  # the IR version that brought functions of a model's own
@@ -185,7 +186,8 @@ def _operators(needs: Needs, runtime: Runtime, device: str) -> Iterator[str]:
             if _split(op)[0] not in asked.DOMAINS and _is_foreign(op, needs)
         )
         return
-    only_cpu = list(providers_of(device)) == [CPU]
+    kernels = runtime.operators.kernels is not None
+    only_cpu = kernels and list(providers_of(device)) == [CPU]
     dtype = _dtype(needs) if only_cpu else None
     opsets = {} if _may_hold_functions(needs) else needs.opsets  # a function has its own
     for op in needs.ops:
@@ -223,7 +225,7 @@ def _without_kernel(
     since = _since(op, opset, there)
     if since is None:
         return None
-    kernels = [kernel for kernel in there.kernels.get(op, ()) if kernel.runs(since)]
+    kernels = [kernel for kernel in (there.kernels or {}).get(op, ()) if kernel.runs(since)]
     if not kernels and not asked.is_function(domain, name, since):
         return f"no kernel for `{name}` of opset {since} of {domain or 'ai.onnx'} on the CPU"
     if kernels and dtype is not None and not _takes(kernels, dtype[1]):
@@ -275,7 +277,7 @@ def _is_open(needs: Needs, runtime: Runtime) -> bool:
     if there is None:
         return any(_split(op)[0] not in _ONNX and op not in own for op in needs.ops)
     return any(
-        op not in own and (op not in there.versions or op not in there.kernels)
+        op not in own and (op not in there.versions or op not in (there.kernels or ()))
         for op in needs.ops
         if _split(op)[0] not in _ONNX
     )

@@ -18,9 +18,10 @@ from onnxzoo.registry.choose import (
 )
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.machine import describe_machine, usable_cores
+from onnxzoo.registry.providers import CPU, first_provider
 from onnxzoo.registry.queries import context_text
 from onnxzoo.registry.records import Context, Measurement
-from onnxzoo.registry.sessions import CPU, first_provider, runtime_version
+from onnxzoo.registry.sessions import runtime_version
 from onnxzoo.registry.settings import show_size
 
 # Fastest first. On a processor of two cores with AVX2, as a share of fp32's time: static qdq 0.59

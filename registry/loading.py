@@ -9,15 +9,9 @@ from weakref import WeakValueDictionary
 
 from onnxzoo.registry.errors import UsageError, ZooError
 from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
+from onnxzoo.registry.providers import Provider, wanted_providers
 from onnxzoo.registry.records import Progress, Variant
-from onnxzoo.registry.sessions import (
-    Provider,
-    open_prepared,
-    open_session,
-    runtime_build,
-    suits_prepared,
-    wanted_providers,
-)
+from onnxzoo.registry.sessions import open_prepared, open_session, runtime_build, suits_prepared
 from onnxzoo.registry.settings import Settings
 
 if TYPE_CHECKING:

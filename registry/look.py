@@ -6,8 +6,8 @@ from pathlib import Path
 
 from onnxzoo.registry.child import Budget, ask
 from onnxzoo.registry.prepared import Prepared, PreparedSessions
+from onnxzoo.registry.providers import CPU, Provider, name_of
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.sessions import CPU, Provider, name_of
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import size_of
 

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.child import answer, wants_memory
 from onnxzoo.registry.errors import Refused, ZooError
 from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, PreparedSessions, seal
+from onnxzoo.registry.providers import CPU, Provider, name_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sessions import (
-    CPU,
-    Provider,
     compiles,
     infer,
-    name_of,
     open_prepared,
     open_session,
     save_prepared,
@@ -60,7 +59,7 @@ def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
 
 
 def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
-    import onnxruntime  # noqa: F401  (so that its own memory is not counted as the model's)
+    runtime()  # so that its own memory is not counted as the model's
 
     before = _peak_memory()
     started = time.perf_counter()

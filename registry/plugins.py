@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.errors import Refused
 
 # What is imported for which provider; each has `get_library_path`. Where onnxruntime was built with
@@ -51,8 +52,7 @@ def describe_devices(name: str) -> list[object]:
 
 
 def _devices(name: str) -> list[Any]:
-    import onnxruntime
-
+    onnxruntime = runtime()
     if not hasattr(onnxruntime, "get_ep_devices"):  # before 1.23
         return []
     return [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
@@ -60,8 +60,7 @@ def _devices(name: str) -> list[Any]:
 
 @cache
 def _plug_in(name: str, package: str) -> None:
-    import onnxruntime
-
+    onnxruntime = runtime()
     if not hasattr(onnxruntime, "register_execution_provider_library"):
         return
     if name in onnxruntime.get_available_providers():

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.sessions import CPU
+from onnxzoo.registry.builds import runtime
+from onnxzoo.registry.providers import CPU, available_providers
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions
@@ -15,6 +16,7 @@ DOMAINS = ("", "ai.onnx.ml", "com.microsoft")  # whose opsets onnxruntime number
 _FATAL = 4  # onnxruntime's log severity: a question that is answered with no is no error
 _IR_VERSION = 3  # the lowest with opsets, which every onnxruntime reads
 _LOWEST = {"": 7}  # the lowest opset that every onnxruntime since 1.0 accepts
+_PLAIN = {CPU, "AzureExecutionProvider"}  # what the builds for the CPU alone have
 _BYTE = 0x80
 _OPEN = 2**31 - 1  # the end of a kernel's range that has none
 
@@ -42,18 +44,18 @@ class Operators:
 
     Attributes:
         versions: the opsets that brought an op or changed it, in order; True where it ended.
-        kernels: those of the CPU. An op without one may still run: as the function it stands for.
+        kernels: those of the CPU, None where the runtime cannot be asked for them. An op without
+            one may still run: as the function it stands for.
     """
 
     versions: Mapping[str, tuple[tuple[int, bool], ...]]
-    kernels: Mapping[str, tuple[Kernel, ...]]
+    kernels: Mapping[str, tuple[Kernel, ...]] | None
 
 
 @cache
 def accepts(opsets: tuple[tuple[str, int], ...], ir_version: int) -> bool:
     """Tell whether a one-node model of these opsets by domain and this IR version opens."""
-    import onnxruntime
-
+    onnxruntime = runtime()
     versions = _LOWEST | dict(opsets)
     model = _one_node(versions, ir_version)
     try:
@@ -86,26 +88,32 @@ def operators() -> Operators | None:
     """Return the ops that the runtime knows; None if it does not tell.
 
     The two functions that tell are not in onnxruntime's documented interface: a release without
-    them leaves the questions of opset and IR version.
+    them leaves the questions of opset and IR version. The list of kernels is asked of CPU builds
+    alone: it starts every provider of the build, and one without a device, a library or kernels of
+    its own (CUDA, TensorRT, OpenVINO, Core ML) ends the process by a null pointer. Source:
+    onnxruntime, python/onnxruntime_pybind_schema.cc; seen with 1.31.1 (GPU) and 1.24.1 (OpenVINO).
     """
+    runtime()
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     try:
-        schemas, kernels = native.get_all_operator_schema(), native.get_all_opkernel_def()
+        schemas = native.get_all_operator_schema()
+        safe = set(available_providers()) <= _PLAIN
+        kernels = native.get_all_opkernel_def() if safe else None
     except AttributeError:
         return None
     versions: defaultdict[str, list[tuple[int, bool]]] = defaultdict(list)
     for schema in schemas:
         versions[_key(schema.domain, schema.name)].append((schema.since_version, schema.deprecated))
     runs: defaultdict[str, list[Kernel]] = defaultdict(list)
-    for kernel in kernels:
+    for kernel in kernels or ():
         if kernel.provider == CPU:
             first, last = kernel.version_range
             dtypes = {name: tuple(types) for name, types in kernel.type_constraints.items()}
             runs[_key(kernel.domain, kernel.op_name)].append(Kernel(first, last, dtypes))
     return Operators(
         versions={op: tuple(sorted(found)) for op, found in versions.items()},
-        kernels={op: tuple(found) for op, found in runs.items()},
+        kernels=None if kernels is None else {op: tuple(found) for op, found in runs.items()},
     )
 
 
@@ -128,9 +136,7 @@ def _key(domain: str, name: str) -> str:
 
 
 def _silent() -> "SessionOptions":
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = runtime().SessionOptions()
     options.log_severity_level = _FATAL
     return options
 

@@ -5,29 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.providers import CPU, Provider, check_there, name_of, plugs
 from onnxzoo.registry.records import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
     from onnxruntime import InferenceSession, SessionOptions
 
-Provider = str | tuple[str, Mapping[str, object]]
-
-CPU = "CPUExecutionProvider"
-# What each device is called by onnxruntime, and the package that brings it.
-# Source: onnxruntime's documentation, "Execution Providers".
-_DEVICES = {
-    "cpu": (CPU, "onnxruntime"),
-    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
-    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
-    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
-    "coreml": ("CoreMLExecutionProvider", "onnxruntime on macOS"),
-    "dml": ("DmlExecutionProvider", "onnxruntime-directml"),
-    "rocm": ("ROCMExecutionProvider", "onnxruntime-rocm"),
-    "migraphx": ("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
-    "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
-}
 # These compile a graph into a form of their own, which onnxruntime writes as EPContext nodes.
 # Source: onnxruntime's documentation, "EP Context Design".
 _COMPILERS = {
@@ -37,7 +23,6 @@ _COMPILERS = {
     "TensorrtExecutionProvider",
     "VitisAIExecutionProvider",
 }
-_AUTO = ("cuda", "rocm", "coreml", "dml")  # tried in this order, each only where it is there
 # onnxruntime's words for dtypes, where NumPy has others.
 _DTYPES = {"float": "float32", "double": "float64"}
 _ERRORS_ONLY = 3  # onnxruntime's log severity
@@ -62,8 +47,7 @@ def open_session(
         Refused: if onnxruntime dropped a provider while opening.
         InvalidModel: if onnxruntime cannot open the model.
     """
-    import onnxruntime
-
+    onnxruntime = runtime()
     options = session_options or _quiet_options()
     try:
         session = _session(path, options, providers)
@@ -74,7 +58,7 @@ def open_session(
             f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
         ) from error
     if strict:
-        _check_there(providers, session.get_providers())
+        check_there(providers, session.get_providers())
     return session
 
 
@@ -138,8 +122,7 @@ def open_prepared(
     """
     if compiles(providers):  # what the provider left to the CPU is not optimised yet
         return open_session(graph, providers, session_options, strict=strict)
-    import onnxruntime
-
+    onnxruntime = runtime()
     options = session_options or _quiet_options()
     level = options.graph_optimization_level
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -158,16 +141,9 @@ def compiles(providers: Sequence[Provider]) -> bool:
     return bool(providers) and name_of(providers[0]) in _COMPILERS
 
 
-def name_of(provider: Provider) -> str:
-    """Return an execution provider's name, without its options."""
-    return provider if isinstance(provider, str) else provider[0]
-
-
 def suits_prepared(options: "SessionOptions | None") -> bool:
     """Tell whether a graph that is fully optimised already is what these options ask for."""
-    import onnxruntime
-
-    every = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    every = runtime().GraphOptimizationLevel.ORT_ENABLE_ALL
     return options is None or (
         options.graph_optimization_level == every and not options.optimized_model_filepath
     )
@@ -175,8 +151,7 @@ def suits_prepared(options: "SessionOptions | None") -> bool:
 
 def runtime_build(providers: Sequence[Provider] = (CPU,)) -> str:
     """Return on what prepared sessions depend: onnxruntime's build, and the providers' devices."""
-    import onnxruntime
-
+    onnxruntime = runtime()
     build = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
     others = [name for name in map(name_of, providers) if name != CPU]
     if not others:
@@ -184,27 +159,6 @@ def runtime_build(providers: Sequence[Provider] = (CPU,)) -> str:
     from onnxzoo.registry.plugins import describe_devices
 
     return f"{build} {[describe_devices(name) for name in others]}"
-
-
-def wanted_providers(
-    device: str = "auto", providers: Sequence[Provider] | None = None
-) -> list[Provider]:
-    """Return the execution providers that a device, or a list of them, stands for.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``tensorrt``, ``openvino``, ``coreml``, ``dml``…
-        providers: onnxruntime's execution providers instead, with their options.
-
-    Raises:
-        UsageError: if the device is unknown.
-        Refused: if one that was asked for is not there.
-    """
-    import onnxruntime
-
-    wanted = providers_of(device) if providers is None else list(providers)
-    there = onnxruntime.get_available_providers()
-    _check_there(wanted, [*there, *_plugs([n for n in map(name_of, wanted) if n not in there])])
-    return wanted
 
 
 def signature(session: "InferenceSession") -> tuple[list[Tensor], list[Tensor]]:
@@ -243,14 +197,7 @@ def infer(
 
 def runtime_version() -> str:
     """Return the version of the installed onnxruntime."""
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
-
-
-def first_provider(device: str) -> str:
-    """Return the execution provider that a device stands for here: the first that is tried."""
-    return name_of(providers_of(device)[0])
+    return str(runtime().__version__)
 
 
 def options_with(threads: int | None) -> "SessionOptions | None":
@@ -262,82 +209,33 @@ def options_with(threads: int | None) -> "SessionOptions | None":
     return options
 
 
-def available_providers() -> list[str]:
-    """Return the execution providers that the installed onnxruntime has, best first."""
-    import onnxruntime
-
-    return list(onnxruntime.get_available_providers())
-
-
 def _tensor(value: Any) -> Tensor:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     dtype = _DTYPES.get(kind, kind if value.type.startswith("tensor(") else value.type)
     return Tensor(value.name, dtype, tuple(value.shape))
 
 
-def providers_of(device: str) -> list[Provider]:
-    """Return what a device is to onnxruntime: its execution provider, with the CPU behind it.
-
-    Raises:
-        UsageError: if there is no such device.
-    """
-    import onnxruntime
-
-    if device == "auto":
-        there = onnxruntime.get_available_providers()
-        found: list[Provider] = [_DEVICES[name][0] for name in _AUTO if _DEVICES[name][0] in there]
-        return [*found, CPU]
-    if device not in _DEVICES:
-        raise UsageError(f"`{device}` is not a device; expected auto, {', '.join(_DEVICES)}")
-    return list(dict.fromkeys([_DEVICES[device][0], CPU]))
-
-
 def _session(
     path: Path, options: "SessionOptions", providers: Sequence[Provider]
 ) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = runtime()
     names = [name_of(provider) for provider in providers]
-    plugs = _plugs(names)
-    if not plugs:
+    devices = plugs(names)
+    if not devices:
         return onnxruntime.InferenceSession(path, options, providers=list(providers))
     if not options.has_providers():  # options that come again have them, and refuse them twice
         for name, provider in zip(names, providers, strict=True):
             given = {} if isinstance(provider, str) else provider[1]
             settings = {str(key): str(value) for key, value in given.items()}
-            if name in plugs:
-                options.add_provider_for_devices([plugs[name]], settings)
+            if name in devices:
+                options.add_provider_for_devices([devices[name]], settings)
             elif name != CPU:  # which is always there, last
                 options.add_provider(name, settings)
     return onnxruntime.InferenceSession(path, options)
 
 
-def _plugs(names: Sequence[str]) -> dict[str, Any]:
-    """Return the devices of those providers that plug-ins bring, by their names."""
-    others = [name for name in names if name != CPU]
-    if not others:
-        return {}
-    from onnxzoo.registry.plugins import plugged  # of which the CPU has no need
-
-    return {name: device for name in others if (device := plugged(name)) is not None}
-
-
-def _check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
-    for provider in wanted:
-        name = name_of(provider)
-        if name not in there:
-            packages = [package for known, package in _DEVICES.values() if known == name]
-            raise Refused(
-                f"the execution provider `{name}` was asked for and is not there; "
-                f"onnxruntime has {', '.join(f'`{known}`' for known in there)}",
-                hint=f"install {packages[0]} and its drivers" if packages else None,
-            )
-
-
 def _quiet_options() -> "SessionOptions":
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = runtime().SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     return options
 

@@ -18,8 +18,9 @@ from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.feeds import batched, random_inputs
 from onnxzoo.registry.machine import describe_machine
+from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Measurement, Tensor
-from onnxzoo.registry.sessions import CPU, runtime_version
+from onnxzoo.registry.sessions import runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
 from tests.archives import npz

@@ -18,15 +18,9 @@ from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.loading import Loader
 from onnxzoo.registry.looker import _alike, _with_tuples
 from onnxzoo.registry.prepared import WEIGHTS, Prepared, key_of
+from onnxzoo.registry.providers import CPU, Provider, wanted_providers
 from onnxzoo.registry.records import Variant
-from onnxzoo.registry.sessions import (
-    CPU,
-    Provider,
-    compiles,
-    open_session,
-    runtime_build,
-    wanted_providers,
-)
+from onnxzoo.registry.sessions import compiles, open_session, runtime_build
 from tests import models
 from tests.test_prepared import wait_for_background
 

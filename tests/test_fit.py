@@ -17,8 +17,9 @@ from onnxzoo.registry import runtime as asked
 from onnxzoo.registry.errors import InvalidModel, UsageError
 from onnxzoo.registry.fit import Runtime, installed, judge, misfits, release, runs
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.providers import wanted_providers
 from onnxzoo.registry.records import Graph
-from onnxzoo.registry.sessions import open_session, wanted_providers
+from onnxzoo.registry.sessions import open_session
 from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
 from tests import models
 
@@ -410,3 +411,14 @@ def test_a_runtime_that_does_not_name_its_ops_still_answers_for_opsets(
     mute = replace(HERE, operators=None)
     assert runs(graph, mute) is True
     assert runs(with_opset(graph, mute.opsets[""] + 1), mute) is False
+
+
+def test_without_a_list_of_kernels_the_ops_are_still_known(graph: Graph) -> None:
+    """A build with more than the CPU has no safe way to list kernels."""
+    assert HERE.operators is not None
+    blind = replace(HERE, operators=replace(HERE.operators, kernels=None))
+    assert runs(graph, blind) is True
+    assert runs(replace(graph, ops={"com.acme.Foo": 1}), blind) is None
+    assert misfits(replace(graph, ops={"NoSuchOp": 1}), blind, "cpu") == (
+        f"no op `NoSuchOp` in opset {graph.opset} of ai.onnx",
+    )

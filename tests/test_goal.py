@@ -9,8 +9,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.choose import Wish
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.goal import here
+from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Measurement
-from onnxzoo.registry.sessions import CPU
 from tests import models
 
 EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)

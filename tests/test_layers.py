@@ -13,7 +13,7 @@ LAYERS = (
     {"registry.errors", "registry.visible", "registry.dtypes", "registry.graphs",
       "registry.staging"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
-      "registry.releases", "registry.licenses", "registry.op_versions"},
+      "registry.releases", "registry.licenses", "registry.op_versions", "registry.builds"},
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose",
      "registry.external", "registry.folding", "registry.logs", "registry.exported",
@@ -26,7 +26,7 @@ LAYERS = (
      "registry.packed", "registry.sizes", "registry.tensors"},
     {"registry.arrays"},
     {"registry.fetch", "registry.guard", "registry.inspect", "registry.sniff",
-     "registry.sessions",
+     "registry.sessions", "registry.providers",
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.testdata", "registry.migrations.env", "registry.exporting",
@@ -191,7 +191,16 @@ def test_only_the_settings_read_the_environment(module: str) -> None:
     assert "getenv" not in text
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.sessions", "registry.runtime"}))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.builds"}))
+def test_one_module_imports_onnxruntime(module: str) -> None:
+    nodes = [
+        n for n in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(n, ast.Import)
+    ]
+    names = {alias.name.partition(".")[0] for node in nodes for alias in node.names}
+    assert "onnxruntime" not in names, "take registry.builds.runtime(), which says what is missing"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"registry.builds", "registry.runtime"}))
 def test_only_two_modules_ask_onnxruntime(module: str) -> None:
     names = {
         name

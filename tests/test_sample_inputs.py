@@ -9,8 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.sample_inputs import Samples, sample_inputs, shapes_text, short
-from onnxzoo.registry.sessions import CPU, open_session, signature
+from onnxzoo.registry.sessions import open_session, signature
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

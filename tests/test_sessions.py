@@ -11,14 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.feeds import made_up, random_inputs
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.providers import CPU, wanted_providers
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import highest_opset
-from onnxzoo.registry.sessions import (
-    CPU,
-    infer,
-    open_session,
-    wanted_providers,
-)
+from onnxzoo.registry.sessions import infer, open_session
 from tests import models
 
 
@@ -49,7 +45,7 @@ def test_a_session_is_onnxruntimes_own(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("device", "package"),
-    [("cuda", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino"), ("dml", "-directml")],
+    [("cuda", "onnxzoo[gpu]"), ("openvino", "onnxzoo[openvino]"), ("rocm", "onnxruntime-rocm")],
 )
 def test_a_device_that_is_not_there_is_refused_with_its_package(device: str, package: str) -> None:
     with pytest.raises(Refused, match="was asked for and is not there") as caught:
@@ -63,8 +59,8 @@ def test_a_provider_that_is_not_there_is_refused() -> None:
 
 
 def test_an_unknown_device_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="`gpu` is not a device; expected auto, cpu"):
-        wanted_providers("gpu")
+    with pytest.raises(UsageError, match="`tpu` is not a device; expected auto, gpu, cpu"):
+        wanted_providers("tpu")
 
 
 def test_a_model_that_does_not_open_is_refused(tmp_path: Path) -> None:

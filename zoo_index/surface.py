@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.derive.precision import Data
-    from onnxzoo.registry.sessions import Provider
+    from onnxzoo.registry.providers import Provider
     from onnxzoo.zoo_index.zoo import Zoo
 
 

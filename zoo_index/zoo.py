@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.sessions import Provider
+    from onnxzoo.registry.providers import Provider
 
 _log = logger()
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")

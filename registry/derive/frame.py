@@ -22,8 +22,8 @@ from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import check_word
+from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
-from onnxzoo.registry.sessions import CPU
 from onnxzoo.registry.store import Stage, size_of
 
 MODEL = "model.onnx"

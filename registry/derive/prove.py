@@ -12,7 +12,8 @@ from onnxzoo.registry.derive.calibrate import bounded
 from onnxzoo.registry.derive.calibrate import feeds as read
 from onnxzoo.registry.drift import Drift, Unlike, between
 from onnxzoo.registry.feeds import made_up
-from onnxzoo.registry.sessions import CPU, infer, open_session, signature
+from onnxzoo.registry.providers import CPU
+from onnxzoo.registry.sessions import infer, open_session, signature
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

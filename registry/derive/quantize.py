@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.child import answer
 from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
@@ -16,11 +17,13 @@ from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
 from onnxzoo.registry.graphs import graphs
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Graph
-from onnxzoo.registry.sessions import CPU, open_session, signature
+from onnxzoo.registry.sessions import open_session, signature
 
 if TYPE_CHECKING:
     import onnx
+
 
 _CONV = {"Conv", "ConvTranspose"}
 _PRODUCTS = _CONV | {"MatMul", "Gemm"}
@@ -32,7 +35,6 @@ _SHOWN = 300  # characters of an error of onnxruntime's tools
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Write the model at another precision; see `frame` for the request."""
     import onnx
-    import onnxruntime
 
     folder, parent = Path(request["folder"]), Path(request["model"])
     # onnxruntime's tools write models to temporary files; the store's disk has room, /tmp may not.
@@ -51,7 +53,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
             hint="zoo show lists its ops"
             + ("; another --method or --ops may fit it" if by else ""),
         )
-    tools = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
+    tools = {"onnx": onnx.__version__, "onnxruntime": runtime().__version__}
     return {"tools": tools, "changed": changed}
 
 
