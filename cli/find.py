@@ -153,7 +153,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show what is known of a model, held or not."""
-    from onnxzoo.registry.fit import judge, runtime_for
+    from onnxzoo.registry.fit import runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -174,11 +174,11 @@ def show(
             return
         whole = zoo.registry.is_whole(variant)
         prepared = zoo.registry.loader.found(variant)
+        runtime = runtime_for(for_)
+        verdict = zoo.registry.loader.judge(variant, runtime)
         events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
         measured = measurements_of(zoo.registry, variant)
         data = test_data_of(zoo.registry, variant.ref)
-    runtime = runtime_for(for_)
-    verdict = judge(variant.graph, runtime)
     if json:
         figures = [measurement_document(measurement) for measurement in measured]
         more = {

@@ -17,6 +17,9 @@ from onnxzoo.registry.settings import Settings
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
+    from onnxzoo.registry.fit import Runtime, Verdict
+    from onnxzoo.registry.sizes import Sizes
+
 EXACT, FASTEST = "exact", "fastest"
 
 
@@ -87,7 +90,10 @@ class Loader:
             return None
         providers = wanted_providers(device)
         key = key_of(digest, entry, runtime_build(providers), providers)
-        return self.prepared.find(key) or look(
+        found = self.prepared.find(key)
+        if found is not None and found.look.opens:
+            return found
+        return look(
             folder / entry,
             digest,
             key,
@@ -101,6 +107,26 @@ class Loader:
         """Return what is prepared of a variant for this machine's default device."""
         providers = wanted_providers("auto", None)
         return self.prepared.find(_key(variant, providers))
+
+    def recorded_sizes(self, variant: Variant) -> "Sizes | None":
+        """Return sizes of the open axes at which the first look ran a variant, by `sizes.key`.
+
+        None where there was no first look, or no sample inputs on which it ran.
+        """
+        found = self.found(variant)
+        return found.look.sizes if found else None
+
+    def judge(self, variant: Variant, runtime: "Runtime") -> "Verdict":
+        """Return whether a variant runs: `fit.judge`, and what the first look found here."""
+        from onnxzoo.registry.fit import Verdict, judge
+
+        verdict = judge(variant.graph, runtime)
+        if verdict.runs is False or runtime.operators is None:  # another release than the installed
+            return verdict
+        found = self.found(variant)
+        if found is None or found.look.opens:
+            return verdict
+        return Verdict(runs=False, misfits=(found.look.why_not or "it does not open",))
 
     def _opened(
         self,

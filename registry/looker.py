@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.child import answer, wants_memory
-from onnxzoo.registry.errors import Refused, ZooError
+from onnxzoo.registry.errors import InvalidModel, Refused, ZooError
 from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, PreparedSessions, seal
 from onnxzoo.registry.providers import CPU, Provider, name_of
@@ -23,6 +23,7 @@ from onnxzoo.registry.sessions import (
     signature,
 )
 from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.sizes import key, open_axes
 from onnxzoo.registry.store import clear, size_of
 
 if TYPE_CHECKING:
@@ -47,10 +48,21 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
         open_session(path, providers, strict=False)
         return {}
     with sessions.stage(request["key"]) as folder:
-        look = _look(path, folder / "entry", providers)
+        failed: InvalidModel | None = None
+        try:
+            look = _look(path, folder / "entry", providers)
+        except InvalidModel as error:
+            failed, look = error, _does_not_open(path, folder / "entry", error)
         seal(folder / "entry", request["digest"], look)
         sessions.keep(folder / "entry", request["key"])
+    if failed is not None:
+        raise failed
     return {}
+
+
+def _does_not_open(path: Path, entry: Path, error: InvalidModel) -> Look:
+    entry.mkdir()
+    return Look(0, 0, why_not=error.message.replace(f"`{path}`", "it"), opens=False)
 
 
 def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
@@ -66,6 +78,7 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
     session = open_session(path, providers, strict=False)
     open_seconds = time.perf_counter() - started
     memory = max(0, _peak_memory() - before)
+    proof: _Proof | None = None
     try:
         proof = _Proof.of(session)
         del session
@@ -79,8 +92,8 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
         clear(entry)
         entry.mkdir()
         why_not = said.replace(f"`{entry / GRAPH}`", "what was prepared")
-        return Look(open_seconds, memory, None, why_not)
-    return Look(open_seconds, memory, seconds)
+        return Look(open_seconds, memory, None, why_not, sizes=proof.sizes if proof else None)
+    return Look(open_seconds, memory, seconds, sizes=proof.sizes)
 
 
 def _on_cpu(providers: Sequence[Provider]) -> bool:
@@ -104,6 +117,14 @@ class _Proof:
             metadata,
             [(feeds, infer(session, feeds)) for feeds in made_up(session, samples=2)],
         )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the open axes in the first inputs."""
+        feeds = self.cases[0][0]
+        return {
+            key(one, place): feeds[one.name].shape[place] for one, place in open_axes(self.inputs)
+        }
 
     def hold_against(self, session: "InferenceSession", *, tolerance: float) -> None:
         """Raise Refused unless a session is the same model; to the bit, without a tolerance."""

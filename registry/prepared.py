@@ -23,7 +23,7 @@ from onnxzoo.registry.store import clear, entries, reporting_storage, size_of, s
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
 _ENTRY = "prepared.json"
-_FORMAT = 1  # of an entry; another number is another key
+_FORMAT = 2  # of an entry; another number is another key
 _KEY = 40  # hexadecimal digits; 160 bits
 _FRESH = 3600  # seconds between two notes that an entry was used
 
@@ -37,12 +37,17 @@ class Look:
         memory: bytes by which the process grew for it, at most.
         prepared_seconds: how long it took to open what was prepared; None where nothing was.
         why_not: why nothing was prepared.
+        opens: onnxruntime opens the plain file.
+        sizes: sizes of its open axes at which it ran, by `sizes.key`; None where it ran on no
+            sample inputs.
     """
 
     open_seconds: float
     memory: int
     prepared_seconds: float | None = None
     why_not: str | None = None
+    opens: bool = True
+    sizes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,9 @@ class PreparedSessions:
         return sum(size_of(folder) for folder in self._making(key))
 
     def keep(self, staged: Path, key: str) -> None:
-        """Rename a sealed entry into place; a sound one that is there already stays."""
-        if self.find(key) is not None:
+        """Rename a sealed entry into place; a sound one of a model that opens stays."""
+        there = self.find(key)
+        if there is not None and there.look.opens:
             return
         target = self.root / key
         with reporting_storage(self.root):

@@ -26,6 +26,7 @@ from onnxzoo.registry.records import Draft, Variant
 from onnxzoo.registry.settings import Settings
 from tests import models
 from tests.archives import twins
+from tests.commands import Run
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -417,3 +418,60 @@ def test_two_that_prepare_the_same_model_do_not_collide(
         thread.join()
     assert opened_from(registry) == str(entry(registry))
     assert not list((registry.settings.sessions / ".staging").iterdir())
+
+
+INT16_MAX = [helper.make_node("Max", ["a", "b"], ["y"])]  # onnxruntime has no kernel for it
+
+
+@pytest.fixture
+def unopened(registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Variant:
+    """A model that is valid, and that onnxruntime does not open."""
+    a, b, y = (helper.make_tensor_value_info(n, onnx.TensorProto.INT16, [3]) for n in "aby")
+    graph = helper.make_graph(INT16_MAX, "g", [a, b], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(model, tmp_path / "max.onnx")
+    held = registry.register(tmp_path / "max.onnx", "max").variant
+    assert "is kept, but does not open here" in caplog.text
+    return held
+
+
+def test_a_model_that_did_not_open_is_not_said_to_run(unopened: Variant, zoo: Run) -> None:
+    assert json.loads(zoo("show", "max", "--json").out)["runs_here"] is False
+    assert json.loads(zoo("opsets", "max", "--json").out)[0]["runs_here"] is False
+    assert "Max" in zoo("show", "max").out.split("runs here")[1].splitlines()[0]
+    assert "max" not in zoo("search", "max", "--runs-here", "-q").out.split()
+    shown = json.loads(zoo("show", "max", "--for", "onnxruntime==1.17", "--json").out)
+    assert shown["runs_here"] is not False  # nobody tried that one
+
+
+def test_a_model_that_did_not_open_is_not_prepared_again(
+    unopened: Variant, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.clear()
+    for _ in range(2):
+        with Registry() as registry, pytest.raises(InvalidModel):
+            registry.load("max")
+        wait_for_background()
+    assert "opens from its plain file" not in caplog.text
+
+
+def test_a_model_that_did_not_open_is_tried_again_where_it_is_registered_again(
+    unopened: Variant, registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.clear()
+    registry.register(tmp_path / "max.onnx", "max")
+    assert "does not open here" in caplog.text
+
+
+def test_sizes_at_which_a_model_ran_are_recorded(variant: Variant, registry: Registry) -> None:
+    (axis,) = (axis for axis in variant.graph.inputs[0].shape or () if isinstance(axis, str))
+    sizes = registry.loader.recorded_sizes(variant)
+    assert sizes is not None
+    assert set(sizes) == {axis}
+    assert sizes[axis] > 0
+
+
+def test_sizes_of_a_model_that_nobody_ran_are_not_recorded(
+    unopened: Variant, registry: Registry
+) -> None:
+    assert registry.loader.recorded_sizes(unopened) is None

@@ -14,6 +14,8 @@ from onnxzoo.zoo_index.zoo import Zoo
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
+    from onnxzoo.registry.api import Registry
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -73,7 +75,7 @@ def search(
         words, task=task, opset=opset, max_bytes=max_bytes, license=license
     )
     held = [
-        _found(variant, runs_on)
+        _found(variant, runs_on, zoo.registry)
         for variant in _held(zoo, words, entries)
         if task in {None, variant.task}
         and (opset is None or opset.contains(str(variant.opset)))
@@ -116,7 +118,9 @@ def of_model(
     entries = zoo.indexes.find(name)
     names = {entry.name for entry in entries} or {name}
     held = {v.ref: v for known in names for v in zoo.registry.list(name=known)}
-    found = _merged([_found(variant, runs_on) for variant in held.values()], entries, runs_on)
+    found = _merged(
+        [_found(variant, runs_on, zoo.registry) for variant in held.values()], entries, runs_on
+    )
     if converts_up_to is None:
         return found
     offered = {entry.variant: entry for entry in entries}
@@ -174,9 +178,15 @@ def _merged(
     ]
 
 
-def _found(item: Variant | Entry, runs_on: Runtime | None) -> Found:
-    needs = item.graph if isinstance(item, Variant) else item
-    verdict = judge(needs, runs_on) if runs_on else Verdict(None)
+def _found(
+    item: Variant | Entry, runs_on: Runtime | None, registry: "Registry | None" = None
+) -> Found:
+    if runs_on is None:
+        verdict = Verdict(None)
+    elif isinstance(item, Variant):
+        verdict = registry.loader.judge(item, runs_on) if registry else judge(item.graph, runs_on)
+    else:
+        verdict = judge(item, runs_on)
     return Found(
         name=item.name,
         variant=item.variant,
