@@ -14,20 +14,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from onnxzoo.registry.connect import (
     BUSY,
     REBUILD,
+    Identity,
     State,
     connect,
     connect_copy,
     damaged,
+    identity,
     make_engine,
     refuses_to_write,
     state,
     translating,
 )
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError, UsageError
+from onnxzoo.registry.forks import at_fork, in_use
 from onnxzoo.registry.schema import (
     APPLICATION_ID,
     SCHEMA,
@@ -59,6 +63,7 @@ _AGAIN = 0.01  # seconds between two tries
 
 # Alembic's context is global to the process: making and migrating happen one thread at a time.
 _MAKING = threading.RLock()
+_inherited: list[sqlite3.Connection] = []  # of a parent that forked in a transaction of its own
 
 
 class Rows(Protocol):
@@ -84,7 +89,18 @@ class Database:
         self._path = path if url is None else _sqlite_path(url)
         self._url = f"sqlite:///{self._path}" if self._path else _with_driver(url or "")
         self._local = threading.local()
-        self._engine_made: Engine | None = None
+        self._readers: WeakSet[_Reader] = WeakSet()  # of all threads
+        self._engine_made: tuple[Engine, Identity | None] | None = None
+        at_fork(self)
+
+    def before_fork(self) -> None:
+        """Close every thread's connection: SQLite's locks do not survive a fork."""
+        for reader in list(self._readers):
+            reader.close_unless_busy()
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections; in a child none is open but one that it is using."""
+        self._readers = WeakSet()
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
@@ -92,33 +108,30 @@ class Database:
         if self._path is None:
             from sqlmodel import Session
 
-            with translating(self._url), Session(_snapshots(self._engine())) as session:
+            with in_use(), translating(self._url), Session(_snapshots(self._engine())) as session:
                 yield rows_of(session)
             return
-        with translating(self._url):
-            connection = self._reader(self._path)
-            if connection is None:
+        with in_use(), translating(self._url):
+            reader = self._reader(self._path)
+            if reader is None:
                 yield _no_rows
                 return
-            connection.execute("BEGIN")
-            try:
+            with reader.reading() as connection:
                 yield _sqlite_rows(connection)
-            finally:
-                connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> "Iterator[Session]":
         """Give a session in one exclusive transaction, committed at the end of the block."""
         from sqlmodel import Session
 
-        with translating(self._url), Session(self._engine()) as session, session.begin():
+        with in_use(), translating(self._url), Session(self._engine()) as session, session.begin():
             connection = session.connection()  # begins now, and not with the first statement
             _take_turns(connection)
             yield session
 
     def make(self) -> None:
         """Make the database if it is not there, and import what a write needs."""
-        with translating(self._url):
+        with in_use(), translating(self._url):
             self._engine()
 
     def stamp(self) -> object | None:
@@ -128,11 +141,11 @@ class Database:
         """
         if self._path is None:
             return None
-        with translating(self._url):
-            connection = self._reader(self._path)
-            if connection is None:
+        with in_use(), translating(self._url):
+            reader = self._reader(self._path)
+            if reader is None:
                 return None
-            return connection, connection.execute("PRAGMA data_version").fetchone()[0]
+            return reader, reader.connection.execute("PRAGMA data_version").fetchone()[0]
 
     @property
     def url(self) -> str:
@@ -171,9 +184,9 @@ class Database:
         """Close this thread's connection; the next use opens another."""
         self._forget()
         if self._engine_made is not None:
-            self._engine_made.dispose()
+            self._engine_made[0].dispose()
 
-    def _reader(self, path: Path) -> sqlite3.Connection | None:
+    def _reader(self, path: Path) -> "_Reader | None":
         """Return this thread's connection; None where nothing was written yet."""
         reader: _Reader | None = getattr(self._local, "reader", None)
         if reader is None or not reader.is_good(path):
@@ -182,19 +195,21 @@ class Database:
                 self._check_new(path)
                 return None
             reader = self._local.reader = _open(path)
-        return reader.connection
+            self._readers.add(reader)
+        return reader
 
     def _forget(self) -> None:
         reader: _Reader | None = self._local.__dict__.pop("reader", None)
         if reader is not None:
-            reader.connection.close()
+            reader.close()
 
     def _engine(self) -> "Engine":
         with _MAKING:  # a thread that finds the engine finds the schema too
-            if self._engine_made is not None and self._path and not _is_there(self._path):
+            made, now = self._engine_made, identity(self._path) if self._path else None
+            if made is not None and now != made[1]:  # it is gone, or another took its place
                 self.close()  # else SQLite makes an empty file
-                self._engine_made = None
-            if self._engine_made is None:
+                made = self._engine_made = None
+            if made is None:
                 if self._path is not None:
                     if not _is_there(self._path):
                         self._check_new(self._path)
@@ -209,8 +224,9 @@ class Database:
                             self._check_new(without_password(self._url))
                         if found != SCHEMA:
                             migrate(connection)
-                self._engine_made = engine
-            return self._engine_made
+                made = engine, identity(self._path) if self._path else None
+                self._engine_made = made
+            return made[0]
 
     def _check_new(self, shown: Path | str) -> None:
         if self._was_there():
@@ -222,18 +238,53 @@ class Database:
 class _Reader:
     """A thread's connection; one that nobody closes is closed with the thread."""
 
-    def __init__(self, connection: sqlite3.Connection, copied: State | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        opened: Identity | None,
+        copied: State | None = None,
+    ) -> None:
         self.connection = connection
+        self._opened = opened
         self._copied = copied
         self._owner = os.getpid()
+        self._uses = 0
+        self._closed = False
 
     def __del__(self) -> None:
-        self.connection.close()
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection in a transaction that reads one moment."""
+        self._uses += 1
+        try:
+            self.connection.execute("BEGIN")
+            try:
+                yield self.connection
+            finally:
+                self.connection.execute("ROLLBACK")
+        finally:
+            self._uses -= 1
 
     def is_good(self, path: Path) -> bool:
-        """Tell whether it is this process's, which a fork's child is not, and up to date."""
+        """Tell whether it is open, of this process, and on the file that is there now."""
         changed = self._copied is not None and self._copied != state(path)
-        return self._owner == os.getpid() and not changed
+        mine = self._owner == os.getpid() and not self._closed
+        return mine and not changed and self._opened == identity(path)
+
+    def close(self) -> None:
+        """Close the connection; in a forked child the parent's stays as it is, for ever."""
+        if self._owner != os.getpid():
+            _inherited.append(self.connection)
+        elif not self._closed:
+            self._closed = True
+            self.connection.close()
+
+    def close_unless_busy(self) -> None:
+        """Close the connection unless this thread is in the midst of a transaction on it."""
+        if not self._uses:
+            self.close()
 
 
 def rows_of(session: "Session") -> Rows:
@@ -285,13 +336,14 @@ def _open(path: Path) -> "_Reader":
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            return _Reader(_opened(path, connect(path)))
+            found = identity(path)
+            return _Reader(_opened(path, connect(path)), found)
         except sqlite3.OperationalError as error:
             if not refuses_to_write(error):
                 raise
             copy = connect_copy(path)
             if copy is not None:
-                return _Reader(_opened(path, copy[0]), copy[1])
+                return _Reader(_opened(path, copy[0]), found, copy[1])
             if time.monotonic() > until:
                 raise
         time.sleep(_AGAIN)  # another user has begun to write, so the file itself can be read

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.forks import at_fork
 from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
 from onnxzoo.registry.providers import Provider, wanted_providers
 from onnxzoo.registry.records import Progress, Variant
@@ -33,9 +34,17 @@ class Loader:
         self.prepared = PreparedSessions(settings.sessions, settings.cache_size)
         self._settings = settings
         self._open: WeakValueDictionary[object, InferenceSession] = WeakValueDictionary()
+        self._tried: set[str] = set()  # keys that this process has begun to prepare
+        self.after_fork()
+        at_fork(self)
+
+    def before_fork(self) -> None:
+        """Do nothing: a model may take minutes to open."""
+
+    def after_fork(self) -> None:
+        """Make the locks anew: a thread that is not in the child may hold one."""
         self._guard, self._with_options = Lock(), Lock()
         self._opening: dict[object, Lock] = {}  # by the same keys: each is opened once
-        self._tried: set[str] = set()  # keys that this process has begun to prepare
 
     def session(
         self,

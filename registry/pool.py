@@ -7,16 +7,22 @@ from weakref import ref as weakref
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import Busy, Refused
+from onnxzoo.registry.forks import at_fork
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from onnxzoo.registry.records import Variant
+
+_inherited: "list[InferenceSession]" = []  # of a parent: to close one would wait for its threads
 
 
 class SessionPool:
     """Keeps sessions open until a budget is full; then the least recently used go.
 
     A session that somebody still holds is never taken away: it counts until it is let go. A pool
-    may be shared between threads; each process needs its own.
+    may be shared between threads, and one thread does not wait for a model that another opens. A
+    forked child begins with an empty one.
 
     Args:
         max_bytes: the budget, counted in the bytes of the models' files, which is what their
@@ -33,7 +39,19 @@ class SessionPool:
         self._device = device
         self._kept: OrderedDict[str, InferenceSession] = OrderedDict()  # by model, oldest first
         self._sizes: dict[str, int] = {}
+        self.after_fork()
+        at_fork(self)
+
+    def before_fork(self) -> None:
+        """Do nothing: a model may take minutes to open."""
+
+    def after_fork(self) -> None:
+        """Begin anew: a session's threads are not in the child, nor is who holds a lock."""
+        _inherited.extend(self._kept.values())
+        self._kept.clear()
+        self._sizes.clear()
         self._lock = Lock()
+        self._opening: dict[str, Lock] = {}  # each model is opened once, apart from the others
 
     def __enter__(self) -> Self:
         return self
@@ -58,18 +76,16 @@ class SessionPool:
         found = self._registry.resolve(ref)
         key = f"{found.digest}/{found.entry}"
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            if found.bytes > self.max_bytes:
-                raise Refused(
-                    f"`{found.ref}` has {found.bytes} bytes; the pool's budget is {self.max_bytes}"
-                )
-            self._make_room(found.bytes, found.ref)
-            session = self._registry.load(found.ref, device=self._device)
-            self._kept[key] = session
-            self._sizes[key] = found.bytes
-            return session
+            opening = self._opening.setdefault(key, Lock())
+            if (session := self._used(key)) is not None:
+                return session
+        with opening:
+            with self._lock:
+                if (session := self._used(key)) is not None:
+                    return session
+                self._make_room(found.bytes, found.ref)
+                self._sizes[key] = found.bytes
+            return self._opened(key, found)
 
     def close(self) -> None:
         """Let go of every session; those that somebody holds stay open until they are let go."""
@@ -77,7 +93,26 @@ class SessionPool:
             self._kept.clear()
             self._sizes.clear()
 
+    def _used(self, key: str) -> "InferenceSession | None":
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def _opened(self, key: str, found: "Variant") -> "InferenceSession":
+        """Open a model whose bytes are counted already, and keep it."""
+        try:
+            session = self._registry.load(found.ref, device=self._device)
+        except BaseException:
+            with self._lock:
+                self._sizes.pop(key, None)
+            raise
+        with self._lock:
+            self._kept[key], self._sizes[key] = session, found.bytes
+        return session
+
     def _make_room(self, wanted: int, ref: str) -> None:
+        if wanted > self.max_bytes:
+            raise Refused(f"`{ref}` has {wanted} bytes; the pool's budget is {self.max_bytes}")
         for key in list(self._kept):
             if sum(self._sizes.values()) + wanted <= self.max_bytes:
                 return

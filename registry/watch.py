@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnxzoo.registry.records import Variant
 
 _EVERY = 0.25  # seconds between two looks; one costs some ten microseconds while nothing changed
+_LONGEST = 10.0  # seconds between two tries after many that failed
 _log = logger()
 
 
@@ -21,8 +22,8 @@ class Watched:
     """A session that follows a reference; see `onnxzoo.watch`.
 
     A run that has begun ends on the session on which it began; the next one takes the new session.
-    Where the new version does not open, the old one stays, `error` says why, and another try is
-    made when the registry changes. Make one in each process, after a fork.
+    Where the new version does not open, the old one stays, `error` and the log say why, and other
+    tries are made, ever less often. Make one in each process, after a fork.
 
     Attributes:
         session: the session of the moment.
@@ -61,22 +62,34 @@ class Watched:
 
     def _follow(self) -> None:
         stamp = None  # of this thread's own connection: the first look counts as a change
-        while not self._closing.wait(_EVERY):
+        pause = _EVERY
+        while not self._closing.wait(pause):
             try:
                 before, stamp = stamp, self._registry.stamp()
-                if stamp is None or stamp != before:
+                if stamp is None or stamp != before or self.error is not None:
                     self._swap()
-            except ZooError as error:
-                if str(error) != str(self.error):
-                    _log.warning("`%s` stays at `%s`: %s", self._ref, self.variant.ref, error)
-                self.error = error
+                pause = _EVERY
+            except Exception as error:  # noqa: BLE001  (nobody else would follow the alias)
+                self._tell(error)
+                pause = min(2 * pause, _LONGEST)
         self._registry.close()
+
+    def _tell(self, error: Exception) -> None:
+        """Say in the log and in `error` why the session stays as it is."""
+        said = error if isinstance(error, ZooError) else ZooError(_words(error))
+        if str(said) != str(self.error):
+            _log.warning("`%s` stays at `%s`: %s", self._ref, self.variant.ref, said)
+        self.error = said
 
     def _swap(self) -> None:
         found = self._registry.resolve(self._ref)
         if found.digest != self.variant.digest:
             self.session = self._registry.load(found.ref, device=self._device)
         self.variant, self.error = found, None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def watch(ref: str, *, device: str = "auto", registry: Registry | None = None) -> Watched:

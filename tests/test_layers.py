@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; modules of one layer may import each other, without a cycle.
 LAYERS = (
     {"registry.errors", "registry.visible", "registry.dtypes", "registry.graphs",
-      "registry.staging"},
+      "registry.staging", "registry.forks"},
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases", "registry.licenses", "registry.op_versions", "registry.builds"},
     {"registry.records"},

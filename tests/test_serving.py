@@ -218,3 +218,36 @@ def test_a_watched_model_stays_where_the_new_version_does_not_open(
             time.sleep(0.01)
         assert first(model) == 3
     assert caplog.text.count("stays at") == 1
+
+
+SHORT_OF_FILES = """
+import os, resource, sys, time
+import onnxzoo
+with onnxzoo.watch("net@prod") as model:
+    print("ready", flush=True)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, most[1]))
+    sys.stdin.readline()
+    until = time.monotonic() + 60
+    while model.error is None and time.monotonic() < until:
+        time.sleep(0.05)
+    print(model.error is not None, flush=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    while model.variant.version == 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    print(model.variant.version, model.error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_watch_outlives_a_shortage_of_files(registry: Registry, tmp_path: Path) -> None:
+    for value in (2, 3):
+        hold(registry, tmp_path, "net", value)
+    registry.alias("net@1", "prod")
+    with subprocess.Popen([sys.executable, "-c", SHORT_OF_FILES], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as service:  # fmt: skip
+        assert service.stdout is not None
+        assert service.stdout.readline() == "ready\n"
+        registry.alias("net@2", "prod")
+        out, _ = service.communicate("\n", timeout=150)
+    assert out == "True\n2 None\n"

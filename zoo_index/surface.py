@@ -6,7 +6,6 @@ A model that is held is loaded without importing what knows of indexes and sourc
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Unpack
 
 from onnxzoo.registry.api import Registry
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 
 _OPEN: dict[tuple[str | None, str | None], Registry] = {}
-_OPENING = Lock()
 
 
 def load(
@@ -378,7 +376,6 @@ def _obtained(zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None) -> Va
 def _of_process(key: tuple[str | None, str | None]) -> Registry:
     """Return the registry that this process loads from; it stays open for the next load."""
     found = _OPEN.get(key)
-    if found is None:
-        with _OPENING:  # two threads get one registry, and so one session
-            found = _OPEN.setdefault(key, Registry())
+    if found is None:  # one step: two threads get one registry, and so one session
+        found = _OPEN.setdefault(key, Registry())
     return found

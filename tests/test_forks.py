@@ -1,0 +1,111 @@
+"""Forks while other threads use the registry, and databases that take another's place."""
+
+import os
+import signal
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.pool import SessionPool
+from tests import models
+from tests.commands import Run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+
+def in_child(work: Callable[[], object], seconds: float = 60) -> int:
+    """Fork, work in the child, and return its exit code; it is killed after some seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:  # noqa: BLE001
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(3)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -1
+
+
+@pytest.fixture
+def registry(home: Path, tmp_path: Path) -> Registry:
+    registry = Registry(home)
+    registry.register(models.linear(tmp_path / "m.onnx"), "net")
+    return registry
+
+
+def test_a_child_writes_although_a_thread_was_writing(registry: Registry) -> None:
+    stop = Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            registry.alias("net", "busy")
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        codes = [in_child(lambda: registry.alias("net", "child")) for _ in range(5)]
+    finally:
+        stop.set()
+        thread.join()
+    assert codes == [0] * 5
+    assert registry.aliases("net") == {"latest": 1, "busy": 1, "child": 1}
+
+
+def test_a_fork_inside_a_read_leaves_it_to_the_parent(registry: Registry) -> None:
+    with registry._database.read() as rows:
+        assert in_child(registry._database.close) == 0
+        assert rows("SELECT name FROM model")[0]["name"] == "net"
+    assert registry.resolve("net").version == 1
+
+
+def test_a_child_of_a_pool_opens_anew(registry: Registry) -> None:
+    with SessionPool(10_000_000, registry=registry) as pool:
+        parents = pool.load("net")
+
+        def work() -> None:
+            assert pool.bytes == 0
+            assert pool.load("net") is not parents
+
+        with pool._lock:  # as a thread that is not in the child would
+            assert in_child(work) == 0
+
+
+def test_a_database_that_took_anothers_place_is_read(registry: Registry, zoo: Run) -> None:
+    stamp = registry.stamp()
+    assert zoo("doctor", "--rebuild", "--force").code == 0
+    zoo("alias", "net", "prod")
+    assert (registry.stamp() == stamp, registry.aliases("net")["prod"]) == (False, 1)
+    registry.alias("net", "mine")
+    assert set(registry.aliases("net")) == {"latest", "prod", "mine"}
+
+
+def test_a_backup_that_is_put_back_is_read_and_written(registry: Registry, home: Path) -> None:
+    path, backup = home / "registry.db", home / "backup"
+    with sqlite3.connect(path) as source, sqlite3.connect(backup) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = WAL")
+    source.close()
+    copy.close()
+    registry.alias("net", "later")
+    backup.replace(path)
+    for left in home.glob("registry.db-*"):
+        left.unlink()
+    assert registry.aliases("net") == {"latest": 1}
+    registry.alias("net", "again")
+    assert registry.aliases("net") == {"latest": 1, "again": 1}
