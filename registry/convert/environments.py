@@ -1,4 +1,8 @@
-"""Environments for frameworks: each made once from pinned requirements, and kept."""
+"""Environments for frameworks: each made once from requirements pinned by hash, and kept.
+
+They run on others' models, on machines that hold tokens: no package comes in that was not named
+with its hashes, and none that runs code while it is installed (wheels only).
+"""
 
 import hashlib
 import os
@@ -16,6 +20,7 @@ from onnxzoo.registry.settings import Settings, child_environment
 from onnxzoo.registry.staging import staging_folder, staging_name
 from onnxzoo.registry.store import clear
 
+_ONLY = ["--quiet", "--require-hashes", "--only-binary", ":all:"]
 _SHOWN = 300  # characters of an installer's last line
 _STEP = 1  # seconds between two looks at how large an environment has become
 _SECONDS = 3600  # TensorFlow's 1.5 GB take minutes on a slow line
@@ -81,10 +86,10 @@ def _make(folder: Path, one: Converter, tell: Callable[[], None]) -> None:
     if uv:
         _run([uv, "venv", "--quiet", "--python", base, str(folder)], name, tell)
         python = str(python_in(folder))
-        _run([uv, "pip", "install", "--quiet", "--python", python, "-r", requirements], name, tell)
+        _run([uv, "pip", "install", "--python", python, *_ONLY, "-r", requirements], name, tell)
     else:
         _run([base, "-m", "venv", str(folder)], name, tell)
-        pip = [str(python_in(folder)), "-m", "pip", "install", "--quiet", "-r", requirements]
+        pip = [str(python_in(folder)), "-m", "pip", "install", *_ONLY, "-r", requirements]
         _run(pip, name, tell)
 
 

@@ -27,8 +27,8 @@ class Converter:
         needs: the packages that it imports, by their import names; nothing of them is imported
             in the parent.
         extra: what ``pip install 'onnxzoo[…]'`` calls them; None where there is no such extra.
-        requirements: a file of them, pinned, for an environment of its own; None where it has
-            none.
+        requirements: a file of them, pinned by hash, for an environment of its own; None where it
+            has none.
         recognises: tells whether a file or folder is its format, without loading it; None where
             `onnxzoo.registry.convert.formats` knows.
         options: what ``--option`` may name; None for anything.
