@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.builds import runtime
-from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.dtypes import from_runtime
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError, ZooError
+from onnxzoo.registry.ort_values import runner
 from onnxzoo.registry.providers import CPU, Provider, check_there, name_of, plugs
 from onnxzoo.registry.records import Tensor
 
 if TYPE_CHECKING:
-    import numpy as np
     from onnxruntime import InferenceSession, SessionOptions
 
 # These compile a graph into a form of their own, which onnxruntime writes as EPContext nodes.
@@ -23,8 +24,6 @@ _COMPILERS = {
     "TensorrtExecutionProvider",
     "VitisAIExecutionProvider",
 }
-# onnxruntime's words for dtypes, where NumPy has others.
-_DTYPES = {"float": "float32", "double": "float64"}
 _ERRORS_ONLY = 3  # onnxruntime's log severity
 
 
@@ -177,10 +176,16 @@ def overridable(session: "InferenceSession") -> list[Tensor]:
     return [_tensor(value) for value in session.get_overridable_initializers()]
 
 
-def infer(
-    session: "InferenceSession", feeds: "Mapping[str, np.ndarray[Any, Any]]"
-) -> dict[str, Any]:
-    """Run a session once and return its outputs by name: arrays, or lists and maps of them.
+def infer(session: "InferenceSession", feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a session once and return its outputs by name.
+
+    Args:
+        session: an open session.
+        feeds: by name an array, a list of arrays (a sequence), a dictionary (a map) or None (an
+            empty optional). Arrays of types that NumPy lacks are ml_dtypes'.
+
+    Returns:
+        Values of the same kinds.
 
     Raises:
         UsageError: if an input has another shape or dtype than the model takes.
@@ -188,7 +193,9 @@ def infer(
     """
     names = [output.name for output in session.get_outputs()]
     try:
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        return dict(zip(names, runner(session, feeds)(), strict=True))
+    except ZooError:
+        raise
     except Exception as error:
         if type(error).__name__ in {"InvalidArgument", "ValueError"}:
             raise UsageError(f"the model does not take these inputs: {_reason(error)}") from error
@@ -210,9 +217,7 @@ def options_with(threads: int | None) -> "SessionOptions | None":
 
 
 def _tensor(value: Any) -> Tensor:
-    kind = value.type.removeprefix("tensor(").removesuffix(")")
-    dtype = _DTYPES.get(kind, kind if value.type.startswith("tensor(") else value.type)
-    return Tensor(value.name, dtype, tuple(value.shape))
+    return Tensor(value.name, from_runtime(value.type), tuple(value.shape))
 
 
 def _session(
