@@ -67,6 +67,28 @@ def share(value: float | None) -> str:
     return "100%" if value == 1 else f"{min(100 * value, 99.9):.1f}%"
 
 
+def percent(value: float | None) -> str:
+    """Return a share of any size for people.
+
+    >>> percent(0.034), percent(1.5), percent(None)
+    ('3%', '150%', '-')
+    """
+    return UNKNOWN if value is None else f"{100 * value:.0f}%"
+
+
+def inputs_of(context: "Context") -> str:
+    """Return for people which inputs a figure was measured on.
+
+    >>> inputs_of({"shapes": "x 1x4"}), inputs_of({"shapes": "x 1x4", "inputs": "sha256:ab"})
+    ('sample inputs x 1x4', 'given inputs x 1x4')
+    >>> inputs_of({})
+    'inputs whose shapes were not recorded'
+    """
+    if "shapes" not in context:
+        return "inputs whose shapes were not recorded"
+    return f"{'given' if 'inputs' in context else 'sample'} inputs {context['shapes']}"
+
+
 def count(number: int, thing: str) -> str:
     """Return a number of things in words.
 
@@ -146,6 +168,7 @@ def _under(context: "Context") -> str:
         words.append(f"batch {context['batch']}, threads {threads_of(context)}")
     words += [
         *([str(context["axes"])] if "axes" in context else []),
+        *([inputs_of(context)] if "batch" in context and "base" not in context else []),
         str(context.get("provider", "")).removesuffix("ExecutionProvider"),
         f"onnxruntime {context.get('onnxruntime')}",
         str(context.get("cpu")),
@@ -167,6 +190,8 @@ def _value(measurement: "Measurement") -> str:
         return duration(measurement.value)
     if measurement.unit == "B":
         return memory(measurement.value)
+    if measurement.metric == "latency_spread":
+        return percent(measurement.value)
     if measurement.unit == "1/s":
         return rate(measurement.value)
     return " ".join([number(measurement.value, 6), measurement.unit]).rstrip()

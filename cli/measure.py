@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import UNKNOWN, duration, memory, number, rate, share, threads_of
+from onnxzoo.cli.figures import (
+    UNKNOWN,
+    duration,
+    inputs_of,
+    memory,
+    number,
+    percent,
+    rate,
+    share,
+    threads_of,
+)
 from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
@@ -20,8 +30,8 @@ if TYPE_CHECKING:
     from onnxzoo.zoo_index.zoo import Zoo
 
 _METRICS = (
-    "latency_p50", "latency_p95", "latency_p99", "throughput", "open_time", "peak_memory",
-    "private_memory",
+    "latency_p50", "latency_p95", "latency_p99", "latency_spread", "throughput", "open_time",
+    "peak_memory", "private_memory",
 )  # fmt: skip
 _Refs = Annotated[
     list[str],
@@ -30,6 +40,13 @@ _Refs = Annotated[
         help="NAME[:VARIANT][@VERSION]; pulled if not held.",
         autocompletion=options.known_names,
     ),
+]
+_Inputs = Annotated[
+    Path | None,
+    typer.Option(metavar="DATA", help="A file or folder of inputs, as for `zoo quantize`."),
+]
+_Preprocess = Annotated[
+    str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
 ]
 _Runs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Runs that are counted, instead of seconds.")
@@ -53,6 +70,8 @@ def bench(
         str | None, typer.Option(metavar="N[,N…]", help="Threads of one operator, such as 1,2.")
     ] = None,
     axis: options.Axis = None,
+    inputs: _Inputs = None,
+    preprocess: _Preprocess = None,
     runs: _Runs = None,
     seconds: _Seconds = 2.0,
     warmup: _Warmup = 5,
@@ -63,7 +82,8 @@ def bench(
 ) -> None:
     """Measure latency, throughput and memory.
 
-    And the time to open. The figures are kept with their context.
+    And the time to open. Runs on your inputs, else on the model's test data, else on sample inputs
+    of usual sizes. The figures are kept with their context.
     """
     from onnxzoo.registry.bench import Trial
     from onnxzoo.registry.bench import bench as measure
@@ -71,12 +91,13 @@ def bench(
 
     sizes, counts = _counts(batch, "--batch 1,8"), _counts(threads, "--threads 1,2")
     axes, effort = options.axes(axis), _effort(runs, seconds, warmup, timeout)
+    path = _data(inputs, preprocess)
     with Zoo() as zoo:
         variants = _obtained(zoo, refs, quiet=quiet or json)
         if all_:
             variants = _distinct(other for v in variants for other in _siblings(zoo, v))
         trials = [
-            Trial(variant, number_of_threads, size_of_batch, axes, device)
+            Trial(variant, number_of_threads, size_of_batch, axes, device, path, preprocess)
             for size_of_batch in sizes
             for number_of_threads in counts
             for variant in variants
@@ -89,8 +110,10 @@ def bench(
         for variant in variants:
             line(variant.ref)
     else:
-        headers = ("REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "THROUGHPUT", "OPEN")
-        table((*headers, "PEAK", "PRIVATE"), map(_row, found))
+        headers = ("REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "SPREAD", "THROUGHPUT",
+                   "OPEN", "PEAK", "PRIVATE", "RUNS")  # fmt: skip
+        table(headers, map(_row, found))
+        _talk_of(found)
 
 
 def compare(
@@ -109,16 +132,8 @@ def compare(
     samples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Inputs on which outputs are compared.")
     ] = 8,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATA",
-            help="To compare outputs on, as for `zoo quantize`; else random.",
-        ),
-    ] = None,
-    preprocess: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
-    ] = None,
+    inputs: _Inputs = None,
+    preprocess: _Preprocess = None,
     runs: _Runs = None,
     seconds: _Seconds = 2.0,
     warmup: _Warmup = 5,
@@ -172,6 +187,19 @@ def compare(
             talk(f"drawn in {plot}")
 
 
+def _data(inputs: Path | None, preprocess: str | None) -> Path | None:
+    """Return where the user's inputs lie.
+
+    Raises:
+        NotFound, UsageError: if there are none, or the preprocessing does not fit them.
+    """
+    from onnxzoo.registry.derive.calibrate import check_preprocess, located
+
+    examples = None if inputs is None else located(inputs, preprocess)
+    check_preprocess(preprocess, examples)
+    return examples.path if examples else None
+
+
 def _effort(runs: int | None, seconds: float, warmup: int, timeout: float) -> "Effort":
     from onnxzoo.registry.bench import Effort
 
@@ -218,8 +246,27 @@ def _distinct(variants: "Iterable[Variant]") -> "list[Variant]":
     return list({variant.ref: variant for variant in variants}.values())
 
 
+def _talk_of(found: "Iterable[Figures]") -> None:
+    """Say on which inputs latencies were measured, and which of them did not settle."""
+    on: dict[str, list[str]] = {}
+    for figures in found:
+        on.setdefault(inputs_of(figures.context), []).append(figures.trial.variant.ref)
+    for words, refs in on.items():
+        talk(
+            f"measured on {words}" + (f": {', '.join(dict.fromkeys(refs))}" if len(on) > 1 else "")
+        )
+    for figures in found:
+        if figures.stable is False:
+            recent = sorted(figures.medians)
+            talk(
+                f"{figures.trial.variant.ref}: the latency is not stable: medians of "
+                f"{len(recent)} rounds from {duration(recent[0])} to {duration(recent[-1])}; "
+                "measure on an idle machine, or with --threads 1 or more --seconds"
+            )
+
+
 def _row(figures: "Figures") -> Sequence[object]:
-    p50, p95, p99, throughput, opened, peak, private = map(figures.value, _METRICS)
+    p50, p95, p99, spread, throughput, opened, peak, private = map(figures.value, _METRICS)
     return (
         figures.trial.variant.ref,
         figures.context["batch"],
@@ -227,10 +274,12 @@ def _row(figures: "Figures") -> Sequence[object]:
         duration(p50),
         duration(p95),
         duration(p99),
+        percent(spread),
         rate(throughput),
         duration(opened),
         memory(peak),
         memory(private),
+        UNKNOWN if figures.runs is None else figures.runs,
     )
 
 
@@ -243,6 +292,7 @@ def _document(figures: "Figures") -> dict[str, Any]:
         "variant": variant.variant,
         "digest": variant.digest,
         "runs": figures.runs,
+        "stable": figures.stable,
         **{metric: figures.value(metric) for metric in _METRICS},
         "context": figures.context,
     }
@@ -282,6 +332,7 @@ def _show_compared(found: "Sequence[Compared]") -> None:
             for item in found
         ),
     )  # fmt: skip
+    _talk_of([item.figures for item in found])
     for item in found:
         if item.drift.why:
             talk(f"{item.variant.ref} has no drift ({UNKNOWN}): {item.drift.why}")

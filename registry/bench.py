@@ -11,15 +11,18 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from onnxzoo.registry import errors
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bench_inputs import data_of
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
 from onnxzoo.registry.feeds import batch_axis, batched, check_axes
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
+from onnxzoo.registry.sizes import is_batch, key, open_axes
 
 # -P: a module in the current folder must not stand in for one of ours.
 _WORKER = (sys.executable, "-P", "-m", "onnxzoo.registry.bench_worker")
@@ -34,7 +37,8 @@ class Effort:
         warmup: runs that are not counted, in every process.
         runs: runs that are counted, in all; None for as many as the seconds allow.
         seconds: for the runs that are counted, in all.
-        rounds: processes that share them; never more than the runs.
+        rounds: processes that share them; never more than the runs. Where no number of runs is
+            given, up to three times as many, until the medians of the last rounds agree.
         timeout: seconds after which a process is stopped.
     """
 
@@ -62,6 +66,8 @@ class Effort:
 
 
 USUAL = Effort()
+_STABLE = 0.05  # of the median: how far the medians of rounds may lie apart
+_MOST = 3  # times the rounds, for a median that does not settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,13 @@ class Trial:
 
     Attributes:
         threads: of one operator; None for onnxruntime's own choice.
-        batch: examples in a batch; None for what the graph fixes, else 1.
-        axes: sizes of open axes by their names; the batch's own becomes `batch`.
+        batch: examples in a batch; None for what the graph or the inputs fix, else 1.
+        axes: sizes of open axes by their names, or by input and position (``x:1``); the batch's
+            own becomes `batch`.
         device: see `onnxzoo.load`.
+        inputs: a file or folder of inputs to run on, as `calibrate.feeds` reads it. Without, and
+            without sizes, the version's test data are taken; else sample inputs.
+        preprocess: of images; see there.
     """
 
     variant: Variant
@@ -80,6 +90,8 @@ class Trial:
     batch: int | None = None
     axes: Mapping[str, int] = field(default_factory=dict)
     device: str = "auto"
+    inputs: Path | None = None
+    preprocess: str | None = None
 
     def __post_init__(self) -> None:
         name = batch_axis(self.variant.graph.inputs)
@@ -129,12 +141,27 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured of one configuration."""
+    """Measurements of one configuration.
+
+    Attributes:
+        trial: the configuration.
+        context: what they hold under: machine, runtime, threads, batch, the shapes of the inputs.
+        measurements: one a metric.
+        runs: how many were counted; None where they are of an earlier run.
+        medians: the median latency of each round, in seconds.
+    """
 
     trial: Trial
     context: Context
     measurements: tuple[Measurement, ...]
     runs: int | None = None
+    medians: tuple[float, ...] = ()
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether the medians of the last rounds agree; None where there was one round."""
+        spread = self.value("latency_spread")
+        return None if spread is None else spread <= _STABLE
 
     def value(self, metric: str) -> float | None:
         """Return a metric's value, None if it could not be measured here."""
@@ -161,20 +188,27 @@ def bench(
         Refused: if a variant does not open or run, or a process takes longer than its limit.
     """
     check_sizes(trials)
-    sizes = [trial.size() for trial in trials]
+    for trial in trials:
+        trial.size()
     _prepare(registry, trials)
-    shares = effort.shares()
+    asks = [_request(registry, trial, effort) for trial in trials]
     answers: list[list[dict[str, Any]]] = [[] for _ in trials]
-    for number, runs in enumerate(shares):
-        for index, trial in enumerate(trials):
+    shares = effort.shares()
+    done = 0
+    while done < len(shares):
+        for index, (trial, ask) in enumerate(zip(trials, asks, strict=True)):
             if progress:
-                progress("measuring", number * len(trials) + index, len(shares) * len(trials))
-            answers[index].append(_ask(registry, trial, effort, runs))
+                progress("measuring", done * len(trials) + index, len(shares) * len(trials))
+            answers[index].append(_ask(trial, ask | {"runs": shares[done]}, effort))
+        done += 1
+        unsettled = any(_spread(_medians(rounds), effort.rounds) > _STABLE for rounds in answers)
+        if effort.runs is None and done == len(shares) < _MOST * effort.rounds and unsettled:
+            shares.append(None)
     if progress:
         progress("measuring", len(shares) * len(trials), len(shares) * len(trials))
     found = [
-        _figures(trial, size, rounds)
-        for trial, size, rounds in zip(trials, sizes, answers, strict=True)
+        _figures(trial, effort, data_of(registry, trial), rounds)
+        for trial, rounds in zip(trials, answers, strict=True)
     ]
     for figures in found:
         registry.measure(figures.trial.variant.digest, figures.measurements)
@@ -196,12 +230,23 @@ def check_sizes(trials: Sequence[Trial]) -> None:
 
 
 def kept(registry: Registry, trial: Trial) -> Figures | None:
-    """Return what an earlier run measured of a configuration here, None if there is none."""
-    context = trial.context()
+    """Return the newest measurements of a configuration here; None if there are none."""
+    wanted = _comparable({**trial.context(), "inputs": data_of(registry, trial)})
     there = registry.measurements(trial.variant.digest)
-    found = tuple(m for m in there if m.context == context)
-    figures = Figures(trial, context, found)
+    same = [m for m in there if "shapes" in m.context and _comparable(m.context) == wanted]
+    if not same:
+        return None
+    newest = max(same, key=lambda m: m.at).context
+    found = tuple(m for m in same if m.context == newest)
+    figures = Figures(trial, newest, found)
     return None if figures.value("latency_p50") is None else figures
+
+
+def _comparable(context: Context) -> Context:
+    """Return a context without what the inputs decide: shapes, and of given ones the batch."""
+    given = context.get("inputs")
+    left_out = {"shapes", "inputs"} | ({"batch"} if given else set())
+    return {"inputs": given, **{k: v for k, v in context.items() if k not in left_out}}
 
 
 def _prepare(registry: Registry, trials: Sequence[Trial]) -> None:
@@ -211,7 +256,8 @@ def _prepare(registry: Registry, trials: Sequence[Trial]) -> None:
             registry.loader.look(trial.variant, device=trial.device)
 
 
-def _ask(registry: Registry, trial: Trial, effort: Effort, runs: int | None) -> dict[str, Any]:
+def _request(registry: Registry, trial: Trial, effort: Effort) -> dict[str, Any]:
+    """Return what a worker is asked for, the sizes of all open axes included."""
     settings = registry.settings
     request = {
         "settings": {
@@ -224,10 +270,21 @@ def _ask(registry: Registry, trial: Trial, effort: Effort, runs: int | None) -> 
         "batch": trial.batch,
         "axes": dict(trial.axes),
         "device": trial.device,
+        "inputs": None if trial.inputs is None else str(trial.inputs),
+        "preprocess": trial.preprocess,
         "warmup": effort.warmup,
-        "runs": runs,
         "seconds": effort.seconds / effort.rounds,
     }
+    if data_of(registry, trial) or all(
+        is_batch(*axis) or key(*axis) in trial.axes
+        for axis in open_axes(trial.variant.graph.inputs)
+    ):
+        return request
+    # Found by a process of its own: a size that does not run takes memory, too.
+    return request | {"axes": _ask(trial, request | {"only_sizes": True}, effort)["sizes"]}
+
+
+def _ask(trial: Trial, request: Mapping[str, Any], effort: Effort) -> dict[str, Any]:
     try:
         done = subprocess.run(
             _WORKER,
@@ -259,17 +316,27 @@ def _answer(ref: str, done: "subprocess.CompletedProcess[str]") -> dict[str, Any
     raise kind(message if ref in message else f"`{ref}`: {message}", hint=failed["hint"])
 
 
-def _figures(trial: Trial, batch: int, rounds: Sequence[dict[str, Any]]) -> Figures:
+def _figures(
+    trial: Trial, effort: Effort, data: str | None, rounds: Sequence[dict[str, Any]]
+) -> Figures:
     import numpy as np
 
-    context = trial.context(rounds[0]["provider"])
+    first, medians = rounds[0], _medians(rounds)
+    given: Context = {"inputs": data} if data else {}
+    context: Context = {
+        **trial.context(first["provider"]),
+        **given,
+        "batch": first["batch"],
+        "shapes": first["shapes"],
+    }
     latencies = np.concatenate([answer["latencies"] for answer in rounds])
     values: list[tuple[str, float | None, str]] = [
         (f"latency_p{percent}", float(np.percentile(latencies, percent)), "s")
         for percent in _PERCENTILES
     ]
     values += [
-        ("throughput", batch * len(latencies) / float(latencies.sum()), "1/s"),
+        ("latency_spread", _spread(medians, effort.rounds) if len(medians) > 1 else None, ""),
+        ("throughput", first["batch"] * len(latencies) / float(latencies.sum()), "1/s"),
         ("open_time", median(answer["open"] for answer in rounds), "s"),
         ("peak_memory", max(answer["peak"] for answer in rounds), "B"),
         ("private_memory", _median(answer["private"] for answer in rounds), "B"),
@@ -279,7 +346,17 @@ def _figures(trial: Trial, batch: int, rounds: Sequence[dict[str, Any]]) -> Figu
         for metric, value, unit in values
         if value is not None
     )
-    return Figures(trial, context, measurements, len(latencies))
+    return Figures(trial, context, measurements, len(latencies), medians)
+
+
+def _medians(rounds: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    return tuple(median(answer["latencies"]) for answer in rounds)
+
+
+def _spread(medians: Sequence[float], last: int) -> float:
+    """Return how far the last medians lie apart, as a share of their median."""
+    recent = medians[-last:]
+    return (max(recent) - min(recent)) / median(recent)
 
 
 def _median(values: Iterable[int | None]) -> float | None:

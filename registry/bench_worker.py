@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -44,15 +44,16 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         registry: where it is held.
-        request: ``ref``, ``threads``, ``batch``, ``axes``, ``device``, ``warmup``, ``runs`` (None:
-            until ``seconds`` are over) and ``seconds``.
+        request: ``ref``, ``threads``, ``batch``, ``axes``, ``inputs``, ``preprocess``, ``device``,
+            ``warmup``, ``runs`` (None: until ``seconds`` are over) and ``seconds``; or
+            ``only_sizes``: nothing is measured, and the sizes of open axes are returned.
     """
-    from onnxzoo.registry.feeds import batched, random_inputs
+    from onnxzoo.registry.bench_inputs import batch_of, inputs_for, sizes_of
+    from onnxzoo.registry.ort_values import runner
+    from onnxzoo.registry.sample_inputs import shapes_text
     from onnxzoo.registry.sessions import infer, options_with
 
     variant = registry.resolve(request["ref"])
-    tensors, _ = batched(variant.graph.inputs, request["batch"], sized=request["axes"])
-    feeds = random_inputs(tensors, axes=request["axes"])
     options = options_with(request["threads"])
     _import_all()
     gc.collect()
@@ -60,10 +61,13 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     session = registry.load(variant.ref, device=request["device"], session_options=options)
     opened = time.perf_counter() - started
-    for _ in range(request["warmup"]):
-        infer(session, feeds)
+    feeds = inputs_for(registry, session, variant, request)
+    if request.get("only_sizes"):
+        return {"sizes": sizes_of(feeds[0], variant.graph.inputs)}
+    for number in range(request["warmup"]):
+        infer(session, feeds[number % len(feeds)])
     latencies = _timed(
-        lambda: session.run(None, feeds), request["runs"], seconds=request["seconds"]
+        [runner(session, feed) for feed in feeds], request["runs"], seconds=request["seconds"]
     )
     return {
         "open": opened,
@@ -71,6 +75,8 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
         "peak": before.peak_growth(),
         "private": before.private_growth(),
         "provider": session.get_providers()[0],
+        "batch": batch_of(feeds[0], variant.graph.inputs),
+        "shapes": shapes_text(feeds),
     }
 
 
@@ -97,11 +103,14 @@ class _Memory:
         return None if now is None or self._private is None else max(now - self._private, 0)
 
 
-def _timed(run: Callable[[], object], runs: int | None, *, seconds: float) -> list[float]:
+def _timed(
+    each: Sequence[Callable[[], object]], runs: int | None, *, seconds: float
+) -> list[float]:
     """Return the seconds of each run: of so many, or of as many as the time allows, at least 1."""
     taken: list[float] = []
     until = time.perf_counter() + seconds
     while len(taken) < runs if runs else not taken or time.perf_counter() < until:
+        run = each[len(taken) % len(each)]
         started = time.perf_counter()
         run()
         taken.append(time.perf_counter() - started)

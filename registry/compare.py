@@ -1,8 +1,9 @@
 """Variants side by side: size, latency, memory, and the drift of their outputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
@@ -73,37 +74,30 @@ def compare(
     """
     examples = None if inputs is None else located(inputs, preprocess)
     check_preprocess(preprocess, examples)
-    trials = _trials(variants, threads, batch, axes or {}, device)
+    path = examples.path if examples else None
+    first = Trial(variants[0], threads, batch, axes or {}, device, path, preprocess)
+    trials = _trials(first, variants)
     check_sizes(trials)
-    on = _On(samples, examples.path if examples else None, preprocess)
+    on = _On(samples, path, preprocess)
     drifts = _drifts(registry, trials, on, fresh=fresh)
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
     measured = fresh or len(again) < len(trials)
     figures = bench(registry, trials, effort=effort, progress=progress) if measured else again
-    first = figures[0].value("latency_p50")
     return [
-        Compared(trial.variant, f, d, _ratio(f.value("latency_p50"), first), measured)
+        Compared(trial.variant, f, d, _ratio(f, figures[0]), measured)
         for trial, f, d in zip(trials, figures, drifts, strict=True)
     ]
 
 
-def _trials(
-    variants: Sequence[Variant],
-    threads: int | None,
-    batch: int | None,
-    axes: Mapping[str, int],
-    device: str,
-) -> list[Trial]:
+def _trials(base: Trial, variants: Sequence[Variant]) -> list[Trial]:
     """Return a trial a variant: at the batch asked for, else at the base's where it can be."""
-    base = Trial(variants[0], batch=batch, axes=axes)
-    trials = [Trial(variant, threads, base.size(), base.axes, device) for variant in variants]
+    size = base.size()
+    batch = size if base.batch is not None or size > 1 else None
+    trials = [base, *(replace(base, variant=variant, batch=batch) for variant in variants[1:])]
     if base.batch is not None:
         return trials
-    return [
-        trial if _runs(trial) else Trial(trial.variant, threads, None, base.axes, device)
-        for trial in trials
-    ]
+    return [trial if _runs(trial) else replace(trial, batch=None) for trial in trials]
 
 
 def _runs(trial: Trial) -> bool:
@@ -114,7 +108,11 @@ def _runs(trial: Trial) -> bool:
     return True
 
 
-def _ratio(value: float | None, first: float | None) -> float:
+def _ratio(one: Figures, base: Figures) -> float:
+    """Return a median latency as a multiple of the base's: of rounds, where both had the same."""
+    if one.medians and len(one.medians) == len(base.medians):  # in turns: noise strikes both
+        return median(a / b for a, b in zip(one.medians, base.medians, strict=True))
+    value, first = one.value("latency_p50"), base.value("latency_p50")
     if value is None or not first:  # a latency is measured of every trial
         raise RuntimeError("a latency is missing")
     return value / first

@@ -63,7 +63,8 @@ def to_numpy(name: str) -> "np.dtype[Any]":
         return np.dtype(name)
     import ml_dtypes
 
-    try:
-        return np.dtype(getattr(ml_dtypes, name))
-    except AttributeError as error:
-        raise TypeError(f"neither NumPy nor ml_dtypes has {name}") from error
+    kind = getattr(ml_dtypes, name, None)
+    if kind is None:
+        raise TypeError(f"neither NumPy nor ml_dtypes has {name}")
+    found: np.dtype[Any] = np.dtype(kind)
+    return found

@@ -9,6 +9,7 @@ from onnxzoo.registry.child import wants_memory
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sessions import infer, signature
+from onnxzoo.registry.sizes import key, open_axes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,13 +51,16 @@ def random_inputs(
 
 
 def check_axes(axes: Iterable[str], inputs: Iterable[Tensor]) -> None:
-    """Raise UsageError for the name of an axis that no input leaves open."""
-    there = {axis for tensor in inputs for axis in tensor.shape or () if isinstance(axis, str)}
+    """Raise UsageError for an axis that no input leaves open.
+
+    An axis is called by its name, or by input and position: ``x:1``.
+    """
+    inputs = list(inputs)
+    names = {key(tensor, place) for tensor, place in open_axes(inputs)}
+    places = {f"{tensor.name}:{place}" for tensor, place in open_axes(inputs)}
     for name in axes:
-        if name not in there:
-            known = (
-                ", ".join(f"`{axis}`" for axis in sorted(there)) or "none that is open and named"
-            )
+        if name not in names | places:
+            known = ", ".join(f"`{axis}`" for axis in sorted(names)) or "none that is open"
             raise UsageError(f"no axis `{name}`; the model has {known}")
 
 

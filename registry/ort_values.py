@@ -1,4 +1,4 @@
-"""Run sessions whose inputs or outputs have element types that NumPy lacks: bfloat16, int4 …
+"""Run sessions with element types that NumPy lacks: bfloat16, float8, int4 and others.
 
 onnxruntime's `InferenceSession.run` takes and gives NumPy's own types only; others pass through
 `OrtValue`, here as ml_dtypes' arrays on both sides.
@@ -36,7 +36,8 @@ def runner(session: "InferenceSession", feeds: Mapping[str, Any]) -> Callable[[]
     types = {value.name: from_runtime(value.type) for value in session.get_inputs()}
     given = {from_runtime(value.type) for value in session.get_outputs()}
     if not BEYOND_NUMPY & {*types.values(), *given}:
-        return lambda: session.run(names, dict(feeds))
+        arrays = dict(feeds)
+        return lambda: session.run(names, arrays)
     values = {name: _value(name, array, types.get(name, "")) for name, array in feeds.items()}
     return lambda: [_array(value) for value in session.run_with_ort_values(names, values)]
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.dtypes import BEYOND_NUMPY
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,6 +18,8 @@ def matrix(value: Any) -> "Array":
     if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         return np.asarray([[row[key] for key in sorted(row)] for row in value])
     array = np.asarray(value)
+    if array.dtype.name in BEYOND_NUMPY:
+        return array.astype(np.float32 if "float" in array.dtype.name else np.int8)
     return array.astype(str) if array.dtype.kind in "OS" else array
 
 

@@ -1,13 +1,13 @@
 """Reference inputs replayed on a variant, and what comes out held against what should."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bench_inputs import fitted
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.goal import here
-from onnxzoo.registry.records import Context, Measurement, Tensor, Variant
+from onnxzoo.registry.records import Context, Measurement, Variant
 from onnxzoo.registry.sessions import infer
 from onnxzoo.registry.testdata import WIDTHS, Case, read, sets
 
@@ -114,7 +114,7 @@ def replay(
     for folder in sets(held.folder / label):
         case = read(folder, variant.graph)
         try:
-            got = infer(session, _fitted(case, variant.graph.inputs))
+            got = infer(session, fitted(case.inputs, variant.graph.inputs))
         except UsageError as error:  # the set is at fault, or the variant: either fails the test
             outcomes.append(Outcome(case.name, None, 1.0, error.message))
             continue
@@ -123,17 +123,6 @@ def replay(
     found = Replay(variant, data, label, rtol, atol, context, tuple(outcomes))
     registry.measure(variant.digest, _measurements(found))
     return found
-
-
-def _fitted(case: Case, inputs: Sequence[Tensor]) -> dict[str, Any]:
-    """Return a set's inputs; a float of another width is cast to what the variant takes."""
-    dtypes = {tensor.name: tensor.dtype for tensor in inputs}
-    return {
-        name: value.astype(dtypes[name])
-        if {str(getattr(value, "dtype", "")), dtypes[name]} <= WIDTHS
-        else value
-        for name, value in case.inputs.items()
-    }
 
 
 class _Held(NamedTuple):

@@ -48,6 +48,7 @@ def sample_inputs(
     batch: int | None = None,
     axes: Sizes | None = None,
     given: "Feed | None" = None,
+    seed: int = 0,
 ) -> Samples:
     """Return seeded inputs of the largest likely sizes on which a model runs and says something.
 
@@ -62,6 +63,7 @@ def sample_inputs(
         axes: sizes of open axes by name, or by input and position:
             ``{"sequence": 16, "x:1": 512}``.
         given: values of some inputs, which stay.
+        seed: of the first; each that follows has the next.
 
     Raises:
         Refused: if it runs on none, or has no memory to.
@@ -70,7 +72,7 @@ def sample_inputs(
     inputs = [tensor for tensor in signature(session)[0] if tensor.name not in (given or {})]
     kinds, fixed = _kinds(inputs, path), dict(axes or {})
     fixed |= _sizes_of(session, given or {})
-    make = _Maker(session, inputs, kinds, given or {}).samples
+    make = _Maker(session, inputs, kinds, given or {}, seed).samples
     quiet: Samples | None = None
     failed: ZooError | None = None
     for sizes, smaller in levels(inputs, kinds, fixed, batch):
@@ -168,6 +170,7 @@ class _Maker:
     inputs: Sequence[Tensor]
     kinds: Mapping[str, Kind]
     given: "Feed"
+    seed: int
 
     def samples(self, sizes: tuple[Sizes, Sizes], count: int) -> Samples:
         """Return samples of two sizes in turns, two and two; raise where the first does not run."""
@@ -187,7 +190,7 @@ class _Maker:
         return Samples(feeds[:count])
 
     def _feed(self, seed: int, sizes: Sizes) -> "Feed":
-        return {**draw(self.inputs, self.kinds, sizes, seed=seed), **self.given}
+        return {**draw(self.inputs, self.kinds, sizes, seed=self.seed + seed), **self.given}
 
     def _runs(self, feed: "Feed") -> bool:
         try:

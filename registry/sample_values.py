@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.dtypes import to_numpy
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.input_kinds import CHANNELS, Kind
 from onnxzoo.registry.records import Tensor
@@ -66,13 +67,9 @@ def _draw(random: "np.random.Generator", tensor: Tensor, kind: Kind, shape: list
         case _:
             values = _numbers(random, tensor.dtype, shape)
     try:
-        return np.ascontiguousarray(values).reshape(shape).astype(_numpy(tensor.dtype))
+        return np.ascontiguousarray(values).reshape(shape).astype(to_numpy(tensor.dtype))
     except (TypeError, ValueError) as error:  # a dtype that NumPy has not
         raise UsageError(f"cannot make up values of type `{tensor.dtype}`") from error
-
-
-def _numpy(dtype: str) -> str:
-    return "object" if dtype == "string" else dtype
 
 
 def _numbers(random: "np.random.Generator", dtype: str, shape: list[int]) -> "Array":

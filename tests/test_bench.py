@@ -29,7 +29,7 @@ from tests.commands import Run
 QUICK = Effort(runs=2, warmup=1, rounds=1)
 METRICS = {
     "latency_p50", "latency_p95", "latency_p99", "throughput", "open_time", "peak_memory",
-    "private_memory",
+    "private_memory", "latency_spread",
 }  # fmt: skip
 
 
@@ -104,7 +104,11 @@ def test_every_figure_is_measured_and_kept_with_its_context(net: Registry) -> No
     assert found.runs == 5
     assert {m.metric for m in found.measurements} <= METRICS
     assert METRICS - {m.metric for m in found.measurements} <= {"private_memory"}
-    assert all(m.value > 0 for m in found.measurements if m.metric != "private_memory")
+    assert all(
+        m.value > 0
+        for m in found.measurements
+        if m.metric not in {"private_memory", "latency_spread"}
+    )
     assert found.context == {
         "onnxruntime": runtime_version(),
         "provider": CPU,
@@ -113,6 +117,7 @@ def test_every_figure_is_measured_and_kept_with_its_context(net: Registry) -> No
         "cores": found.context["cores"],
         "threads": 1,
         "batch": 3,
+        "shapes": "x 3x4",
     }
     assert {m.metric: m.value for m in net.measurements("net")} == {
         m.metric: m.value for m in found.measurements
@@ -329,7 +334,8 @@ def test_outputs_are_compared_on_inputs_that_are_given(
     assert json.loads(zoo(*words).out)[1]["drift_max"] > 1
     ran = zoo(*words, "--inputs", data)
     found = json.loads(ran.out)[1]
-    assert (found["drift_max"], found["measured_now"]) == (0.25, False)
+    assert (found["drift_max"], found["context"]["shapes"]) == (0.25, "x 2x4")
+    assert found["context"]["inputs"] == digest(data)
     (real,) = [
         m for m in net.measurements("net:qdq") if m.metric == "drift_max" and "inputs" in m.context
     ]
@@ -347,10 +353,15 @@ def test_bench_prints_a_line_a_configuration(zoo: Run, net: Registry) -> None:
     words = ("bench", "net", "--all", "--batch", "1,2", "--threads", "1", "--runs", 1)
     code, out, err = zoo(*words)
     lines = [line.split() for line in out.splitlines()]
-    assert (code, err) == (0, "")
+    both = "net:fp32@1, net:qdq@1"
+    assert code == 0
+    assert err.splitlines() == [
+        f"measured on sample inputs x 1x4: {both}",
+        f"measured on sample inputs x 2x4: {both}",
+    ]
     assert lines[0] == [
-        "REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "THROUGHPUT", "OPEN", "PEAK",
-        "PRIVATE",
+        "REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "SPREAD", "THROUGHPUT", "OPEN",
+        "PEAK", "PRIVATE", "RUNS",
     ]  # fmt: skip
     assert [line[:3] for line in lines[1:]] == [
         ["net:fp32@1", "1", "1"],
@@ -370,14 +381,14 @@ def test_bench_gives_json_and_show_has_the_figures(zoo: Run, net: Registry) -> N
     assert set(shown[0]) == {"metric", "value", "unit", "context", "at"}
     text = zoo("show", "net")[1]
     assert "measurements\n" in text
-    assert "batch 1, threads auto, CPU, onnxruntime" in text
+    assert "batch 1, threads auto, sample inputs x 1x4, CPU, onnxruntime" in text
     assert zoo("bench", "net", "--runs", 1, "-q")[1] == "net:fp32@1\n"
 
 
 def test_a_bare_name_compares_all_its_variants(zoo: Run, net: Registry) -> None:
     code, out, err = zoo("compare", "net", "--runs", 1)
     lines = [line.split() for line in out.splitlines()]
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "measured on sample inputs x 1x4\n")
     assert lines[0] == [
         "REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "LABELS",
         "MEMORY",
@@ -420,3 +431,64 @@ def test_a_mistake_is_found_before_anything_is_measured(
     assert error in err
     assert "hint: " in err
     assert net.measurements("net") == []
+
+
+def sentence(path: Path) -> Path:
+    """Attention over an open sequence, whose axes have no names."""
+    weights = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    nodes = [
+        helper.make_node("MatMul", ["ids", "w"], ["q"]),
+        helper.make_node("Softmax", ["q"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("ids", TensorProto.FLOAT, [None, None, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [weights],
+    )
+    opsets = [helper.make_opsetid("", models.OPSET)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_open_axes_get_usual_sizes_or_those_that_are_asked_for(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.register(sentence(tmp_path / "a.onnx"), "net")
+    variant = registry.resolve("net")
+    trials = [Trial(variant), Trial(variant, axes={"ids:1": 9}), Trial(variant, batch=3)]
+    usual, nine, three = bench(registry, trials, effort=QUICK)
+    assert usual.context["shapes"] == "ids 1x128x4"
+    assert (nine.context["shapes"], nine.context["axes"]) == ("ids 1x9x4", "ids:1=9")
+    assert (three.context["shapes"], three.context["batch"]) == ("ids 3x128x4", 3)
+    assert kept(registry, trials[1]) is not None
+    assert kept(registry, Trial(variant, axes={"ids:1": 8})) is None
+    with pytest.raises(UsageError, match=r"no axis `ids:2`; the model has `ids:0`, `ids:1`"):
+        bench(registry, [Trial(variant, axes={"ids:2": 8})], effort=QUICK)
+
+
+def test_given_inputs_come_before_test_data_and_those_before_samples(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.register(sentence(tmp_path / "a.onnx"), "net")
+    held = np.zeros((2, 7, 4), np.float32)
+    reference = npz(tmp_path / "r.npz", {"input:ids": held, "output:y": held + 1 / 7})
+    registry.add_test_data("net", reference)
+    given = npz(tmp_path / "g.npz", {"ids": np.ones((1, 5, 4), np.float32)})
+    variant = registry.resolve("net")
+    (tested,) = bench(registry, [Trial(variant)], effort=QUICK)
+    assert (tested.context["shapes"], tested.context["batch"]) == ("ids 2x7x4", 2)
+    (own,) = bench(registry, [Trial(variant, inputs=given)], effort=QUICK)
+    assert (own.context["shapes"], own.context["inputs"]) == ("ids 1x5x4", digest(given))
+
+
+def test_rounds_are_added_until_the_median_settles(net: Registry) -> None:
+    effort = Effort(seconds=0.01, warmup=0, rounds=2)
+    (found,) = bench(net, [Trial(net.resolve("net"))], effort=effort)
+    rounds, spread = len(found.medians), found.value("latency_spread")
+    assert spread is not None
+    assert found.stable == (spread <= 0.05)
+    assert rounds == 6 if not found.stable else 2 <= rounds <= 6
+    (fixed_runs,) = bench(net, [Trial(net.resolve("net"))], effort=Effort(runs=4, rounds=2))
+    assert len(fixed_runs.medians) == 2
