@@ -87,7 +87,8 @@ AllowDomain = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, gpu, cuda, cuda:1, openvino, directml, …")]
 Axis = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=N", help="A size for an open axis; else 1.")
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="A size for an open axis, by name or as x:1."),
 ]
 AllowLicense = Annotated[
     list[str] | None,

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,16 +12,14 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, safe, shape, table
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.errors import NotFound, UsageError, ZooError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from onnxruntime import InferenceSession
 
     from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.records import Progress, Tensor, Variant
     from onnxzoo.zoo_index.zoo import Zoo
-
-    Array = np.ndarray[Any, Any]
 
 _LONGEST = 80  # characters of one value that are shown
 
@@ -31,11 +29,13 @@ def run(
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", "-i", metavar="NAME=FILE.npy", help="Repeatable; the rest is random."
+            "--input", "-i", metavar="NAME=FILE", help="A .npy, .npz or .pb file; repeatable."
         ),
     ] = None,
     axis: options.Axis = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Of the sample inputs.")
+    ] = None,
     opset: options.Opset = None,
     prefer: options.Prefer = None,
     max_size: options.MaxSize = None,
@@ -49,9 +49,9 @@ def run(
 ) -> None:
     """Run a model once and show what comes out.
 
-    The inputs are random, or yours. A model that is not held is pulled first.
+    The inputs are yours, else the model's test data, else samples of usual sizes. A model that is
+    not held is pulled first.
     """
-    from onnxzoo.registry.feeds import check_axes
     from onnxzoo.registry.providers import available_providers
     from onnxzoo.registry.sessions import infer, overridable
     from onnxzoo.zoo_index.zoo import Zoo
@@ -63,32 +63,29 @@ def run(
         "max_drift": max_drift,
         "device": device,
     }
-    given = {n: _array(n, path) for n, path in options.pairs(input_ or (), "--input x=x.npy")}
+    paths = {name: Path(p) for name, p in options.pairs(input_ or (), "--input x=x.npy")}
+    _check_files(paths.values())
     axes = options.axes(axis)
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=json, verb="fetched") as report:
             variant = _obtained(zoo, ref, wish, lock, report)
-        required = {t.name for t in variant.graph.inputs}
-        if given.keys() <= required:  # else the session tells which inputs have a default
-            _check_known(given, variant.graph.inputs)
-        check_axes(axes, variant.graph.inputs)
-        missing = [tensor for tensor in variant.graph.inputs if tensor.name not in given]
-        feeds = given | _made_up(missing, seed, axes)
         available_providers()  # imports onnxruntime, which is no part of loading a model
         started = time.perf_counter()
         session = zoo.load(variant, device=device)
         loaded = time.perf_counter()
-        if not given.keys() <= required:
-            _check_known(given, (*variant.graph.inputs, *overridable(session)))
+        known = (*variant.graph.inputs, *overridable(session))
+        given = _given(paths, known)
+        feeds = _fed(zoo, session, variant, given, axes, seed)
+        began = time.perf_counter()
         outputs = infer(session, feeds)
-        ran = time.perf_counter()
+        ran = time.perf_counter() - began
     if save:
         _save(save, outputs)
     result = {
         "ref": variant.ref,
         "providers": session.get_providers(),
         "load_seconds": loaded - started,
-        "run_seconds": ran - loaded,
+        "run_seconds": ran,
         "inputs": [_described(name, value) for name, value in feeds.items()],
         "outputs": [_described(name, value) for name, value in outputs.items()],
     }
@@ -96,7 +93,7 @@ def run(
         document(result)
         return
     line(f"{variant.ref} on {', '.join(session.get_providers())}")
-    line(f"load {1000 * (loaded - started):.1f} ms, run {1000 * (ran - loaded):.1f} ms")
+    line(f"load {1000 * (loaded - started):.1f} ms, run {1000 * ran:.1f} ms")
     table(
         ("", "NAME", "DTYPE", "SHAPE", "VALUES"),
         (
@@ -147,38 +144,60 @@ def _obtained(
     return from_lock(zoo, lock, ref, report, **wish)
 
 
-def _array(name: str, text: str) -> "Array":
-    """Return the array of a .npy file, or the one of this name in a .npz file."""
-    from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
-
-    path = Path(text)
-    return read_npz(path, name)[name] if is_npz(path) else read_npy(path)
-
-
-def _check_known(given: "Mapping[str, Array]", inputs: "Sequence[Tensor]") -> None:
-    names = [tensor.name for tensor in inputs]
-    for name in given:
-        if name not in names:
-            known = ", ".join(f"`{tensor.name}` {shape(tensor)}" for tensor in inputs)
-            raise UsageError(f"no input `{name}`; the model has {known}")
-    for tensor in inputs:
-        found = given[tensor.name].dtype.name if tensor.name in given else tensor.dtype
-        if found != tensor.dtype and not tensor.dtype.startswith(("string", "seq(", "map(")):
-            raise UsageError(
-                f"the input `{tensor.name}` is {found}; the model takes {tensor.dtype}"
-            )
+def _check_files(paths: "Iterable[Path]") -> None:
+    """Raise NotFound for a file that is not there, before anything is pulled."""
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"no file `{path}`")
 
 
-def _made_up(missing: "Sequence[Tensor]", seed: int, axes: Mapping[str, int]) -> "dict[str, Array]":
-    from onnxzoo.registry.feeds import random_inputs
+def _given(paths: Mapping[str, Path], inputs: "Sequence[Tensor]") -> dict[str, Any]:
+    """Return the values of the inputs that files hold."""
+    from onnxzoo.registry.values import load_value
 
+    known = {tensor.name: tensor for tensor in inputs}
+    for name in paths:
+        if name not in known:
+            there = ", ".join(f"`{tensor.name}` {shape(tensor)}" for tensor in inputs)
+            raise UsageError(f"no input `{name}`; the model has {there}")
+    given = {name: load_value(path, known[name]) for name, path in paths.items()}
+    for name, value in given.items():
+        found, wanted = getattr(value, "dtype", None), known[name].dtype
+        if found is not None and "(" not in wanted and wanted not in {"string", found.name}:
+            raise UsageError(f"the input `{name}` is {found.name}; the model takes {wanted}")
+    return given
+
+
+def _fed(
+    zoo: "Zoo",
+    session: "InferenceSession",
+    variant: "Variant",
+    given: Mapping[str, Any],
+    axes: Mapping[str, int],
+    seed: int | None,
+) -> Mapping[str, Any]:
+    """Return all inputs: those given and, for the rest, samples that fit them.
+
+    Where nothing is given and no size or seed is asked for, they are the model's test data.
+    """
+    from onnxzoo.registry.bench_inputs import inputs_for
+    from onnxzoo.registry.feeds import check_axes
+    from onnxzoo.registry.sample_inputs import sample_inputs
+
+    check_axes(axes, variant.graph.inputs)
+    if all(tensor.name in given for tensor in variant.graph.inputs):
+        return given
+    asked = {"inputs": None, "preprocess": None, "batch": None, "axes": axes}
     try:
-        return random_inputs(missing, seed=seed, axes=axes)
-    except (MemoryError, ValueError, OverflowError) as error:
-        sizes = ", ".join(f"{name}={number}" for name, number in axes.items())
-        raise UsageError(
-            f"no memory for inputs with {sizes or 'the sizes of this model'}"
-        ) from error
+        if not given and seed is None:
+            return inputs_for(zoo.registry, session, variant, asked)[0]
+        return sample_inputs(
+            session, variant.path, count=1, batch=1, axes=axes, given=given, seed=seed or 0
+        ).feeds[0]
+    except ZooError as error:
+        if error.hint is None:
+            error.hint = "give sizes or inputs: --axis NAME=N, --input NAME=FILE.npy"
+        raise
 
 
 def _save(target: Path, outputs: Mapping[str, Any]) -> None:
@@ -186,16 +205,17 @@ def _save(target: Path, outputs: Mapping[str, Any]) -> None:
     import zipfile
     from io import BufferedWriter
 
-    import numpy as np
+    from numpy.lib.format import write_array
 
     from onnxzoo.registry.packed import writing
+    from onnxzoo.registry.values import flattened
 
     with writing(target) as file:
         buffered = BufferedWriter(file)
         with zipfile.ZipFile(buffered, "w") as archive:
-            for name, value in outputs.items():
+            for name, array in chain.from_iterable(starmap(flattened, outputs.items())):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asanyarray(value))
+                    write_array(member, array, allow_pickle=False)
         buffered.detach()
 
 

@@ -44,6 +44,7 @@ def runner(session: "InferenceSession", feeds: Mapping[str, Any]) -> Callable[[]
 
 def _value(name: str, array: Any, dtype: str) -> Any:
     import numpy as np
+
     if not isinstance(array, np.ndarray):
         raise UsageError(
             f"the input `{name}` is a {type(array).__name__}; beside types such as bfloat16 "

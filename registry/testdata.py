@@ -122,7 +122,7 @@ def read(folder: Path, graph: Graph) -> Case:
                 f"`{folder.name}` has {len(paths)} {kind}s; the model has {len(tensors)}",
                 hint="are these data of another model?",
             )
-        found = [_value(path, tensor) for path, tensor in zip(paths, tensors, strict=False)]
+        found = [read_value(path, tensor) for path, tensor in zip(paths, tensors, strict=False)]
         values[kind] = _named(found, tensors)
     return Case(folder.name, values["input"], values["output"])
 
@@ -230,8 +230,16 @@ def _bounded(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
         yield chunk
 
 
-def _value(path: Path, tensor: Tensor) -> tuple[str, Any]:
-    """Return a file's name for its value, and the value: of the kind that the graph declares."""
+def read_value(path: Path, tensor: Tensor) -> tuple[str, Any]:
+    """Return the name that a `.pb` file gives its value, and the value.
+
+    Args:
+        path: a serialised TensorProto, SequenceProto, OptionalProto or MapProto.
+        tensor: the input or output whose kind it has to be.
+
+    Raises:
+        Refused: if it holds none of that kind.
+    """
     import onnx
     from google.protobuf.message import DecodeError
     from onnx import numpy_helper
@@ -240,10 +248,11 @@ def _value(path: Path, tensor: Tensor) -> tuple[str, Any]:
     readers: dict[str, tuple[Any, Any]] = {
         "seq": (onnx.SequenceProto, numpy_helper.to_list),
         "optional": (onnx.OptionalProto, numpy_helper.to_optional),
+        "map": (onnx.MapProto, numpy_helper.to_dict),
         "": (onnx.TensorProto, numpy_helper.to_array),
     }
     kind = tensor.dtype.partition("(")[0] if "(" in tensor.dtype else ""
-    if kind not in readers or "map(" in tensor.dtype:
+    if kind not in readers:
         raise Refused(f"`{where}` is for `{tensor.name}`, and {tensor.dtype} has no such file")
     make, convert = readers[kind]
     try:

@@ -1,0 +1,119 @@
+"""Values of a model's inputs and outputs in files: arrays, sequences, maps and optionals.
+
+In an `.npz` a sequence is ``NAME[0]``, ``NAME[1]`` …, a map ``NAME.keys`` and ``NAME.values``; an
+optional that is empty is left out. Types that NumPy lacks are kept as `numpy.save` keeps ml_dtypes'
+arrays: their bytes, without the type, which the model says. A `.pb` is what onnx's tests have.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
+from onnxzoo.registry.dtypes import BEYOND_NUMPY, STRING, to_numpy
+from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.testdata import read_value
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+def load_value(path: Path, tensor: Tensor) -> Any:
+    """Return an input's value from an `.npy`, `.npz` or `.pb` file.
+
+    Args:
+        path: the file; in an `.npz` the value stands under the input's name.
+        tensor: the input.
+
+    Returns:
+        An array, a list of values, a dictionary or None, as `sessions.infer` takes them.
+
+    Raises:
+        NotFound: if there is no such file.
+        UsageError, Refused: if it does not hold such a value.
+    """
+    if path.suffix == ".pb":
+        if not path.is_file():
+            raise NotFound(f"no file `{path}`")
+        return read_value(path, tensor)[1]
+    if is_npz(path):
+        arrays = read_npz(path)
+    elif tensor.dtype.startswith(("seq(", "map(", "optional(seq(")):
+        raise UsageError(
+            f"`{path}` is one array; the input `{tensor.name}` is {tensor.dtype}",
+            hint=f"numpy.savez(FILE, **{{'{tensor.name}[0]': …, '{tensor.name}[1]': …}})",
+        )
+    else:
+        arrays = {tensor.name: read_npy(path)}
+    if tensor.dtype.startswith("optional(") or any(_belongs(key, tensor.name) for key in arrays):
+        return _composed(tensor.dtype, tensor.name, arrays)
+    there = ", ".join(f"`{name}`" for name in arrays) or "nothing"
+    raise UsageError(f"`{path}` holds no `{tensor.name}`; it holds {there}")
+
+
+def flattened(name: str, value: Any) -> "Iterator[tuple[str, Array]]":
+    """Yield the arrays that a value consists of, under the names that an `.npz` gives them.
+
+    >>> [(key, array.tolist()) for key, array in flattened("p", [{1: 0.5}, {1: 0.25}])]
+    [('p[0].keys', [1]), ('p[0].values', [0.5]), ('p[1].keys', [1]), ('p[1].values', [0.25])]
+    """
+    import numpy as np
+
+    if isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from flattened(f"{name}[{number}]", one)
+    elif isinstance(value, Mapping):
+        yield f"{name}.keys", np.asarray(list(value))
+        yield f"{name}.values", np.asarray(list(value.values()))
+    elif value is not None:
+        array = np.asanyarray(value)
+        if array.dtype.name in BEYOND_NUMPY:  # float8_e5m2's own name for itself NumPy cannot read
+            array = array.view(f"V{array.dtype.itemsize}")
+        yield name, array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _belongs(key: str, name: str) -> bool:
+    return key == name or key.startswith((f"{name}[", f"{name}."))
+
+
+def _composed(dtype: str, name: str, arrays: "Mapping[str, Array]") -> Any:
+    """Return the value of this type that arrays make up, under the names that `flattened` gives."""
+    kind, _, rest = dtype.partition("(")
+    inner = rest.removesuffix(")")
+    if kind == "optional":
+        there = any(_belongs(key, name) for key in arrays)
+        return _composed(inner, name, arrays) if there else None
+    if kind == "seq":
+        values: list[Any] = []
+        while any(_belongs(key, f"{name}[{len(values)}]") for key in arrays):
+            values.append(_composed(inner, f"{name}[{len(values)}]", arrays))
+        return values
+    if kind == "map":
+        pairs = (_one(f"{name}.{part}", arrays).tolist() for part in ("keys", "values"))
+        return dict(zip(*pairs, strict=False))
+    return _typed(_one(name, arrays), inner if kind == "tensor" else dtype, name)
+
+
+def _one(name: str, arrays: "Mapping[str, Array]") -> "Array":
+    if name not in arrays:
+        there = ", ".join(f"`{key}`" for key in arrays)
+        raise UsageError(f"there is no `{name}`; there is {there}")
+    return arrays[name]
+
+
+def _typed(array: "Array", dtype: str, name: str) -> "Array":
+    """Return an array with the type that a file could not keep."""
+    if dtype == STRING:
+        return array.astype(object)
+    if dtype not in BEYOND_NUMPY:
+        return array
+    wanted = to_numpy(dtype)
+    if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
+        return array.view(wanted)
+    raise UsageError(
+        f"the input `{name}` is {array.dtype.name}; the model takes {dtype}",
+        hint=f"numpy.save(FILE, array.astype(ml_dtypes.{dtype}))",
+    )
