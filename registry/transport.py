@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.web_session import deadline, may_pass, socket_of
+from onnxzoo.registry.web_session import deadline, hops_of, may_pass, socket_of
 
 if TYPE_CHECKING:
     import requests
@@ -161,8 +161,10 @@ def asking(
     Raises:
         Interrupted: if there is no answer.
         RemoteError: if it redirects to another scheme or too often.
+        Refused: if it leads from the internet into a network that only this machine reaches.
     """
     asked, first = url, None
+    hops_of(session).start()
     for _ in range(limits.redirects + 1):
         private = private if origin(url) == origin(asked) else {}
         response = _get(session, url, {**headers, **private}, limits)

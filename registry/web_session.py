@@ -5,6 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from onnxzoo.registry.peers import Hops, kind_of, kind_of_host
 
 if TYPE_CHECKING:
     import requests
@@ -60,19 +63,55 @@ def new_session(
 
     session = Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    _bound_heads(session)
+    session.hops = hops = Hops()  # type: ignore[attr-defined]
+    _guard_connections(session, hops)
     return session
 
 
-def _bound_heads(session: "requests.Session") -> None:
-    """Let headers come whole and within a time: left to itself, every read has its own.
+def hops_of(session: "requests.Session") -> Hops:
+    """Return what a session was led through."""
+    hops: Hops = getattr(session, "hops", None) or Hops()
+    return hops
 
-    Left to itself, http.client takes a connection that ends within the headers for their end.
+
+def _guard_connections(session: "requests.Session", hops: Hops) -> None:
+    """Let every connection of a session, also through a proxy, be a guarded one."""
+    from requests.adapters import HTTPAdapter
+
+    own = _guarded(hops)
+
+    def guarded(manager: Any, *, direct: bool) -> Any:
+        """Let a manager, also a proxy's with classes of its own, make such connections."""
+        pools = {}
+        for scheme, pool in manager.pool_classes_by_scheme.items():
+            connection = type("Connection", (own, pool.ConnectionCls), {"direct": direct})
+            pools[scheme] = type("Pool", (pool,), {"ConnectionCls": connection})
+        manager.pool_classes_by_scheme = pools
+        return manager
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *words: Any, **more: Any) -> None:
+            super().init_poolmanager(*words, **more)
+            guarded(self.poolmanager, direct=True)
+
+        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+            known = self.proxy_manager.get(proxy)
+            return known or guarded(super().proxy_manager_for(proxy, **more), direct=False)
+
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter())
+
+
+def _guarded(hops: Hops) -> Any:
+    """Return a connection whose headers come whole and in time, and that asks what it may ask.
+
+    Left to itself, every read of headers has its own time, and http.client takes a connection that
+    ends within the headers for their end. The address is that of the connection, not what a name
+    stood for when somebody looked it up; behind a proxy, which looks names up, it is the URL's.
     """
     from http.client import HTTPResponse, RemoteDisconnected
 
-    import urllib3
-    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
 
     class Whole(HTTPResponse):
         def begin(self) -> None:
@@ -86,8 +125,18 @@ def _bound_heads(session: "requests.Session") -> None:
             if not lines.last:
                 raise RemoteDisconnected("headers cut off")
 
-    class Bounded(urllib3.connection.HTTPConnection):
+    class Guarded(HTTPConnection):
         response_class = Whole
+        direct = True  # no proxy is between
+
+        def putrequest(self, method: str, url: str, *words: Any, **more: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            host = getattr(self, "_tunnel_host", None) or urlsplit(url).hostname or self.host
+            kind = kind_of(self.sock.getpeername()[0]) if self.direct else kind_of_host(host)
+            own = "https" if isinstance(self, HTTPSConnection) else "http"
+            hops.check(host, kind, encrypted=(urlsplit(url).scheme or own) == "https")
+            super().putrequest(method, url, *words, **more)
 
         def getresponse(self) -> Any:
             if self.sock is None:
@@ -96,26 +145,7 @@ def _bound_heads(session: "requests.Session") -> None:
             with socket_of(self.sock.fileno()) as connection, deadline(connection, seconds):
                 return super().getresponse()
 
-    def bounded(manager: Any) -> Any:
-        """Let a manager, also a proxy's with classes of its own, make such connections."""
-        pools = {}
-        for scheme, pool in manager.pool_classes_by_scheme.items():
-            connection = type("Connection", (Bounded, pool.ConnectionCls), {})
-            pools[scheme] = type("Pool", (pool,), {"ConnectionCls": connection})
-        manager.pool_classes_by_scheme = pools
-        return manager
-
-    class Adapter(HTTPAdapter):
-        def init_poolmanager(self, *words: Any, **more: Any) -> None:
-            super().init_poolmanager(*words, **more)
-            bounded(self.poolmanager)
-
-        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-            known = self.proxy_manager.get(proxy)
-            return known or bounded(super().proxy_manager_for(proxy, **more))
-
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter())
+    return Guarded
 
 
 class _Lines:

@@ -17,7 +17,7 @@ LAYERS = (
     {"registry.records"},
     {"registry.store", "registry.tables", "registry.wire", "registry.choose",
      "registry.external", "registry.folding", "registry.logs", "registry.exported",
-     "registry.makers", "registry.told", "registry.zips"},
+     "registry.makers", "registry.peers", "registry.told", "registry.zips"},
     {"registry.child", "registry.cost", "registry.messages", "registry.exported_text",
      "registry.ort_values"},
     {"registry.connect", "registry.web_session"},
