@@ -17,6 +17,7 @@ from onnxzoo.cli.figures import (
 )
 from onnxzoo.cli.look import is_file, show_file
 from onnxzoo.cli.output import (
+    cut,
     date,
     document,
     fields,
@@ -25,6 +26,7 @@ from onnxzoo.cli.output import (
     fit_words,
     found_document,
     line,
+    metadata,
     opsets,
     plan_document,
     show_plan,
@@ -150,6 +152,9 @@ def show(
     lineage: Annotated[
         bool, typer.Option("--lineage", help="What it was made from, and what was made of it.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print long texts of the model whole.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Show what is known of a model, held or not."""
@@ -158,7 +163,7 @@ def show(
     from onnxzoo.zoo_index.zoo import Zoo
 
     if is_file(ref):
-        show_file(Path(ref), for_=for_, json=json)
+        show_file(Path(ref), for_=for_, full=full, json=json)
         return
     with Zoo() as zoo:
         try:
@@ -189,7 +194,7 @@ def show(
         document(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
-        _show_variant(variant, fit, whole=whole, prepared=prepared, data=data)
+        _show_variant(variant, fit, whole=whole, full=full, prepared=prepared, data=data)
         show_measurements(measured)
         _show_history(events)
 
@@ -233,6 +238,7 @@ def _show_variant(
     fit: tuple[str, str],
     *,
     whole: bool,
+    full: bool,
     prepared: "Prepared | None",
     data: Mapping[str, Any] | None,
 ) -> None:
@@ -254,8 +260,8 @@ def _show_variant(
             ("license", variant.license or "unknown"),
             ("tags", " ".join(variant.tags)),
             ("aliases", " ".join(variant.aliases)),
-            ("producer", graph.producer),
-            ("ops", top_ops(graph.ops)),
+            ("producer", cut(graph.producer, full=full)),
+            ("ops", cut(top_ops(graph.ops), full=full)),
             ("made from", _made_from(variant)),
             ("source", variant.source),
             ("revision", variant.revision),
@@ -264,15 +270,12 @@ def _show_variant(
             ("path", variant.path),
         ]
     )
-    tensors("inputs", graph.inputs)
-    tensors("outputs", graph.outputs)
+    tensors("inputs", graph.inputs, full=full)
+    tensors("outputs", graph.outputs, full=full)
     line("files")
     for file in variant.files:
         line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
-    if graph.metadata:
-        line("metadata")
-        for key, value in graph.metadata.items():
-            line(f"  {key} = {value}")
+    metadata(graph.metadata, full=full)
 
 
 def _made_from(variant: "Variant") -> str | None:

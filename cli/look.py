@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli.output import (
+    cut,
     document,
     fields,
     fit_document,
     fit_title,
     fit_words,
     line,
+    metadata,
     opsets,
     talk,
     tensors,
@@ -36,7 +38,7 @@ def is_file(text: str) -> bool:
     return is_source(text) and "://" not in text
 
 
-def show_file(path: Path, *, for_: str | None, json: bool) -> None:
+def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
     """Show what an `.onnx` file says of itself, registered or not; its weights are not read."""
     from onnxzoo.registry.fit import judge, runtime_for
 
@@ -47,7 +49,8 @@ def show_file(path: Path, *, for_: str | None, json: bool) -> None:
     if json:
         document(_document(path, graph) | fit_document(runtime, *verdict) | {"refused": why})
     else:
-        _show(path, graph, (fit_title(runtime, for_).lower(), fit_words(*verdict)), why)
+        fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
+        _show(path, graph, fit, why, full=full)
 
 
 def described(path: Path) -> "Graph":
@@ -121,7 +124,9 @@ def _path_of(ref: str) -> Path:
         return variant.path
 
 
-def _show(path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None) -> None:
+def _show(
+    path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None, *, full: bool
+) -> None:
     fields(
         [
             ("file", path),
@@ -132,22 +137,19 @@ def _show(path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None)
             ("refused", refused),
             ("size", show_size(_bytes(path, graph))),
             ("parameters", weights(graph)),
-            ("producer", graph.producer),
-            ("ops", top_ops(graph.ops)),
-            ("functions", ", ".join(graph.functions or ())),
+            ("producer", cut(graph.producer, full=full)),
+            ("ops", cut(top_ops(graph.ops), full=full)),
+            ("functions", cut(", ".join(graph.functions or ()), full=full)),
         ]
     )
-    tensors("inputs", graph.inputs)
-    tensors("outputs", graph.outputs)
+    tensors("inputs", graph.inputs, full=full)
+    tensors("outputs", graph.outputs, full=full)
     if graph.external:
         line("external data")
         for location in graph.external:
             size = _size(path.parent / location)
             line(f"  {location}  {'not there' if size is None else show_size(size)}")
-    if graph.metadata:
-        line("metadata")
-        for key, value in graph.metadata.items():
-            line(f"  {key} = {value}")
+    metadata(graph.metadata, full=full)
     talk(f"to register it: zoo register {quote(str(path))} --name NAME")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
+_LINE = 100  # characters of one text of a model
 _NARROW = 16  # characters; a column is not cut to less, but left out
 
 
@@ -112,6 +113,16 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 
+def cut(text: object, *, full: bool = False) -> str:
+    """Return text of a model safe to print, and at a line's length unless all is asked for.
+
+    >>> cut("a" * 200, full=True) == "a" * 200, len(cut("a" * 200))
+    (True, 100)
+    """
+    shown = safe(text)
+    return shown if full or len(shown) <= _LINE else f"{shown[: _LINE - 1]}…"
+
+
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print a name and a value a line, values aligned; what has no value is left out."""
     there = [(name, value) for name, value in pairs if value is not None and value != ""]
@@ -158,12 +169,21 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
     }
 
 
-def tensors(title: str, listed: "Sequence[Tensor]") -> None:
-    """Print inputs or outputs, one a line."""
+def tensors(title: str, listed: "Sequence[Tensor]", *, full: bool = True) -> None:
+    """Print inputs or outputs, one a line; see `cut`."""
     line(title)
-    width = max((len(safe(tensor.name)) for tensor in listed), default=0)
-    for tensor in listed:
-        line(f"  {tensor.name:{width}}  {tensor.dtype}  {shape(tensor)}")
+    names = [cut(tensor.name, full=full) for tensor in listed]
+    width = max(map(len, names), default=0)
+    for name, tensor in zip(names, listed, strict=True):
+        line(f"  {name:{width}}  {tensor.dtype}  {cut(shape(tensor), full=full)}")
+
+
+def metadata(values: Mapping[str, str], *, full: bool) -> None:
+    """Print what a model's file says of itself, one entry a line; see `cut`."""
+    if values:
+        line("metadata")
+    for key, value in values.items():
+        line(f"  {cut(f'{key} = {value}', full=full)}")
 
 
 def opsets(by_domain: Mapping[str, int]) -> str:

@@ -194,6 +194,7 @@ def agreeing(contents: Contents, where: str) -> Contents:
 def _check_names(contents: Contents) -> None:
     _none_twice([fold(model.name) for model in contents.models], "model")
     for model in contents.models:
+        _none_twice(list(model.tags), f"tag of `{model.name}`")
         numbers = [version.number for version in model.versions]
         if numbers != sorted(set(numbers)) or not numbers:
             raise ValueError(f"the versions of `{model.name}` are not in order, or none")

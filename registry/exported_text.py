@@ -1,6 +1,7 @@
 """The first member of a `.zoo` file: JSON, written the same way each time, read with suspicion."""
 
 import json
+import re
 from typing import Any
 
 from onnxzoo.registry import told
@@ -18,6 +19,7 @@ from onnxzoo.registry.names import check_name, check_word
 from onnxzoo.registry.records import Measurement
 
 FORMAT = "onnxzoo"  # the word by which the first member says what the file is
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 VERSION = 1  # of the format; a higher one is not read
 
 
@@ -178,7 +180,7 @@ def _version(values: Any) -> VersionOut:
         license=told.get(values, "license", told.maybe(told.text)),
         created_at=told.get(values, "created_at", told.time),
         variants=told.get(values, "variants", told.each(_variant)),
-        test_data=told.get(values, "test_data", told.maybe(told.text)),
+        test_data=told.get(values, "test_data", told.maybe(_digest)),
         test_data_source=told.get(values, "test_data_source", told.maybe(told.text)),
     )
 
@@ -208,6 +210,12 @@ def _measured(values: Any) -> tuple[str, Measurement]:
         context,
         told.get(values, "at", told.time),
     )
+
+
+def _digest(value: Any) -> str:
+    if not _DIGEST.fullmatch(told.text(value)):
+        raise ValueError("expected `sha256:` and 64 hexadecimal digits")
+    return str(value)
 
 
 def _alias(word: str) -> str:

@@ -23,6 +23,10 @@ from onnxzoo.registry.manifest import check_path
 # Source: onnxruntime, core/framework/tensorprotoutils.h, "kTensorProtoMemoryAddressTag".
 MEMORY = "_ORT_MEM_ADDR_"
 _KEYS = {"location", "offset", "length", "checksum", "basepath"}  # the last is onnx's own, unused
+# Weights that onnxruntime packed beforehand, in the same file: `kernel|offset;length;checksum|…`.
+# Source: onnxruntime, core/framework/tensor_external_data_info.cc.
+_PACKED = re.compile(r"prepacked_[0-9]{1,9}")
+_PARTS = re.compile(r"[^|]+(\|[0-9]{1,19};[0-9]{1,19};[^|;]*)+")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _MOST = (1 << 63) - 1  # what a file's offset holds
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -64,12 +68,16 @@ def cut(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a tensor's bytes lie: a file beside the model, and which part of it."""
+    """Where a tensor's bytes lie: a file beside the model, and which part of it.
+
+    ``packed`` is where the last of what onnxruntime packed beforehand ends; 0 without.
+    """
 
     location: str
     offset: int
     length: int | None
     checksum: str | None
+    packed: int = 0
 
     @classmethod
     def of(cls, entries: Sequence[tuple[str, str]], who: object) -> "Extent":
@@ -84,7 +92,8 @@ class Extent:
             InvalidModel: if a key is unknown or doubled, or a value is none.
         """
         found = dict(entries)
-        for key in found.keys() - _KEYS:
+        packed = {key for key in found if _PACKED.fullmatch(key)}
+        for key in found.keys() - _KEYS - packed:
             raise InvalidModel(
                 f"{who} says `{cut(key)}` of its external data, which ONNX has not got"
             )
@@ -99,7 +108,8 @@ class Extent:
             )
         if (offset or 0) + (length or 0) > _MOST:
             raise InvalidModel(f"{who} in `{location}` ends beyond any file")
-        return cls(location, offset or 0, length, checksum)
+        end = max((_packed_end(found[key], who, location) for key in packed), default=0)
+        return cls(location, offset or 0, length, checksum, end)
 
 
 class Neighbours:
@@ -138,6 +148,11 @@ class Neighbours:
         if extent.offset + needed > size:
             raise InvalidModel(
                 f"{who} ends at byte {extent.offset + needed} of `{location}`, which has {size}"
+            )
+        if extent.packed > size:
+            raise InvalidModel(
+                f"{who} has packed weights that end at byte {extent.packed} of `{location}`, "
+                f"which has {size}"
             )
         if extent.checksum:
             self._compare(extent, size, who)
@@ -292,6 +307,13 @@ def _kind(mode: int) -> str:
         (stat.S_ISSOCK, "a socket"),
     )
     return next((word for test, word in kinds if test(mode)), "a device")
+
+
+def _packed_end(value: str, who: object, location: str) -> int:
+    if not _PARTS.fullmatch(value):
+        raise InvalidModel(f"{who} in `{location}` has packed weights at `{cut(value)}`: nowhere")
+    parts = (part.split(";") for part in value.split("|")[1:])
+    return max(int(offset) + int(length) for offset, length, _ in parts)
 
 
 def _number(found: dict[str, str], key: str, who: object, location: str) -> int | None:

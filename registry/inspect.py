@@ -7,6 +7,7 @@ Source: onnx.proto (IR version 13), field numbers and the meaning of each.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,10 @@ from onnxzoo.registry.wire import Field, Reader
 
 _DEEPEST = 100  # messages within messages; protobuf's own limit
 _LONGEST = 1 << 20  # bytes in a name; a longer one is an attack or an accident
-_SHORT = 1024  # bytes kept of a metadata value that is longer than that: some hold whole files
+_SHORT = 1024  # bytes kept of a metadata value that is not kept whole: some hold whole files
+_WHOLE = 128 << 10  # bytes of a metadata value that is kept whole; lists of labels take some 80 kB
+_METADATA = 512 << 10  # bytes of all metadata that are kept; entries beyond are left out
+_NAMES = 1 << 20  # bytes of names and shapes of a graph; every row of a model holds them
 _MOST = 1 << 62  # elements: a number of 64 bits, with a sign, counts bytes
 _BYTE = 8  # bits
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -30,7 +34,10 @@ _IN_BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}  # their attribute `bits` i
 
 @dataclass(slots=True)
 class _Weights:
-    """What was met on the way: op counts, elements by dtype, files outside, functions, bits."""
+    """What was met on the way: op counts, elements by dtype, files outside, functions, bits.
+
+    ``said`` counts the characters of all metadata.
+    """
 
     ops: Counter[str] = field(default_factory=Counter)
     elements: Counter[str] = field(default_factory=Counter)
@@ -38,6 +45,7 @@ class _Weights:
     external: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     bits: set[int] = field(default_factory=set)
+    said: int = 0
 
 
 def describe(path: Path) -> Graph:
@@ -75,18 +83,20 @@ def _model(reader: Reader) -> Graph:
                 opsets["" if domain == "ai.onnx" else domain] = version
             case 14:
                 key, value = _entry(reader, found, shorten=True)
-                metadata[key] = value
+                weights.said += len(key) + len(value)
+                metadata |= {key: value} if weights.said <= _METADATA else {}
             case 25:
                 _function(reader, found, weights)
     if graph is None:
         raise reader.malformed("it has no graph")
     _check_versions(reader, ir_version, opsets)
     inputs, outputs = _graph(reader, graph, weights, 0)
+    _check_names(reader, (*inputs, *outputs), weights, opsets)
     return Graph(
         ir_version=ir_version,
         opset=opsets.get("", 0) if opsets else 1,
         opsets=dict(sorted(opsets.items())),
-        producer=" ".join(filter(None, producer)),
+        producer=" ".join(filter(None, producer))[:_SHORT],
         inputs=inputs,
         outputs=outputs,
         ops=dict(sorted(weights.ops.items())),
@@ -108,6 +118,19 @@ def _check_versions(reader: Reader, ir_version: int, opsets: dict[str, int]) -> 
         raise reader.malformed("it has no IR version")
     if not opsets and ir_version >= 3:  # noqa: PLR2004  (since when the field is required)
         raise reader.malformed("it names no opset")
+
+
+def _check_names(
+    reader: Reader, tensors: Sequence[Tensor], weights: _Weights, opsets: Mapping[str, int]
+) -> None:
+    """Refuse a model whose names would fill a registry, where each of its rows keeps them."""
+    names = (*weights.ops, *weights.elements, *weights.external, *weights.functions, *opsets)
+    size = sum(map(len, names))
+    for tensor in tensors:
+        axes = tensor.shape or ()
+        size += len(tensor.name) + sum(len(axis) if isinstance(axis, str) else 1 for axis in axes)
+    if size + len(names) + len(tensors) > _NAMES:
+        raise reader.malformed(f"its inputs, outputs, ops and files take over {_NAMES} bytes")
 
 
 def _graph(
@@ -359,9 +382,9 @@ def _entry(reader: Reader, entry: Field, *, shorten: bool = False) -> tuple[str,
     """Return a StringStringEntryProto; a long value is refused, or shortened if that will do."""
     pair = {}
     for found in reader.fields(entry.start, entry.end):
-        long = found.value is None and found.end - found.start > _LONGEST
-        if shorten and long and found.number == 2:  # noqa: PLR2004  (StringStringEntryProto.value)
-            pair[2] = reader.text(found._replace(end=found.start + _SHORT)) + "…"
+        long = found.value is None and found.end - found.start > _WHOLE
+        if shorten and long:
+            pair[found.number] = reader.text(found._replace(end=found.start + _SHORT)) + "…"
         else:
             pair[found.number] = _text(reader, found)
     return pair.get(1, ""), pair.get(2, "")

@@ -122,7 +122,7 @@ def _decoded(text: str, path: Path) -> dict[str, object]:
 
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # long numbers are a ValueError of their own
         said = str(error)
         at = _AT.search(said)
         where = f", {at['at']}" if at else ""

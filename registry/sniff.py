@@ -59,7 +59,7 @@ def _check_download(head: bytes, path: Path) -> None:
     elif text.startswith(b"<?xml"):
         what = "an XML document, not a model"
     elif text.startswith((b"{", b"[")) and _is_text(head):
-        what = f"a JSON document, not a model: {_message(path)}"
+        what = f"a JSON document, not a model: {_message(head)}"
     else:
         return
     raise IntegrityError(f"`{path.name}` is {what}")
@@ -109,11 +109,12 @@ def _is_text(head: bytes) -> bool:
     return all(char.isprintable() or char in "\r\n\t" for char in text)
 
 
-def _message(path: Path) -> str:
+def _message(head: bytes) -> str:
     """Return what a JSON error says, shortened."""
+    text = head.decode("utf-8", "replace")
     try:
-        values = json.loads(path.read_bytes()[:_HEAD])
-    except ValueError:
-        return path.read_text(encoding="utf-8", errors="replace")[:80]
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return text[:80]
     error = values.get("error", values) if isinstance(values, dict) else values
     return str(error)[:200]

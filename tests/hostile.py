@@ -255,6 +255,15 @@ def _numbers() -> Iterator[Case]:
         "another length": ([("length", "12")], "needs 16 bytes; `w.bin` is to give 12"),
         "a key twice": ([("offset", "0"), ("offset", "16")], "twice"),
         "a key that is none": ([("url", "https://a.org")], "says `url`"),
+        "packed weights nowhere": (
+            [("prepacked_0", "MatMul+1|x;1;0")],
+            "packed weights at `MatMul",
+        ),
+        "packed weights beyond the file": (
+            [("prepacked_0", "MatMul+1|0;8;0|16;17;0")],
+            "packed weights that end at byte 33 of `w.bin`, which has 32",
+        ),
+        "packed weights without a number": ([("prepacked_x", "k|0;8;0")], "says `prepacked_x`"),
         "a checksum that is none": ([("checksum", "abc")], "no SHA-1"),
         "another checksum": ([("checksum", "0" * 40)], f"the checksum {'0' * 40}"),
     }

@@ -746,3 +746,21 @@ def test_run_takes_an_input_that_has_a_default(zoo: Run, tmp_path: Path) -> None
     np.save(tmp_path / "d.npy", np.float32(5))
     ran = zoo("run", "m", "-i", f"other={tmp_path / 'd.npy'}")
     assert (ran.code, "no input `other`; the model has `x`" in ran.err) == (2, True)
+
+
+def test_what_is_shown_of_a_model_is_cut_to_a_line(zoo: Run, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.metadata_props.add(key="character", value="\n".join("abcdefgh" * 3000))
+    onnx.save(model, path)
+    assert zoo("register", path, "--name", "wordy").code == 0
+    for what in ("wordy", str(path)):
+        shown = zoo("show", what)
+        assert shown.code == 0
+        cut = next(line for line in shown.out.splitlines() if "character = " in line)
+        assert cut.startswith("  character = a\\nb\\nc")
+        assert len(cut) == 102
+        assert cut.endswith("…")
+        whole = zoo("show", what, "--full").out
+        assert "…" not in next(line for line in whole.splitlines() if "character = " in line)
+        assert json.loads(zoo("show", what, "--json").out)["metadata"]["character"].endswith("g\nh")

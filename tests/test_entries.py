@@ -116,3 +116,8 @@ def test_a_line_that_is_no_json_object_is_refused(line: str, reason: str) -> Non
     with pytest.raises(Refused, match=r"here(:| is) ") as caught:
         parse(line, "here")
     assert reason in caught.value.message
+
+
+def test_a_line_that_nests_without_end_is_refused() -> None:
+    with pytest.raises(Refused, match="here: "):
+        parse("[" * 5000 + "]" * 5000, "here")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -285,3 +286,25 @@ def test_a_damaged_model_passes_or_is_refused_and_nothing_else(
     path.write_bytes(content)
     with suppress(ZooError):
         guard(path)
+
+
+def test_what_onnxruntime_packed_beforehand_is_taken(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    product = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(name, 1, ["n", 256]) for name in "xy"]
+    graph = onnx.helper.make_graph(
+        [product], "g", values[:1], values[1:], [onnx.numpy_helper.from_array(weights, "w")]
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "o.onnx"), 4
+    for name, value in (
+        ("optimized_model_external_initializers_file_name", "o.bin"),
+        ("optimized_model_external_initializers_min_size_in_bytes", "100"),
+        ("save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(f"session.{name}", value)
+    onnxruntime.InferenceSession(tmp_path / "m", options)
+    assert b"prepacked_0" in (tmp_path / "o.onnx").read_bytes()
+    guard(tmp_path / "o.onnx")

@@ -273,3 +273,23 @@ def test_a_damaged_file_is_read_or_refused(healthy: Path, data: st.DataObject) -
         describe(path)
     except InvalidModel as error:
         assert "is not an ONNX model" in error.message  # noqa: PT017
+
+
+def test_metadata_and_names_are_bounded_where_they_are_kept(tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.metadata_props.add(key="labels", value="v" * (100 << 10))
+    for number in range(8):
+        model.metadata_props.add(key=f"k{number}", value="v" * (120 << 10))
+    model.metadata_props.add(key="k" * (200 << 10), value="")
+    model.producer_name = "p" * 5000
+    onnx.save(model, path)
+    graph = describe(path)
+    assert list(graph.metadata) == ["labels", "k0", "k1", "k2"]
+    assert len(graph.metadata["labels"]) == 100 << 10
+    assert len(graph.producer) == 1024
+    names = [f"{'n' * 1000}{number}" for number in range(1100)]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, [1]) for name in names)
+    onnx.save(model, path)
+    with pytest.raises(InvalidModel, match="its inputs, outputs, ops and files take over 1048576"):
+        describe(path)

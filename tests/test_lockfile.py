@@ -130,6 +130,7 @@ def test_an_entry_is_readable_line_by_line() -> None:
         ("version = 3", "version = 0", UsageError, ", line 6: the version of `net` is 0; expected"),
         ("opset = 17", "opset = -1", UsageError, "the opset of `net` is -1; expected 0 or more"),
         ("version = 3\n", "", UsageError, ", line 6: `version` is missing"),
+        ("version = 3", f"version = {'9' * 5000}", UsageError, "exceeds the limit"),
         ("version = 3", "version = true", UsageError, "`version` is not a whole number"),
         ("version = 3", 'version = "3"', UsageError, "`version` is not a whole number"),
         ('license = "MIT"', "license = 3", UsageError, "`license` is not a string"),

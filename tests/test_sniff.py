@@ -91,3 +91,14 @@ def test_a_byte_too_much_is_not_taken_for_a_cut(tmp_path: Path) -> None:
 def test_every_model_of_the_wheel_passes() -> None:
     for path in WHEEL.rglob("*.onnx"):
         check(path)
+
+
+def test_a_json_document_is_known_by_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_text("{" + " " * 5000 + '"error": "beyond the start"}')
+    with pytest.raises(IntegrityError, match="is a JSON document, not a model: ") as caught:
+        check(path)
+    assert "beyond" not in caught.value.message
+    path.write_text("[" * 4000)
+    with pytest.raises(IntegrityError, match="is a JSON document"):
+        check(path)

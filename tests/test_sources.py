@@ -101,6 +101,7 @@ def test_a_package_gives_what_it_ships(settings: Settings) -> None:
         ("pkg://onnx/gone.onnx", NotFound, "no file `gone.onnx`"),
         ("pkg://onnx/../x", Refused, "is not a plain path"),
         ("/no/such/file.onnx", NotFound, "no file or folder"),
+        (f"file:///{'a' * 300}", NotFound, "no file or folder"),
         ("file://elsewhere/m.onnx", UsageError, "names the host `elsewhere`"),
         ("https://models.example.org:port/m.onnx", UsageError, "names no file"),
     ],

@@ -101,7 +101,7 @@ def parse(line: str, where: str) -> Entry:
     except json.JSONDecodeError as error:
         said = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
         raise Refused(f"{where} is not JSON: {said}", hint=_MEND) from error
-    except (ValueError, TypeError, ZooError) as error:
+    except (ValueError, TypeError, RecursionError, ZooError) as error:
         raise Refused(f"{where}: {error}", hint=_MEND) from error
 
 

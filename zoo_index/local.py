@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import url2pathname
@@ -71,10 +72,10 @@ class FolderSource:
         progress: Progress | None = None,  # noqa: ARG002  (nothing travels)
     ) -> Fetched:
         """Return a file where it lies, verified; see `Source.fetch`."""
-        found = self._found(path)
-        if not found.is_file():
-            raise NotFound(f"no file `{path}` in `{self.root}`")
         with reporting_storage(self.root):
+            found = self._found(path)
+            if not found.is_file():
+                raise NotFound(f"no file `{path}` in `{self.root}`")
             fetched = Fetched(found, _sha256(found), found.stat().st_size, owned=False)
         if size not in {None, fetched.bytes}:
             raise IntegrityError(f"`{found}` has {fetched.bytes} bytes; expected {size}")
@@ -124,10 +125,14 @@ def open_package(text: str) -> FolderSource:
 
 
 def _opened(url: str, path: Path) -> FolderSource:
-    if path.is_dir():
-        return FolderSource(url, path, None)
-    if path.is_file():
-        return FolderSource(url, path.parent, path.name)
+    try:
+        if path.is_dir():
+            return FolderSource(url, path, None)
+        if path.is_file():
+            return FolderSource(url, path.parent, path.name)
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
     raise NotFound(f"no file or folder `{path}`")
 
 
