@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.precisions import PRECISIONS
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-# Nearest to full precision first: what a user who named no variant would miss least.
-PRECISIONS = ("fp32", "fp64", "fp16", "bf16", "qdq", "int8", "uint8", "int4", "uint4")
 _SHOWN = 3  # variants named in a sentence beside the chosen one
 
 

@@ -6,7 +6,6 @@ from math import inf
 from typing import NamedTuple, Protocol, TypeVar
 
 from onnxzoo.registry.choose import (
-    PRECISIONS,
     Candidate,
     Choice,
     Ranking,
@@ -18,6 +17,7 @@ from onnxzoo.registry.choose import (
 )
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.machine import describe_machine, usable_cores
+from onnxzoo.registry.precisions import PRECISIONS
 from onnxzoo.registry.providers import CPU, first_provider
 from onnxzoo.registry.queries import context_text
 from onnxzoo.registry.records import Context, Measurement

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from onnxzoo.registry.dtypes import BITS, NAMES
+from onnxzoo.registry.precisions import precision_of
 from onnxzoo.registry.records import Axis, Graph, Tensor, Weights
 from onnxzoo.registry.wire import Field, Reader
 
@@ -24,11 +25,6 @@ _NAMES = 1 << 20  # bytes of names and shapes of a graph; every row of a model h
 _MOST = 1 << 62  # elements: a number of 64 bits, with a sign, counts bytes
 _BYTE = 8  # bits
 _EXTERNAL = 1  # TensorProto.DataLocation
-_FLOATS = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
-_QDQ = {"QuantizeLinear", "DequantizeLinear"}
-# Ops that compute in integers. Source: ONNX operators and onnxruntime's contrib operators.
-_INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
-_FOUR_BITS = {"int4", "uint4"}
 _IN_BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}  # their attribute `bits` is 4 if not written
 
 
@@ -101,7 +97,7 @@ def _model(reader: Reader) -> Graph:
         outputs=outputs,
         ops=dict(sorted(weights.ops.items())),
         parameters=sum(weights.elements.values()),
-        precision=_precision(weights, inputs),
+        precision=precision_of(weights.ops, weights.elements, weights.bits, inputs),
         external=tuple(sorted(weights.external)),
         metadata=metadata,
         functions=tuple(sorted(weights.functions)),
@@ -408,21 +404,3 @@ def _signed(value: int) -> int:
 
 def _dtype(number: int) -> str:
     return NAMES[number] if number < len(NAMES) else f"dtype{number}"
-
-
-def _precision(weights: _Weights, inputs: tuple[Tensor, ...]) -> str:
-    """Return what the weights truly are, from ops and dtypes: names lie."""
-    names = {op.rpartition(".")[2] for op in weights.ops}
-    elements = weights.elements
-    if weights.bits - {8} or any(elements[dtype] for dtype in _FOUR_BITS):
-        return "int4"
-    if weights.bits:
-        return "int8"
-    if any(op.startswith(_INTEGER) for op in names):
-        return "uint8" if elements["uint8"] > elements["int8"] else "int8"
-    if names >= _QDQ or ("DequantizeLinear" in names and elements["int8"] + elements["uint8"]):
-        return "qdq"
-    floats = {dtype: elements[dtype] for dtype in _FLOATS if elements[dtype]}
-    if floats:
-        return _FLOATS[max(floats, key=lambda dtype: floats[dtype])]
-    return next((_FLOATS[t.dtype] for t in inputs if t.dtype in _FLOATS), "fp32")

@@ -15,7 +15,7 @@ LAYERS = (
     {"registry.names", "registry.manifest", "registry.settings", "registry.machine",
       "registry.releases", "registry.licenses", "registry.op_versions", "registry.builds"},
     {"registry.records"},
-    {"registry.store", "registry.tables", "registry.wire", "registry.choose",
+    {"registry.store", "registry.tables", "registry.wire", "registry.choose", "registry.precisions",
      "registry.external", "registry.folding", "registry.logs", "registry.exported",
      "registry.makers", "registry.peers", "registry.told", "registry.zips"},
     {"registry.child", "registry.cost", "registry.messages", "registry.exported_text",

@@ -16,6 +16,7 @@ from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.names import check_word
+from onnxzoo.registry.precisions import PRECISIONS
 from onnxzoo.registry.records import Progress, Variant
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Data = str | Path | Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
-_QUANTIZED = {"int8", "uint8", "int4", "uint4", "qdq"}
+_QUANTIZED = set(PRECISIONS) - {"fp32", "fp64", "fp16", "bf16"}
 
 
 @dataclass(frozen=True, slots=True)
