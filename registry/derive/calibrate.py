@@ -256,7 +256,7 @@ def _batches(
 
 def _check_shape(tensor: Tensor, values: "Array", file: str) -> None:
     """Refuse what has other axes than the model takes; the first may hold more examples."""
-    if tensor.shape is None:
+    if not tensor.shape:  # onnxruntime says nothing of a shape that the model does not state
         return
     pairs = [*zip(values.shape, tensor.shape, strict=False)][1:]
     if values.ndim == len(tensor.shape) and not any(

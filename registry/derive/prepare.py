@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.derive.skeleton import fill_defaults
+from onnxzoo.registry.derive.widen import to_fp32
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.graphs import graphs, nodes, within
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 _ONE_FILE = 1_500_000_000  # bytes of weights that stay in the `.onnx`; protobuf ends at 2 GiB
 
 
-def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False) -> Path:
+def prepared(
+    path: Path, folder: Path, *, opset: int | None, plain: bool = False, wide: bool = False
+) -> Path:
     """Write a model to a folder, with functions inlined, nodes named, shapes inferred; optimised.
 
     Args:
@@ -25,6 +28,7 @@ def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False
         folder: for this and for files between.
         opset: to raise it to first, None to leave it.
         plain: leave its nodes as they are.
+        wide: make it fp32 where it is fp16.
 
     Raises:
         Refused: if it cannot be raised.
@@ -40,8 +44,10 @@ def prepared(path: Path, folder: Path, *, opset: int | None, plain: bool = False
         model = _raised(model, opset)
     # Before IR version 4 weights had to be inputs too, which what is added here is not.
     model.ir_version = max(model.ir_version, 4)
-    _name_nodes(model)
+    _name_all(model)
     onnx.load_external_data_for_model(model, str(path.parent))
+    if wide:
+        model = to_fp32(model)
     saved = save(model, folder / "plain.onnx")
     if plain:
         return saved
@@ -57,16 +63,17 @@ def save(model: "onnx.ModelProto", path: Path) -> Path:
     return path
 
 
-def settled(model: "onnx.ModelProto", parent: "onnx.ModelProto", path: Path) -> None:
+def settled(model: "onnx.ModelProto", parent: Path, path: Path) -> None:
     """Write what a quantizer made: sorted, without domains it does not use, checked.
 
     Args:
         model: what was made.
-        parent: from what; its metadata is kept. Weights need not be loaded.
+        parent: the file from which; its metadata is kept, and where it is not valid itself,
+            what was made of it need not be.
         path: the file to write.
 
     Raises:
-        Refused: if it is not a valid model.
+        Refused: if it is not a valid model, and its parent is.
     """
     import onnx
 
@@ -76,13 +83,22 @@ def settled(model: "onnx.ModelProto", parent: "onnx.ModelProto", path: Path) -> 
     for opset in [opset for opset in model.opset_import if opset.domain not in used | {""}]:
         model.opset_import.remove(opset)
     del model.metadata_props[:]
-    model.metadata_props.extend(parent.metadata_props)
+    model.metadata_props.extend(onnx.load(parent, load_external_data=False).metadata_props)
     save(model, path)
+    problem = _problem_of(path)
+    if problem and not _problem_of(parent):
+        raise Refused(f"what came out is not a valid model: {problem}")
+
+
+def _problem_of(path: Path) -> str | None:
+    """Return what onnx's check, without inference of shapes, finds wrong with a model."""
+    import onnx
+
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
-        words = " ".join(str(error).split())[:300]
-        raise Refused(f"what came out is not a valid model: {words}") from error
+        return " ".join(str(error).split())[:300]
+    return None
 
 
 def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
@@ -95,10 +111,11 @@ def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
         raise Refused(f"onnx cannot raise it to opset `{opset}`: {words}") from error
 
 
-def _name_nodes(model: "onnx.ModelProto") -> None:
-    """Give every node a name of its own: quantizers tell nodes apart by it."""
+def _name_all(model: "onnx.ModelProto") -> None:
+    """Give every node a name of its own, and every graph one: quantizers tell them apart by it."""
     taken: set[str] = set()
-    for inner in graphs(model):
+    for place, inner in enumerate(graphs(model)):
+        inner.name = inner.name or f"graph_{place}"
         for number, node in enumerate(inner.node):
             name = node.name or f"{node.op_type}_{number}"
             while name in taken:

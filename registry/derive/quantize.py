@@ -15,7 +15,7 @@ from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.errors import Refused, UsageError, ZooError
-from onnxzoo.registry.graphs import graphs
+from onnxzoo.registry.graphs import graphs, within
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Graph
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CONV = {"Conv", "ConvTranspose"}
 _PRODUCTS = _CONV | {"MatMul", "Gemm"}
 _SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
+_FUSED = "/MatMulAddFusion"  # how onnxruntime calls the Gemm that it makes of MatMul and Add
 _NAMED = 10  # nodes
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
@@ -40,21 +41,33 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     # onnxruntime's tools write models to temporary files; the store's disk has room, /tmp may not.
     tempfile.tempdir = str(folder)
     options = Options(**request["options"])
-    source = prepare.prepared(
-        parent, folder, opset=options.opset, plain=options.method == recipes.FOLD
-    )
+    half_parent = describe(parent).precision == "fp16"
+    # onnxruntime's pre-processing puts Casts between fp16 weights and what reads them.
+    plain = options.method == recipes.FOLD or (half_parent and options.method == "weight-only")
+    wide = half_parent and options.method in {"dynamic", "static"}
+    source = prepare.prepared(parent, folder, opset=options.opset, plain=plain, wide=wide)
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
-    prepare.settled(model, onnx.load(parent, load_external_data=False), into)
+    prepare.settled(model, parent, into)
     if not _changed(parent, into):
         by = f" by the method `{options.method}`" if options.method in recipes.METHODS else ""
         raise Refused(
             f"nothing in the model could be made {options.to}{by}",
-            hint="zoo show lists its ops"
-            + ("; another --method or --ops may fit it" if by else ""),
+            hint=_elsewhere(source, options),
         )
     tools = {"onnx": onnx.__version__, "onnxruntime": runtime().__version__}
     return {"tools": tools, "changed": changed}
+
+
+def _elsewhere(source: Path, options: Options) -> str:
+    """Return what to try where a method found nothing to quantize."""
+    if options.method == "static" and _branches(source):
+        return (
+            "static quantization passes by what lies inside If, Loop and Scan: "
+            "--to int8 --method dynamic"
+        )
+    more = "; another --method or --ops may fit it" if options.method in recipes.METHODS else ""
+    return f"zoo show lists its ops{more}"
 
 
 def _made(
@@ -66,6 +79,8 @@ def _made(
     model = onnx.load(source, load_external_data=False)
     nodes = list(_excluded(model, options))
     ops = [op for op in options.ops if op not in options.exclude]
+    if options.method in recipes.METHODS:
+        ops, nodes = _dense(model, ops, nodes)
     try:
         match options.method:
             case "dynamic":
@@ -93,6 +108,20 @@ def _made(
         ) from error
 
 
+def _dense(
+    model: "onnx.ModelProto", ops: list[str], nodes: list[str]
+) -> tuple[list[str], list[str]]:
+    """Return the ops to quantize and the nodes to leave, where preparation made Gemm of MatMul."""
+    gemms = [n for graph in graphs(model) for n in graph.node if n.op_type == "Gemm"]
+    fused = [n.name for n in gemms if n.name.endswith(_FUSED)]
+    if not fused or ("MatMul" in ops and "Gemm" in ops):
+        return ops, nodes
+    if "MatMul" in ops:
+        own = [n.name for n in gemms if not n.name.endswith(_FUSED)]
+        return [*ops, "Gemm"], [*nodes, *own]
+    return ops, [*nodes, *fused]
+
+
 def _dynamic(
     source: Path, into: Path, options: Options, ops: list[str], nodes: list[str]
 ) -> "onnx.ModelProto":
@@ -109,9 +138,16 @@ def _dynamic(
         reduce_range=options.reduce_range,
         weight_type=QuantType.from_string(f"Q{options.weights}"),
         use_external_data_format=True,
-        extra_options={"MatMulConstBOnly": True},
+        extra_options={"MatMulConstBOnly": True, "EnableSubgraph": _branches(source)},
     )
     return onnx.load(into)
+
+
+def _branches(source: Path) -> bool:
+    """Tell whether a model has sub-graphs; without them onnxruntime's tool takes another way."""
+    import onnx
+
+    return len(list(graphs(onnx.load(source, load_external_data=False)))) > 1
 
 
 def _static(
@@ -174,6 +210,10 @@ def _weight_only(
     model = ONNXModel(onnx.load(source))
     if "Gemm" in ops:
         model.replace_gemm_with_matmul()
+        for graph in within(model.model.graph.node):
+            inner = onnx.ModelProto(graph=graph)
+            ONNXModel(inner).replace_gemm_with_matmul()
+            graph.CopyFrom(inner.graph)
     quantizer = MatMulNBitsQuantizer(
         model.model,
         bits=int(options.weights.lower().removeprefix("uint").removeprefix("int")),
@@ -196,12 +236,21 @@ def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
     """
     every = [node for graph in graphs(model) for node in graph.node]
     for wanted in options.exclude:
-        found = [n.name for n in every if n.op_type == wanted or fnmatchcase(n.name, wanted)]
+        found = [
+            n.name
+            for n in every
+            if _kind(n) == wanted or fnmatchcase(n.name.removesuffix(_FUSED), wanted)
+        ]
         if not found:
             raise _unknown(wanted, every, options.ops)
         yield from found
     if options.float_head:
         yield from _heads(model.graph)
+
+
+def _kind(node: "onnx.NodeProto") -> str:
+    """Return the op type that a node had before it was prepared."""
+    return "MatMul" if node.name.endswith(_FUSED) else node.op_type
 
 
 def _unknown(
