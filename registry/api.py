@@ -26,7 +26,7 @@ from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.loading import EXACT, Loader, warn
 from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, version_of
 from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import LATEST, Ref, check_word
+from onnxzoo.registry.names import LATEST, Ref, check_list, check_word
 from onnxzoo.registry.queries import (
     derived,
     events,
@@ -148,6 +148,7 @@ class Registry:
             Refused: if it is not safe to be opened; if the named version holds the label already,
                 for other bytes.
         """
+        check_list(tags, "tags")
         from onnxzoo.registry.inspect import describe
         from onnxzoo.registry.sniff import check
         from onnxzoo.registry.testdata import gather
@@ -366,6 +367,7 @@ class Registry:
             source: that came from this source only.
             limit: at most so many.
         """
+        check_list(words, "words")
         with self._database.read() as rows:
             return records(
                 rows,
@@ -518,6 +520,7 @@ class Registry:
 
     def tag(self, name: str, tags: Sequence[str]) -> None:
         """Add tags to a model; what it has already stays."""
+        check_list(tags, "tags")
         from onnxzoo.registry import writes
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
@@ -528,6 +531,7 @@ class Registry:
 
     def untag(self, name: str, tags: Sequence[str]) -> None:
         """Remove tags from a model."""
+        check_list(tags, "tags")
         from onnxzoo.registry import writes
 
         model = _model(name)
@@ -578,6 +582,7 @@ class Registry:
             refs: models, versions or variants; none of them means everything.
             progress: told of the bytes hashed, of all bundles together.
         """
+        check_list(refs, "refs")
         from onnxzoo.registry import upkeep
 
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
@@ -639,6 +644,7 @@ class Registry:
             NotFound: if one of them is not held, or nothing is.
             IntegrityError: if a file is damaged or missing.
         """
+        check_list(refs, "refs")
         from onnxzoo.registry.exported import Exported
         from onnxzoo.registry.exporting import gathered, places_of
         from onnxzoo.registry.packed import pack, writing
@@ -676,6 +682,7 @@ class Registry:
             IntegrityError: if a byte of it is not what it should be.
             Refused: if it is no such file, or holds what is unsafe, invalid or unfit.
         """
+        check_list(allow_licenses, "allow_licenses")
         from onnxzoo.registry.guard import guard
         from onnxzoo.registry.importing import staged
         from onnxzoo.registry.merge import merge

@@ -65,6 +65,18 @@ class Ref:
         return f"{self.name}{variant}{version}"
 
 
+def check_list(values: object, parameter: str) -> None:
+    """Raise UsageError for a single text where several are expected: its letters are not meant.
+
+    >>> check_list(["vision"], "tags")
+    """
+    if isinstance(values, str | bytes):
+        raise UsageError(
+            f"`{parameter}` is the text `{values!s}`; expected a list of texts",
+            hint=f"{parameter}=[{values!r}]",
+        )
+
+
 def fold(name: str) -> str:
     """Return the key under which a name is looked up: ``_`` and ``-`` and case are alike.
 

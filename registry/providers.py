@@ -13,6 +13,7 @@ from typing import Any
 from onnxzoo.registry.builds import EXTRAS, install, installed, runtime
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.logs import logger
+from onnxzoo.registry.names import check_list
 
 Provider = str | tuple[str, Mapping[str, object]]
 
@@ -55,6 +56,7 @@ def wanted_providers(
         UsageError: if the device is unknown.
         Refused: if one that was asked for is not there.
     """
+    check_list(providers, "providers")
     wanted = providers_of(device) if providers is None else list(providers)
     there = available_providers()
     check_there(wanted, [*there, *plugs([n for n in map(name_of, wanted) if n not in there])])

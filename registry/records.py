@@ -96,17 +96,17 @@ class Graph:
 
     ir_version: int
     opset: int
-    opsets: Mapping[str, int]
+    opsets: Mapping[str, int] = field(hash=False)
     producer: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    ops: Mapping[str, int]
+    ops: Mapping[str, int] = field(hash=False)
     parameters: int
     precision: str
     external: tuple[str, ...]
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(hash=False)
     functions: tuple[str, ...] | None = None
-    weights: Mapping[str, Weights] | None = None
+    weights: Mapping[str, Weights] | None = field(default=None, hash=False)
 
     @property
     def domains(self) -> set[str]:
@@ -128,7 +128,7 @@ class Lineage:
 
     parent: str | None
     called: str
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,10 @@ class Variant:
     created_at: datetime
     aliases: tuple[str, ...]
     tags: tuple[str, ...]
-    files: tuple[File, ...]
+    files: tuple[File, ...] = field(repr=False)
     path: Path
-    graph: Graph
-    lineage: Lineage | None = None
+    graph: Graph = field(repr=False)
+    lineage: Lineage | None = field(default=None, repr=False)
     why: str | None = field(default=None, compare=False)
 
     @property
@@ -294,7 +294,7 @@ class Measurement:
     metric: str
     value: float
     unit: str
-    context: Context
+    context: Context = field(hash=False)
     at: datetime = field(default_factory=_now)
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ LAYERS = (
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.testdata", "registry.migrations.env", "registry.exporting",
      "registry.importing", "registry.merge"},
-    {"registry.sample_values", "registry.values"},
+    {"registry.bars", "registry.sample_values", "registry.values"},
     {"registry.prepared", "registry.feeds", "registry.sample_inputs", "registry.leftovers",
      "registry.outputs", "registry.reference", "registry.sidecars", "registry.locked"},
     {"registry.looker", "registry.lockfile"},

@@ -1,35 +1,43 @@
-"""The functions that `onnxzoo` offers: load, pull, quantize, register, resolve.
+"""The functions that `onnxzoo` offers: load, pull, search, list, quantize, register, resolve.
 
 A model that is held is loaded without importing what knows of indexes and sources.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bars import reporting
 from onnxzoo.registry.errors import Misfit, NotFound, UsageError
 from onnxzoo.registry.loading import EXACT
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Progress, Variant
-from onnxzoo.registry.settings import place
+from onnxzoo.registry.settings import place, show_size
 
 if TYPE_CHECKING:
+    import builtins
+
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.derive.precision import Data
     from onnxzoo.registry.providers import Provider
+    from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.zoo import Zoo
 
 
+_SOURCE = re.compile(r"(hf|https?|pkg)://|hf\.co/|huggingface\.co/", re.IGNORECASE)
+_log = logger()
 _OPEN: dict[tuple[str | None, str | None], Registry] = {}
 
 
 def load(
-    ref: str,
+    ref: str | Variant,
     *,
     variant: str | None = None,
     opset: str | int | None = None,
@@ -42,6 +50,7 @@ def load(
     offline: bool | None = None,
     open: str = EXACT,  # noqa: A002  (what is asked: how to open)
     lock: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> "InferenceSession":
     """Return an onnxruntime session on a model, pulling it first where an index pins its bytes.
 
@@ -49,7 +58,8 @@ def load(
     is in use still, is returned again: sessions are safe to share between threads.
 
     Args:
-        ref: ``NAME[:VARIANT][@VERSION]``, such as ``"resnet50"`` or ``"mine:int8@production"``.
+        ref: ``NAME[:VARIANT][@VERSION]``, such as ``"resnet50"`` or ``"mine:int8@production"``,
+            or what `resolve`, `pull` and `register` return.
         variant: a label or a precision, instead of the reference's.
         opset: a number or a constraint such as ``"<=13"``.
         max_bytes: of all the variant's files together.
@@ -70,6 +80,8 @@ def load(
         lock: a lock file, such as ``"zoo.lock"``: load the bytes that it has for the reference, as
             it was locked, and nothing else. They are fetched from where they came from if they
             are not held.
+        progress: called with ``(label, done, total)`` in bytes while it is pulled; None: a bar on
+            a terminal or in a notebook. The logger ``onnxzoo`` says at INFO what is pulled.
 
     Raises:
         NotFound: if neither the registry nor an index has it, or the lock does not.
@@ -77,6 +89,7 @@ def load(
         Misfit: if it does not run on the installed onnxruntime; it says why, and what does.
         Refused: if a provider that was asked for is not there, or the model does not open.
     """
+    ref = _reference(ref)
     registry = _of_process(place())
     wish: Wish = {
         "variant": variant,
@@ -94,8 +107,8 @@ def load(
         except NotFound:
             from onnxzoo.zoo_index.zoo import Zoo
 
-            with Zoo(offline=offline) as zoo:
-                found = _obtained(zoo, ref, wish, lock)
+            with Zoo(offline=offline) as zoo, reporting(zoo.settings, progress) as report:
+                found = _obtained(zoo, ref, wish, lock, report)
         return how(found.ref, device=device)
     except Misfit as error:
         from onnxzoo.zoo_index.zoo import Zoo
@@ -315,7 +328,7 @@ def register(
 
 
 def resolve(
-    ref: str,
+    ref: str | Variant,
     *,
     variant: str | None = None,
     opset: str | int | None = None,
@@ -346,12 +359,56 @@ def resolve(
         "device": device,
         "runtime": runtime,
     }
+    ref = _reference(ref)
     with Zoo() as zoo:
         if lock is None:
             return zoo.resolve(ref, **wish)
         from onnxzoo.zoo_index.sync import held_by_lock
 
         return held_by_lock(zoo, lock, ref, **wish)
+
+
+def search(
+    words: str = "",
+    *,
+    task: str | None = None,
+    opset: str | int | None = None,
+    max_bytes: int | None = None,
+    license: str | None = None,  # noqa: A002  (the field's word)
+) -> "builtins.list[Found]":
+    """Return the models that are held or can be pulled and match every word and condition.
+
+    Args:
+        words: such as ``"resnet 50"``; each must occur in the name, task, tags, precision, ops or
+            exporter. Without words, all models.
+        task: such as ``"image-classification"``.
+        opset: a number or a constraint such as ``"<=13"``.
+        max_bytes: of all the variant's files together.
+        license: an SPDX identifier, upper and lower case alike.
+    """
+    from onnxzoo.registry.choose import parse_opset
+    from onnxzoo.zoo_index import catalogue
+    from onnxzoo.zoo_index.zoo import Zoo
+
+    with Zoo() as zoo:
+        return catalogue.search(
+            zoo,
+            words.split(),
+            task=task,
+            opset=parse_opset(opset),
+            max_bytes=max_bytes,
+            license=license,
+        )
+
+
+def list(name: str | None = None) -> Sequence[Variant]:  # noqa: A001  (`onnxzoo.list`)
+    """Return the variants that are held, by name, newest version first.
+
+    Args:
+        name: of this model only: its versions, and the variants of each.
+    """
+    with Registry() as registry:
+        return registry.list(name=name and Ref.parse(name).name)
 
 
 def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str:
@@ -365,12 +422,43 @@ def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str
     return held.ref
 
 
-def _obtained(zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None) -> Variant:
+def _obtained(
+    zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None, progress: Progress | None
+) -> Variant:
+    _log.info("`%s` is not held: pulling it", ref)
     if lock is None:
-        return zoo.obtain(ref, **wish)
-    from onnxzoo.zoo_index.sync import from_lock
+        found = zoo.obtain(ref, progress=progress, **wish)
+    else:
+        from onnxzoo.zoo_index.sync import from_lock
 
-    return from_lock(zoo, lock, ref, **wish)
+        found = from_lock(zoo, lock, ref, progress, **wish)
+    _log.info("pulled `%s`: %s from %s", found.ref, show_size(found.bytes), found.source)
+    return found
+
+
+def _reference(ref: str | Variant) -> str:
+    """Return a reference as text.
+
+    Raises:
+        UsageError: if it is a file or a source, which other functions take.
+    """
+    if isinstance(ref, Variant):
+        return ref.ref
+    if isinstance(ref, Path) or (isinstance(ref, str) and _is_file(ref)):
+        raise UsageError(
+            f"`{ref}` is a file; expected NAME[:VARIANT][@VERSION]",
+            hint=f'onnxzoo.load(onnxzoo.register("{ref}", "NAME"))',
+        )
+    if isinstance(ref, str) and _SOURCE.match(ref):
+        raise UsageError(
+            f"`{ref}` is a source; expected NAME[:VARIANT][@VERSION]",
+            hint=f'onnxzoo.load(onnxzoo.pull("{ref}"))',
+        )
+    return ref
+
+
+def _is_file(text: str) -> bool:
+    return text.lower().endswith(".onnx") or text.startswith(("/", "./", "../", "~", "\\"))
 
 
 def _of_process(key: tuple[str | None, str | None]) -> Registry:

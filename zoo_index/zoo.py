@@ -11,7 +11,7 @@ from onnxzoo.registry.fit import installed, refusal
 from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.lookup import narrowed
-from onnxzoo.registry.names import Ref, fold
+from onnxzoo.registry.names import Ref, check_list, fold
 from onnxzoo.registry.records import Added, Checked, Progress, Variant
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.addresses import hub_repository, parse_address
@@ -58,6 +58,7 @@ class Zoo:
         offline: bool | None = None,
         allow_licenses: "Sequence[str] | None" = None,
     ) -> None:
+        check_list(allow_licenses, "allow_licenses")
         self.registry = registry or Registry()
         self.settings = self.registry.settings
         if offline is not None:

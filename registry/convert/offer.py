@@ -9,6 +9,7 @@ from onnxzoo.registry.convert.job import Input
 from onnxzoo.registry.convert.run import Labels, Order
 from onnxzoo.registry.convert.run import convert as run
 from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.names import check_list
 from onnxzoo.registry.records import Variant
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def convert(
         Refused: if it can run code and is not trusted, cannot be converted, or does not agree
             with its framework.
     """
+    check_list(inputs, "inputs")
+    check_list(outputs, "outputs")
+    check_list(tags, "tags")
     if not isinstance(factory, str | None):
         raise UsageError(
             f"a factory is given by its name, since a child process calls it; found `{factory!r}`",

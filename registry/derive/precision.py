@@ -15,7 +15,7 @@ from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you
 from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.names import check_word
+from onnxzoo.registry.names import check_list, check_word
 from onnxzoo.registry.precisions import PRECISIONS
 from onnxzoo.registry.records import Progress, Variant
 
@@ -78,6 +78,8 @@ def quantize(
         UsageError, NotFound: if what was asked for does not go together, or data is missing.
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
+    check_list(ops, "ops")
+    check_list(exclude, "exclude")
     to = to.lower() if to else to
     _check(parent, to, ops, label, search=search)
     with _data(registry, calibrate, preprocess) as data:

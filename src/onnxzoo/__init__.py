@@ -16,24 +16,63 @@ TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 
 if TYPE_CHECKING:
     from onnxzoo import hub
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.errors import (
+        Busy,
+        Damaged,
+        DatabaseError,
+        IntegrityError,
+        InvalidModel,
+        Misfit,
+        NotAuthorised,
+        NotFound,
+        Refused,
+        RemoteError,
+        StorageError,
+        UsageError,
+        ZooError,
+    )
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
-    from onnxzoo.zoo_index.surface import convert, load, pull, quantize, register, resolve
+    from onnxzoo.zoo_index.surface import (
+        convert,
+        list,  # noqa: A004
+        load,
+        pull,
+        quantize,
+        register,
+        resolve,
+        search,
+    )
+
+    __version__: str
 
 __all__ = [
+    "Busy",
+    "Damaged",
+    "DatabaseError",
+    "IntegrityError",
+    "InvalidModel",
+    "Misfit",
+    "NotAuthorised",
+    "NotFound",
+    "Refused",
     "Registry",
+    "RemoteError",
     "SessionPool",
+    "StorageError",
+    "UsageError",
     "Variant",
     "ZooError",
     "convert",
     "hub",
+    "list",
     "load",
     "pull",
     "quantize",
     "register",
     "resolve",
+    "search",
     "watch",
 ]
 
@@ -41,27 +80,31 @@ _HOMES = {
     "Registry": "onnxzoo.registry.api",
     "SessionPool": "onnxzoo.registry.pool",
     "Variant": "onnxzoo.registry.records",
-    "ZooError": "onnxzoo.registry.errors",
-    "convert": "onnxzoo.zoo_index.surface",
-    "load": "onnxzoo.zoo_index.surface",
-    "pull": "onnxzoo.zoo_index.surface",
-    "quantize": "onnxzoo.zoo_index.surface",
-    "register": "onnxzoo.zoo_index.surface",
-    "resolve": "onnxzoo.zoo_index.surface",
     "watch": "onnxzoo.registry.watch",
+    **dict.fromkeys(
+        ("convert", "list", "load", "pull", "quantize", "register", "resolve", "search"),
+        "onnxzoo.zoo_index.surface",
+    ),
 }
 
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module
+    def __getattr__(name):
+        from importlib import import_module
 
-    if name == "hub":
-        return import_module("onnxzoo.hub")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+        if name == "hub":
+            return import_module("onnxzoo.hub")
+        if name == "__version__":
+            from importlib.metadata import version
 
+            value = version("onnxzoo")
+        elif name in __all__:
+            home = _HOMES.get(name, "onnxzoo.registry.errors")
+            value = getattr(import_module(home), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__():
+        return __all__
