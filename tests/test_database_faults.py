@@ -389,7 +389,10 @@ INSERT INTO event VALUES (1, 'at', 'register', 'net:fp32@3', NULL);
 """
 LATER = {
     "0002": "INSERT INTO measurement VALUES (1, 'sha256:aa', 'latency', 1.5, 's', '{}', 'at');",
-    "0003": "",
+    "0003": """
+INSERT INTO lineage VALUES (1, NULL, 's', '{}');
+INSERT INTO reference_data VALUES (1, 'sha256:aa', 's');
+""",
 }
 
 

@@ -430,7 +430,7 @@ def test_frozen_fails_once_an_alias_means_something_else(zoo: Run, go: Go) -> No
     assert ran.err == (
         "error: `zoo.lock` is out of step: `mine@production` is `mine:fp32@2` here, "
         "and `mine:fp32@1` is locked\n"
-        "hint: zoo alias mine@1 production goes back to what is locked; "
+        "hint: zoo alias mine:fp32@1 production goes back to what is locked; "
         "zoo lock locks what they mean now\n"
     )
     ran = zoo("sync")

@@ -320,8 +320,9 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
         with changing(Database(database(registry)), watching, "net") as session:
             rows = rows_of(session)
             (row,) = rows(
-                "SELECT m.id AS model_id, v.id AS version_id, m.name, number FROM model m "
-                "JOIN version v ON model_id = m.id WHERE m.name = 'net' AND number = :n",
+                "SELECT m.id AS model_id, v.id AS version_id, r.id, m.name, number, r.label "
+                "FROM model m JOIN version v ON model_id = m.id "
+                "JOIN variant r ON version_id = v.id WHERE m.name = 'net' AND number = :n",
                 n=version,
             )
             point(session, "production", row)

@@ -277,6 +277,54 @@ def test_variants_of_one_commit_share_a_version_and_another_commit_starts_one(
     assert refs == ["acme/ranker:fp32@1", "acme/ranker:fp16@1", "acme/ranker:fp32@2"]
 
 
+def test_two_graphs_of_a_repository_are_two_models(hub: Hub, zoo: Zoo, tmp_path: Path) -> None:
+    parts = ("encoder_model", "decoder_model", "decoder_model_q4")
+    files = {
+        f"onnx/{part}.onnx": models.linear(tmp_path / f"{part}.onnx", value=n)
+        for n, part in enumerate(parts)
+    }
+    hub.add("acme/s2s", files)
+    refs = [zoo.pull(f"hf://acme/s2s/{file}").variant.ref for file in files]
+    assert refs == [
+        "acme/s2s-encoder_model:fp32@1",
+        "acme/s2s-decoder_model:fp32@1",
+        "acme/s2s-decoder_model:q4@1",
+    ]
+    with pytest.raises(UsageError, match="several models"):
+        zoo.pull("hf://acme/s2s")
+
+
+def test_a_twin_with_the_same_graph_and_other_weights_is_fetched(
+    hub: Hub, zoo: Zoo, tmp_path: Path
+) -> None:
+    files: dict[str, bytes | Path] = {}
+    for value, part in enumerate(("base", "tuned"), start=1):
+        (tmp_path / part).mkdir()
+        files[f"{part}/model.onnx"] = models.external(tmp_path / part / "model.onnx", value=value)
+        (data,) = (p for p in (tmp_path / part).iterdir() if p.suffix != ".onnx")
+        files[f"{part}/{data.name}"] = data
+    hub.add("acme/pair", files)
+    for name, part in (("base", "base"), ("tuned", "tuned")):
+        added = zoo.pull(f"hf://acme/pair/{part}/model.onnx")
+        assert (added.new, added.variant.name) == (True, f"acme/pair-{name}")
+    one = zoo.pull("hf://acme/pair/base/model.onnx", name="one").variant
+    two = zoo.pull("hf://acme/pair/tuned/model.onnx", name="one").variant
+    assert one.digest != two.digest
+    assert one.version != two.version
+
+
+def test_a_name_that_another_source_gave_is_not_taken_over(zoo: Zoo, tmp_path: Path) -> None:
+    for value, part in enumerate(("a", "b"), start=1):
+        (tmp_path / part).mkdir()
+        models.linear(tmp_path / part / "model.onnx", value=value)
+    zoo.pull(str(tmp_path / "a" / "model.onnx"))
+    with pytest.raises(UsageError, match="held already, from") as caught:
+        zoo.pull(str(tmp_path / "b" / "model.onnx"))
+    assert "--name NAME" in (caught.value.hint or "")
+    named = zoo.pull(str(tmp_path / "b" / "model.onnx"), name="model")
+    assert named.variant.version == 2
+
+
 def test_a_held_model_of_a_repository_touches_no_network(hub: Hub, zoo: Zoo, several: None) -> None:
     zoo.pull("hf://acme/ranker:fp16")
     hub.requests.clear()

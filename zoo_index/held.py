@@ -1,12 +1,16 @@
 """What is held already of what a pull would fetch, as far as that can be told without asking."""
 
+from pathlib import PurePosixPath
+from shlex import quote
+
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.choose import Wish
-from onnxzoo.registry.errors import NotFound, ZooError
+from onnxzoo.registry.errors import NotFound, UsageError, ZooError
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.records import Variant
 from onnxzoo.registry.settings import Settings
+from onnxzoo.zoo_index.file_names import is_repository, repository_name
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import Plan, split_source
 from onnxzoo.zoo_index.sources import open_source
@@ -15,26 +19,53 @@ _log = logger()
 
 
 def held_of_plan(registry: Registry, plan: Plan) -> Variant | None:
-    """Return the held variant that a plan would fetch again, if it is whole."""
+    """Return the held variant that has all that a plan would fetch, if it is whole."""
     hashes = {file.sha256 for file in plan.files}
     for variant in registry.list(name=plan.name):
-        same_label = plan.variant in {None, variant.variant}
-        if same_label and hashes <= {file.sha256 for file in variant.files}:
-            same = registry.is_whole(variant) and _has_same_data(plan, variant)
-            return variant if same else None
+        same = plan.variant in {None, variant.variant}
+        same = same and hashes <= {file.sha256 for file in variant.files}
+        if same and registry.is_whole(variant) and _has_same_data(plan, variant):
+            return variant
     return None
 
 
+def check_name(registry: Registry, plan: Plan) -> None:
+    """Refuse the name that a source gives itself where the held model is from somewhere else.
+
+    Raises:
+        UsageError: naming the source of the held one.
+    """
+    sources = {v.source for v in registry.list(name=plan.name) if v.lineage is None}
+    if not sources or plan.source.lower() in {source.lower() for source in sources}:
+        return
+    raise UsageError(
+        f"`{plan.name}` is held already, from `{min(sources)}`; "
+        f"`{plan.source}` is another model until you say otherwise",
+        hint=f"zoo pull {quote(plan.source)} --name NAME; "
+        f"with `--name {plan.name}` it becomes a version of the held one",
+    )
+
+
 def _has_same_data(plan: Plan, variant: Variant) -> bool:
-    """Tell whether a source still has the external data that is held, as far as it says."""
+    """Tell whether a plan's external data are those that are held.
+
+    They lie beside the planned graph, under the names that it has for them. What another place
+    does not tell of its data counts as different.
+    """
     if plan.opened is None:  # an index pins every file
         return True
-    listed = {file.path for file in plan.files}
-    for file in variant.files:
-        if file.path not in listed:
-            there = plan.opened.beside(file.path)
-            if there.sha256 not in {None, file.sha256} or there.bytes not in {None, file.bytes}:
-                return False
+    held = {file.path: file for file in variant.files}
+    same_place = (plan.source, plan.entry) == (variant.source, variant.entry)
+    for location in variant.graph.external:
+        file = held[str(PurePosixPath(variant.entry).parent / location)]
+        try:
+            there = plan.opened.beside(str(PurePosixPath(plan.entry).parent / location))
+        except NotFound:  # the pull says it
+            return False
+        if there.sha256 is None and not same_place:
+            return False
+        if there.sha256 not in {None, file.sha256} or there.bytes not in {None, file.bytes}:
+            return False
     return True
 
 
@@ -52,9 +83,11 @@ def held_of_source(
     """
     text, variant = split_source(ref)
     source = open_source(text, settings)
+    whole = repository_name(text) if called is None and is_repository(text) else None
     for held in registry.list(source=source.url):
         fits = (
             source.means(held.entry, held.revision)
+            and whole in {None, held.name}  # a part of a repository is not all of it
             and variant in {None, held.variant}
             and (called is None or _is_called(held, called))
             and (sha256 is None or sha256 in {file.sha256 for file in held.files})

@@ -88,13 +88,13 @@ class HubSource:
     def files(self) -> tuple[Listed, ...]:
         """Return the files with their sizes, and the SHA-256 of those in LFS."""
         if self._file is None:
-            return self._listing()
-        below = tuple(f for f in self._listing() if f.path.startswith(f"{self._file}/"))
+            return self.listing()
+        below = tuple(f for f in self.listing() if f.path.startswith(f"{self._file}/"))
         return below or (self.beside(self._file),)
 
     def beside(self, path: str) -> Listed:
         """Return any file of the repository, with its size and, in LFS, its SHA-256."""
-        found = next((file for file in self._listing() if file.path == path), None)
+        found = next((file for file in self.listing() if file.path == path), None)
         if found is None:
             raise self._no_file(path)
         return found
@@ -129,7 +129,8 @@ class HubSource:
         self._commit = self._commit or fetched.headers.get("X-Repo-Commit")
         return fetched
 
-    def _listing(self) -> tuple[Listed, ...]:
+    def listing(self) -> tuple[Listed, ...]:
+        """Return all files of the repository; see `files`."""
         if self._all is None:
             self._all = self._ask()
         return self._all

@@ -4,28 +4,21 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 from onnxzoo.registry.choose import Wish, choose, wanted
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.fit import Runtime, judge, runs, runtime_for
 from onnxzoo.registry.goal import pick
-from onnxzoo.registry.names import Ref, check_word, slug
+from onnxzoo.registry.names import Ref, check_word
 from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.settings import show_size
 from onnxzoo.zoo_index.entries import Entry
+from onnxzoo.zoo_index.file_names import bases_of, name_of, origin_of, split_path
+from onnxzoo.zoo_index.hub import HubSource
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.sources import Listed, Source
 from onnxzoo.zoo_index.web import WebSource
 
-# How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx,
-# model_O1.onnx (optimum's levels of optimization), model_qint8_avx512_vnni.onnx (its targets).
-# Source: the file names of transformers.js and optimum exports on the Hugging Face Hub.
-_SUFFIX = re.compile(
-    r"(?P<base>.+?)[._-](?P<variant>fp32|fp16|bf16|q?u?int8(_\w+)?|u?int4|quantized|q4|q4f16|q8"
-    r"|bnb4|qdq|o[1-4])",
-    re.IGNORECASE,
-)
 _PLAIN = "fp32"  # what a file without a suffix is asked for by, until its weights were looked at
 _SHOWN = 12  # files listed in an error; more would scroll it away
 _SOURCE = re.compile(r"[a-z]+://|[./~\\]|[a-z]:\\", re.IGNORECASE)
@@ -184,20 +177,25 @@ def from_source(source: Source, variant: str | None, name: Ref | None, sha256: s
             hint=f"zoo pull {shlex.quote(source.url)} --name NAME",
         )
     file = _pick(source.url, listed, variant)
-    base, suffix = _parts(file.path)
-    several = len({_parts(other.path)[0] for other in listed}) > 1
+    base, suffix = split_path(file.path)
     pinned = Listed(file.path, file.bytes, sha256 or file.sha256)
     return Plan(
-        name=name.name if name else _name(source.url, base, several=several),
+        name=name.name if name else name_of(source.url, base, bases_of(_all_paths(source))),
         variant=(name.variant if name else None) or suffix,
         source=source.url,
         entry=file.path,
         files=(pinned,),
         revision=source.revision,
-        origin=f"{source.url}@{source.revision}" if source.revision else None,
+        origin=origin_of(source.url, file.path, source.revision) if source.revision else None,
         license=source.license,
         opened=source,
     )
+
+
+def _all_paths(source: Source) -> Iterable[str]:
+    """Return the paths of all files beside the one that is meant, as far as a source tells."""
+    files = source.listing() if isinstance(source, HubSource) else source.files()
+    return (file.path for file in files)
 
 
 def of_held(variant: Variant, runtime: str | None = None) -> Plan:
@@ -255,45 +253,23 @@ def of_entry(entry: Entry, origin: str) -> Plan:
 def _pick(url: str, listed: Sequence[Listed], variant: str | None) -> Listed:
     if variant is None and len(listed) == 1:
         return listed[0]
-    fitting = [file for file in listed if variant == (_parts(file.path)[1] or _PLAIN)]
-    plain = [file for file in fitting if _parts(file.path)[1] is None]
+    fitting = [file for file in listed if variant == (split_path(file.path)[1] or _PLAIN)]
+    plain = [file for file in fitting if split_path(file.path)[1] is None]
     for found in (fitting, plain):
         if len(found) == 1:
             return found[0]
     wanted = f"no one file for `{variant}` among" if variant else "several models:"
     shown = ", ".join(
-        f"`{file.path}` (:{_parts(file.path)[1] or _PLAIN})" for file in listed[:_SHOWN]
+        f"`{file.path}` (:{split_path(file.path)[1] or _PLAIN})" for file in listed[:_SHOWN]
     )
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     first = fitting[0] if fitting else listed[0]
-    labels = [_parts(file.path)[1] or _PLAIN for file in listed]
-    label = _parts(first.path)[1] or _PLAIN
+    labels = [split_path(file.path)[1] or _PLAIN for file in listed]
+    label = split_path(first.path)[1] or _PLAIN
     by_label = f"zoo pull {url}:{label}, or name the file: " if labels.count(label) == 1 else ""
     raise UsageError(
         f"`{url}` holds {wanted} {shown}{more}", hint=f"{by_label}zoo pull {url}/{first.path}"
     )
-
-
-def _parts(path: str) -> tuple[str, str | None]:
-    """Split a file's path into its base and the variant that its suffix stands for.
-
-    >>> _parts("onnx/model_fp16.onnx"), _parts("onnx/model.onnx")
-    (('onnx/model', 'fp16'), ('onnx/model', None))
-    >>> _parts("model_O1.onnx"), _parts("model_qint8_avx512_vnni.onnx")
-    (('model', 'o1'), ('model', 'qint8_avx512_vnni'))
-    """
-    stem = str(PurePosixPath(path).with_suffix(""))
-    match = _SUFFIX.fullmatch(stem)
-    return (match["base"], match["variant"].lower()) if match else (stem, None)
-
-
-def _name(url: str, base: str, *, several: bool) -> str:
-    """Return the name of a model from its source: the Hub's repository, or the file's stem."""
-    if not url.startswith("hf://"):
-        return slug(PurePosixPath(base).name)
-    owner, _, rest = url.removeprefix("hf://").partition("/")
-    repo = rest.partition("@")[0].partition("/")[0]
-    return f"{slug(owner)}/{slug(repo)}" + (f"-{slug(PurePosixPath(base).name)}" if several else "")
 
 
 def _unknown(name: str, near: Sequence[str]) -> NotFound:

@@ -23,6 +23,7 @@ from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.records import Added, Progress, Variant
 from onnxzoo.zoo_index.bring import bring, pinned, waiting_for_others
 from onnxzoo.zoo_index.entries import Entry
+from onnxzoo.zoo_index.file_names import origin_of
 from onnxzoo.zoo_index.plan import Plan, of_entry
 from onnxzoo.zoo_index.sources import Listed, open_source
 from onnxzoo.zoo_index.zoo import Zoo
@@ -215,7 +216,7 @@ def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
     known = of_entry(entry, zoo.indexes.origin(entry)) if entry else None
     held = _held(zoo.registry, locked)
     version = held.version if held else _version(zoo.registry, lock, locked)
-    at = f"{locked.source}@{locked.revision}"
+    at = origin_of(locked.source, locked.entry, locked.revision or "")
     return Plan(
         name=held.name if held else locked.name,
         variant=held.variant if held else locked.variant,

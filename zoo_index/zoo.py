@@ -17,7 +17,7 @@ from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.addresses import hub_repository, parse_address
 from onnxzoo.zoo_index.bring import bring, bring_back, waiting_for_others
 from onnxzoo.zoo_index.bring_data import bring_data_back, need_data, try_data
-from onnxzoo.zoo_index.held import held_of_name, held_of_plan, held_of_source
+from onnxzoo.zoo_index.held import check_name, held_of_name, held_of_plan, held_of_source
 from onnxzoo.zoo_index.index import Indexes
 from onnxzoo.zoo_index.plan import (
     Plan,
@@ -118,7 +118,10 @@ class Zoo:
         if held is not None:
             return of_held(held, wish.get("runtime")), held
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
-        return plan, held_of_plan(self.registry, plan)
+        held = held_of_plan(self.registry, plan)
+        if held is None and name is None and plan.opened is not None:
+            check_name(self.registry, plan)
+        return plan, held
 
     def pull(
         self,
@@ -154,6 +157,8 @@ class Zoo:
         held = held_of_plan(self.registry, plan)
         if held is not None:
             return Added(held, new=False)
+        if name is None and plan.opened is not None:
+            check_name(self.registry, plan)
         if not force:
             _check_fit(plan, ref)
         with waiting_for_others(plan, self.settings.downloads):
