@@ -214,3 +214,37 @@ def test_a_cast_takes_dense_layers_too(tmp_path: Path) -> None:
     out = made(path, "cast", "fp16", ops=())
     assert {t.data_type for t in onnx.load(out).graph.initializer} == {TensorProto.FLOAT16}
     assert near(run(path), run(out)) > 0.999
+
+
+@pytest.mark.parametrize("passed", ["x", "w0", "spare"])
+def test_what_a_model_passes_on_as_output_stays_so_in_fp16(tmp_path: Path, passed: str) -> None:
+    path = dense(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(weight("spare", SIDE))
+    shape: Any = {"x": ["batch", SIDE], "w0": [SIDE, SIDE], "spare": [SIDE]}[passed]
+    model.graph.output.insert(0, helper.make_tensor_value_info(passed, 1, shape))
+    onnx.save(model, path)
+    out = made(path, "cast", "fp16", ops=())
+    before, after = (
+        onnxruntime.InferenceSession(p, providers=["CPUExecutionProvider"]) for p in (path, out)
+    )
+    assert [v.name for v in after.get_outputs()] == [passed, "y"]
+    one, two = (session.run(None, {"x": ROWS}) for session in (before, after))
+    assert two[0].dtype == np.float32
+    assert np.array_equal(one[0], two[0])
+    assert near(one[1], two[1]) > 0.999
+
+
+def test_weights_outside_and_in_constants_become_fp16(tmp_path: Path) -> None:
+    path = dense(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    moved = model.graph.initializer.pop(0)
+    node = helper.make_node("Constant", [], ["w0"], value=moved)
+    model.graph.node.insert(0, node)
+    onnx.save(model, path, save_as_external_data=True, location="w", size_threshold=0)
+    out = made(path, "cast", "fp16", ops=())
+    found = onnx.load(out)
+    assert {t.data_type for t in found.graph.initializer} == {TensorProto.FLOAT16}
+    assert [a.t.data_type for a in found.graph.node[0].attribute] == [TensorProto.FLOAT16]
+    assert near(run(path), run(out)) > 0.999
+    assert not [p.name for p in out.parent.iterdir() if p != out]

@@ -1,42 +1,130 @@
-"""Sixteen bits for thirty-two: fp16 by onnxruntime's own converter, bf16 as storage of weights."""
+"""Sixteen bits for thirty-two: fp16 by onnxruntime's own converter, bf16 as storage of weights.
 
-from collections.abc import Sequence
+The converter to fp16 sees large weights as empty tensors, which are converted one by one after it:
+given whole, a model takes seven times its size of memory (measured).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.derive.prepare import name_all
+from onnxzoo.registry.derive.skeleton import (
+    empty_taken,
+    fill_taken,
+    inline_functions,
+    read_skeleton,
+)
 from onnxzoo.registry.graphs import graphs
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+_BLOCK = 1 << 20  # elements; the converter's masks take many times what they cover
 _WORTH = 256  # elements; below that a Cast node is larger than what it saves
 
 
 def to_fp16(
-    model: "onnx.ModelProto", ops: Sequence[str], left: Sequence[str], nodes: Sequence[str]
+    path: Path,
+    ops: Sequence[str],
+    left: Sequence[str],
+    choose: "Callable[[onnx.ModelProto], Sequence[str]]",
 ) -> "onnx.ModelProto":
     """Return a model that computes in fp16; its inputs and outputs stay as they are.
 
     Args:
-        model: in fp32.
+        path: the model in fp32; it is only read.
         ops: the op types to convert; none: all that can be.
         left: op types that stay fp32.
-        nodes: nodes that stay fp32, by name.
+        choose: returns the names of nodes that stay fp32.
     """
+    from onnx import shape_inference
     from onnxruntime.transformers import float16
 
+    model, taken = read_skeleton(path)
+    model = inline_functions(model)
+    # Before IR version 4 weights had to be inputs too, which what is added here is not.
+    model.ir_version = max(model.ir_version, 4)
+    name_all(model)
     there = {node.op_type for graph in graphs(model) for node in graph.node}
     kept = set(float16.DEFAULT_OP_BLOCK_LIST) | set(left)
     if ops:
         kept |= there - set(ops)
+    nodes = list(choose(model))
+    model = shape_inference.infer_shapes(model)
+    empty_taken(model)
+    known = {value.name for value in model.graph.value_info}
+    outputs = [value.name for value in model.graph.output]
+    passed, weights = _part_passed(model)
     converted: onnx.ModelProto = float16.convert_float_to_float16(
         model,
         keep_io_types=True,
-        disable_shape_infer=True,  # was done when the model was prepared, and fails over 2 GB
+        disable_shape_infer=True,
         op_block_list=sorted(kept),
-        node_block_list=list(nodes),
+        node_block_list=nodes,
     )
+    graph = converted.graph
+    described = [value for value in graph.value_info if value.name in known]
+    shown = {value.name: value for value in (*graph.output, *passed)}
+    del graph.value_info[:], graph.output[:]
+    graph.value_info.extend(described)
+    graph.output.extend(shown[name] for name in outputs)
+    graph.initializer.extend(weights)
+    fill_taken(converted, taken, path.parent, _halved)
     return converted
+
+
+def _part_passed(
+    model: "onnx.ModelProto",
+) -> "tuple[list[onnx.ValueInfoProto], list[onnx.TensorProto]]":
+    """Take out the outputs that are inputs or weights, with these weights, and return both.
+
+    The converter would have a node make them; what reads such a weight reads another of its value.
+    """
+    import onnx
+
+    graph = model.graph
+    inputs = {value.name for value in graph.input}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    passed, kept = [], []
+    for value in [v for v in graph.output if v.name in inputs or v.name in weights]:
+        part = onnx.ValueInfoProto()
+        part.CopyFrom(value)
+        passed.append(part)
+        graph.output.remove(value)
+        if value.name in weights and value.name not in inputs:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(weights[value.name])
+            kept.append(tensor)
+            _read_instead(model, weights[part.name], f"{part.name}_fp16")
+    return passed, kept
+
+
+def _read_instead(model: "onnx.ModelProto", tensor: "onnx.TensorProto", name: str) -> None:
+    found = False
+    for graph in graphs(model):
+        for node in graph.node:
+            for number, read in enumerate(node.input):
+                if read == tensor.name:
+                    node.input[number] = name
+                    found = True
+    if found:
+        tensor.name = name
+    else:
+        model.graph.initializer.remove(tensor)
+
+
+def _halved(tensor: "onnx.TensorProto", values: "np.ndarray[Any, Any]") -> bytes | None:
+    """Return the bytes of a tensor that became fp16, None where it did not."""
+    from onnx import TensorProto
+    from onnxruntime.transformers import float16
+
+    if tensor.data_type != TensorProto.FLOAT16 or values.dtype != "float32":
+        return None
+    flat = values.reshape(-1)
+    blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+    return b"".join(float16.convert_np_to_float16(block).tobytes() for block in blocks)
 
 
 def to_bf16(
@@ -44,8 +132,13 @@ def to_bf16(
 ) -> "onnx.ModelProto":
     """Return a model whose weights lie in bf16 and are cast when it is opened.
 
-    onnxruntime has no bf16 kernels for the CPU, so that it computes in fp32. Arguments as for
-    `to_fp16`: what stays, stays for the weights that these ops read.
+    onnxruntime has no bf16 kernels for the CPU, so that it computes in fp32.
+
+    Args:
+        model: in fp32.
+        ops: the op types that read what is converted; none: all.
+        left: op types that read fp32.
+        nodes: nodes that read fp32, by name.
     """
     spared = {
         name

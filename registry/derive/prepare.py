@@ -44,7 +44,7 @@ def prepared(
         model = _raised(model, opset)
     # Before IR version 4 weights had to be inputs too, which what is added here is not.
     model.ir_version = max(model.ir_version, 4)
-    _name_all(model)
+    name_all(model)
     onnx.load_external_data_for_model(model, str(path.parent))
     if wide:
         model = to_fp32(model)
@@ -52,6 +52,19 @@ def prepared(
     if plain:
         return saved
     return _processed(saved, folder / "prepared.onnx", big=_weights(model) > _ONE_FILE) or saved
+
+
+def name_all(model: "onnx.ModelProto") -> None:
+    """Give every node a name of its own, and every graph one: quantizers tell them apart by it."""
+    taken: set[str] = set()
+    for place, inner in enumerate(graphs(model)):
+        inner.name = inner.name or f"graph_{place}"
+        for number, node in enumerate(inner.node):
+            name = node.name or f"{node.op_type}_{number}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
 
 
 def save(model: "onnx.ModelProto", path: Path) -> Path:
@@ -109,19 +122,6 @@ def _raised(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
     except Exception as error:
         words = " ".join(str(error).split())[:300]
         raise Refused(f"onnx cannot raise it to opset `{opset}`: {words}") from error
-
-
-def _name_all(model: "onnx.ModelProto") -> None:
-    """Give every node a name of its own, and every graph one: quantizers tell them apart by it."""
-    taken: set[str] = set()
-    for place, inner in enumerate(graphs(model)):
-        inner.name = inner.name or f"graph_{place}"
-        for number, node in enumerate(inner.node):
-            name = node.name or f"{node.op_type}_{number}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
 
 
 def _processed(path: Path, into: Path, *, big: bool) -> Path | None:

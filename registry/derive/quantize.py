@@ -45,7 +45,9 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     # onnxruntime's pre-processing puts Casts between fp16 weights and what reads them.
     plain = options.method == recipes.FOLD or (half_parent and options.method == "weight-only")
     wide = half_parent and options.method in {"dynamic", "static"}
-    source = prepare.prepared(parent, folder, opset=options.opset, plain=plain, wide=wide)
+    source = parent
+    if options.to != "fp16":
+        source = prepare.prepared(parent, folder, opset=options.opset, plain=plain, wide=wide)
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
     prepare.settled(model, parent, into)
@@ -76,10 +78,10 @@ def _made(
     """Return the model that a recipe makes, and what was done otherwise than it says."""
     import onnx
 
-    model = onnx.load(source, load_external_data=False)
-    nodes = list(_excluded(model, options))
     ops = [op for op in options.ops if op not in options.exclude]
-    if options.method in recipes.METHODS:
+    model = None if options.to == "fp16" else onnx.load(source, load_external_data=False)
+    nodes = list(_excluded(model, options)) if model else []
+    if model and options.method in recipes.METHODS:
         ops, nodes = _dense(model, ops, nodes)
     try:
         match options.method:
@@ -91,8 +93,7 @@ def _made(
                 return _weight_only(source, options, ops, nodes), {}
             case recipes.FOLD:
                 return fold.fold(onnx.load(source)), {}
-        kind = half.to_fp16 if options.to == "fp16" else half.to_bf16
-        return kind(onnx.load(source), ops, options.exclude, nodes), {}
+        return _cast(source, options, ops, nodes), {}
     except (ZooError, MemoryError, OSError):  # of a full disk, say
         raise
     except ImportError as error:
@@ -106,6 +107,18 @@ def _made(
             f"onnxruntime's tool for `{options.method}` failed: {words}",
             hint="another --method or --to, fewer --ops, or --exclude what it names",
         ) from error
+
+
+def _cast(source: Path, options: Options, ops: list[str], nodes: list[str]) -> "onnx.ModelProto":
+    import onnx
+
+    if options.to == "bf16":
+        return half.to_bf16(onnx.load(source), ops, options.exclude, nodes)
+
+    def excluded(model: "onnx.ModelProto") -> list[str]:
+        return list(_excluded(model, options))
+
+    return half.to_fp16(source, ops, options.exclude, excluded)
 
 
 def _dense(

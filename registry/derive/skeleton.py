@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.graphs import graphs, nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
@@ -56,6 +56,51 @@ def put_back(model: "ModelProto", taken: "Sequence[TensorProto]") -> None:
             name = tensor.name
             tensor.CopyFrom(taken[int(entry["offset"])])
             tensor.name = name
+
+
+def empty_taken(model: "ModelProto") -> None:
+    """Make empty tensors of those that were taken out, for a tool that reads every tensor."""
+    for tensor in tensors(model):
+        entry = {item.key: item.value for item in tensor.external_data}
+        if entry.get("location") == _PLACE:
+            name, dtype = tensor.name, tensor.data_type
+            tensor.Clear()
+            tensor.name, tensor.data_type, tensor.doc_string = name, dtype, _MARK + entry["offset"]
+            tensor.dims.append(0)
+
+
+def fill_taken(
+    model: "ModelProto",
+    taken: "Sequence[TensorProto]",
+    folder: Path,
+    change: "Callable[[TensorProto, Any], bytes | None]",
+) -> None:
+    """Fill the tensors that `empty_taken` emptied, one by one, changed where a tool retyped them.
+
+    Args:
+        model: after the tool.
+        taken: see `read_skeleton`.
+        folder: of their external data.
+        change: returns a tensor's new bytes, given it as it is now and its values before; None
+            where it is as it was.
+    """
+    from onnx import numpy_helper
+
+    for tensor in tensors(model):
+        if not tensor.doc_string.startswith(_MARK) or list(tensor.dims) != [0]:
+            continue
+        origin = taken[int(tensor.doc_string.removeprefix(_MARK))]
+        changed = change(tensor, numpy_helper.to_array(origin, str(folder)))
+        name, dtype = tensor.name, tensor.data_type
+        tensor.Clear()
+        if changed is None:
+            tensor.CopyFrom(origin)
+            _bring_in(tensor, folder)
+        else:
+            tensor.data_type, tensor.raw_data = dtype, changed
+            tensor.dims.extend(origin.dims)
+            tensor.doc_string = origin.doc_string
+        tensor.name = name
 
 
 def write(model: "ModelProto", path: Path, *, limit: int = LIMIT) -> None:
