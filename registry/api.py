@@ -166,6 +166,7 @@ class Registry:
             graph = describe(stage.folder / path.name)
             for location in graph.external:
                 _copy_beside(stage, path, location, progress)
+            stage.check_sources()
             draft = Draft(
                 name=ref.name,
                 entry=path.name,
@@ -753,20 +754,20 @@ def _model(name: str) -> Ref:
 
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
-    from onnxzoo.registry.external import check_location, look
+    from onnxzoo.registry.external import check_location, open_beside
 
     who = f"a tensor of `{path.name}`"
     location = check_location(location, who)
     source = path.parent / location
     try:
         with reading(source):
-            look(path, location, who)
+            descriptor = open_beside(path, location, who)
     except NotFound as error:
         raise NotFound(
             f"`{path}` keeps weights in `{location}`, which is not beside it",
             hint=f"put the file at {source}, or save the model again as one file",
         ) from error
-    stage.copy(source, location, progress)
+    stage.copy(source, location, progress, descriptor=descriptor)
 
 
 def _check_alias(alias: str) -> None:

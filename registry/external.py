@@ -265,6 +265,59 @@ def look(model: Path, location: str, who: object) -> os.stat_result:
     return found
 
 
+def open_beside(model: Path, location: str, who: object) -> int:
+    """Open a file beside a model for reading and return its descriptor: what `look` allows.
+
+    No link is followed on the way, so one that is swapped in after the look leads nowhere. In the
+    cache of Hugging Face, the file that a link led to is opened so, below its repository.
+
+    Raises:
+        NotFound, Refused: see `look`; Refused too if the file was replaced meanwhile.
+    """
+    found, path = look(model, location, who), model.parent / location
+    cache = _cache_of(model)
+    root, parts = model.parent, PurePosixPath(location).parts
+    try:
+        if cache is not None and path.resolve() != path.absolute():
+            root = cache.resolve()
+            parts = path.resolve(strict=True).relative_to(root).parts
+        descriptor = _open_below(root, parts)
+    except (OSError, ValueError) as error:
+        raise _replaced(location, who) from error
+    opened = os.fstat(descriptor)
+    links = opened.st_nlink > 1 and cache is None
+    if links or not (stat.S_ISREG(opened.st_mode) and os.path.samestat(found, opened)):
+        os.close(descriptor)
+        raise _replaced(location, who)
+    return descriptor
+
+
+def _replaced(location: str, who: object) -> Refused:
+    return Refused(
+        f"{who} lies in `{location}`, which was replaced while it was read",
+        hint="run the command again when nothing writes to that folder",
+    )
+
+
+def _open_below(root: Path, parts: Sequence[str]) -> int:
+    """Open a file below a folder without following a link.
+
+    Windows opens nothing relative to a folder: there the caller compares what was opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if os.open not in os.supports_dir_fd:
+        return os.open(root.joinpath(*parts), flags)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in parts[:-1]:
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(parts[-1], flags | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def _parts(folder: Path, location: str) -> Iterator[Path]:
     for name in PurePosixPath(location).parts:
         folder /= name

@@ -14,6 +14,7 @@ from onnxzoo.registry.providers import Provider, wanted_providers
 from onnxzoo.registry.records import Progress, Variant
 from onnxzoo.registry.sessions import open_prepared, open_session, runtime_build, suits_prepared
 from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.staging import alone
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -176,16 +177,20 @@ class Loader:
         """Prepare in the background; a failure costs speed only."""
         from onnxzoo.registry.look import look
 
+        lock = self.prepared.root / ".locks" / key
         try:
-            look(
-                variant.path,
-                variant.digest,
-                key,
-                self.prepared,
-                providers=wanted,
-                settings=self._settings,
-                outlives=True,
-            )
+            with alone(lock) as mine:  # of processes that start together, one prepares
+                if not mine or self.prepared.find(key) is not None:
+                    return
+                look(
+                    variant.path,
+                    variant.digest,
+                    key,
+                    self.prepared,
+                    providers=wanted,
+                    settings=self._settings,
+                    outlives=True,
+                )
         except ZooError as error:
             warn(f"`{variant.ref}` opens from its plain file: {error.message}")
 

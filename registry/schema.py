@@ -40,6 +40,7 @@ def making(path: Path) -> Iterator[Path]:
         make_folder(path.parent)
         fresh = folder / path.name
         with staging_folder(folder), translating(f"sqlite:///{path}"):
+            fresh.touch(0o666)  # less the umask, for a group's folder; SQLite's own is 0644
             with sqlite3.connect(fresh) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

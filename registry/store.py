@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from onnxzoo.registry.errors import StorageError
+from onnxzoo.registry.errors import Refused, StorageError
 from onnxzoo.registry.manifest import File, Manifest, check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.staging import abandoned, hold, staging_folder, staging_name
@@ -20,6 +20,7 @@ from onnxzoo.registry.staging import abandoned, hold, staging_folder, staging_na
 SIDECAR = ".json"
 CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and write
 _READ_ONLY = 0o444
+_TICK = 20_000_000  # nanoseconds; the clock of file times moves every 10 ms at the slowest
 _SHARD = re.compile("[0-9a-f]{2}")
 # When every published file was changed last: another time says that someone wrote to it since.
 # A whole second that archives, file systems and container images all keep: 2000-01-01, UTC.
@@ -32,19 +33,38 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: list[File] = []
+        self._sources: list[tuple[Path, tuple[int, int, int, int]]] = []
 
     @property
     def manifest(self) -> Manifest:
         """The manifest of what was staged so far."""
         return Manifest.of(self._files)
 
-    def copy(self, source: Path, path: str, progress: Progress | None = None) -> File:
-        """Copy a file in, hashing while writing; links are followed, the copy is a real file."""
+    def copy(
+        self,
+        source: Path,
+        path: str,
+        progress: Progress | None = None,
+        *,
+        descriptor: int | None = None,
+    ) -> File:
+        """Copy a file in, hashing while writing; links are followed, the copy is a real file.
+
+        Args:
+            source: the file.
+            path: its path in the bundle.
+            progress: told of the bytes copied.
+            descriptor: the file, where it is open already; it is closed.
+
+        Raises:
+            Refused: if the file was written to meanwhile; see `check_sources`.
+        """
         target = self._place(path)
         digest, done = hashlib.sha256(), 0
         with reading(source):
-            reader = FileIO(source, opener=_open_file)
-            total = os.fstat(reader.fileno()).st_size
+            reader = FileIO(source if descriptor is None else descriptor, opener=_open_file)
+            before = _settled(reader.fileno())
+            total = before.st_size
         with reader, target.open("xb", buffering=0) as writer:
             for chunk in _chunks(reader, source):
                 digest.update(chunk)
@@ -53,7 +73,21 @@ class Stage:
                 if progress:
                     progress(path, done, total)
             os.fsync(writer.fileno())
+            if done != total or _stamp(os.fstat(reader.fileno())) != _stamp(before):
+                raise _changed(source)
+        self._sources.append((source, _stamp(before)))
         return self._keep(target, File(path, digest.hexdigest(), done))
+
+    def check_sources(self) -> None:
+        """Raise Refused if a file that was copied in is another by now, or was written to.
+
+        Files that belong together, a model and its weights, are copied one after the other.
+        """
+        for source, stamp in self._sources:
+            with reading(source):
+                now = _stamp(source.stat())
+            if now != stamp:
+                raise _changed(source)
 
     def take(self, source: Path, file: File) -> File:
         """Move a verified, synced file in; across file systems it is copied."""
@@ -448,6 +482,26 @@ def _chunks(reader: FileIO, source: Path | None = None) -> Iterator[memoryview]:
     with reading(source) if source else nullcontext():
         while count := reader.readinto(buffer):
             yield buffer[:count]
+
+
+def _settled(descriptor: int) -> os.stat_result:
+    """Return a file's status once each later write shows in its time, which moves by ticks."""
+    found = os.fstat(descriptor)
+    if abs(time.time_ns() - found.st_mtime_ns) < _TICK:
+        time.sleep(_TICK / 1e9)
+        found = os.fstat(descriptor)
+    return found
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _changed(source: Path) -> Refused:
+    return Refused(
+        f"`{source}` was written to while it was read",
+        hint="run the command again when nothing writes to it",
+    )
 
 
 def _open_file(path: str, flags: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onnxzoo.registry.schema import create
 from onnxzoo.registry.staging import abandoned, alone, held, staging_folder, staging_name
 
 HOLDING = """
@@ -82,3 +83,16 @@ def test_only_one_is_alone(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with alone(tmp_path / "lock") as third:
         assert third
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644)])
+def test_a_database_has_the_rights_that_the_umask_leaves(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        create(tmp_path / "registry.db")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "registry.db").stat().st_mode & 0o777 == mode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import StorageError
+from onnxzoo.registry.errors import Refused, StorageError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.store import Store
 
@@ -149,3 +149,31 @@ def test_a_store_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError), Store(tmp_path / "file" / "store").stage():
         pass
+
+
+def test_a_file_that_is_written_to_while_it_is_copied_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
+    source = tmp_path / "m"
+    source.write_bytes(bytes(3 << 20))
+
+    def write(_: str, done: int, __: int | None) -> None:
+        if done < 2 << 20:
+            with source.open("r+b") as file:
+                file.write(b"next")
+
+    with pytest.raises(Refused, match="was written to while it was read"), store.stage() as stage:
+        stage.copy(source, "m.onnx", write)
+
+
+def test_a_file_that_another_replaced_after_its_copy_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_bytes(b"one")
+    (tmp_path / "next").write_bytes(b"two")
+    with store.stage() as stage:
+        stage.copy(tmp_path / "m", "m.onnx")
+        stage.check_sources()
+        (tmp_path / "next").replace(tmp_path / "m")
+        with pytest.raises(Refused, match="was written to"):
+            stage.check_sources()
