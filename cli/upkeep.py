@@ -113,6 +113,9 @@ def gc(
             "--environments", help="Converters' own environments too; the next use makes them anew."
         ),
     ] = False,
+    downloads: Annotated[
+        bool, typer.Option("--downloads", help="Partial downloads of today too.")
+    ] = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -124,7 +127,7 @@ def gc(
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
-        garbage = registry.gc(dry_run=dry_run, environments=environments)
+        garbage = registry.gc(dry_run=dry_run, environments=environments, downloads=downloads)
     items = [{"what": what, "bytes": count} for what, count in garbage.items]
     if json:
         document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})

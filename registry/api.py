@@ -554,12 +554,15 @@ class Registry:
 
         return upkeep.remove(self._database, self.store, Ref.parse(ref), force=force)
 
-    def gc(self, *, dry_run: bool = False, environments: bool = False) -> Garbage:
+    def gc(
+        self, *, dry_run: bool = False, environments: bool = False, downloads: bool = False
+    ) -> Garbage:
         """Free what nothing refers to: bundles, half-made and damaged ones, old downloads.
 
         Args:
             dry_run: only say what it is.
             environments: free those that converters have for themselves, too.
+            downloads: free partial downloads that nobody works at, too, however young.
         """
         from onnxzoo.registry import upkeep
 
@@ -570,6 +573,7 @@ class Registry:
             self.loader.prepared,
             dry_run=dry_run,
             environments=environments,
+            downloads=downloads,
         )
 
     def verify(

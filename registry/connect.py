@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, ZooError
-from onnxzoo.registry.settings import without_password
+from onnxzoo.registry.settings import hide_password, without_password
 from onnxzoo.registry.store import unreadable
 
 if TYPE_CHECKING:
@@ -133,9 +133,15 @@ def make_engine(url: str) -> "Engine":
         engine = create_engine(url, poolclass=NullPool)
     except ImportError as error:
         raise DatabaseError(
-            f"the driver of `{without_password(url)}` is not installed: {str(error).lower()}",
+            f"the driver of `{without_password(url)}` is not installed: "
+            f"{hide_password(str(error), url).lower()}",
             hint="pip install 'psycopg[binary]'" if url.startswith("postgresql") else None,
-        ) from error
+        ) from None  # its text may repeat the URL
+    except ValueError:
+        raise DatabaseError(
+            f"`{without_password(url)}` is not a database's URL",
+            hint="for example: postgresql://user:password@host:5432/database",
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -176,17 +182,18 @@ def translating(url: str) -> Iterator[None]:
     except ZooError:
         raise
     except sqlite3.Error as error:
-        raise _translated(error, without_password(url)) from error
+        raise _translated(error, url) from error
     except Exception as error:
         if not type(error).__module__.startswith(("sqlalchemy.", "alembic.")):
             raise
         cause = getattr(error, "orig", None) or error
-        raise _translated(cause, without_password(url)) from error
+        raise _translated(cause, url) from None  # its text may repeat the URL
 
 
 def _translated(error: BaseException, url: str) -> ZooError:
     """Return our error for a driver's, by its code: its text may hold a value of a user's."""
-    text, url = str(error).lower(), url.removeprefix("sqlite:///")
+    text = hide_password(str(error), url).lower()
+    url = without_password(url).removeprefix("sqlite:///")
     code, state = getattr(error, "sqlite_errorcode", 0) & 0xFF, _state(error)
     if code in _SQLITE_BUSY:
         holder = _writer(Path(url))
@@ -206,7 +213,7 @@ def _translated(error: BaseException, url: str) -> ZooError:
     if code == sqlite3.SQLITE_IOERR and _is_full(Path(url)):
         return StorageError(
             f"no space left for `{url}`: {text}",
-            hint="free some with: zoo gc; or set ZOO_HOME to a folder on a larger disk",
+            hint="free some with: zoo gc --downloads; or set ZOO_HOME to a folder on a larger disk",
         )
     if isinstance(error, sqlite3.DatabaseError) and any(words in text for words in _DAMAGE):
         return damaged(Path(url), text)

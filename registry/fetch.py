@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _REPORT = 0.1  # seconds between two reports of progress
 _HEADERS = {"User-Agent": "onnxzoo", "Accept": "*/*", "Accept-Encoding": "identity"}
+_SHARE = 2  # the part of free space that a file may take of which nobody says the size
 _LEFT = 60.0  # seconds; whoever fetched a file takes it at once, or was killed
 _NO_LIMITS = Limits()
 
@@ -53,6 +54,10 @@ class Fetched:
     bytes: int
     owned: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Endless(RemoteError):
+    """More than there is room for, of what nobody said the size."""
 
 
 class WebPage(IntegrityError):
@@ -207,7 +212,7 @@ def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> F
         _check(job, part)
     except WebPage:
         raise  # a login in the way says nothing of the bytes so far
-    except IntegrityError:
+    except (IntegrityError, _Endless):
         part.discard()
         raise
     part.publish(final)
@@ -338,11 +343,14 @@ def _resumed(answer: Answer, job: _Job, part: Part) -> int:
 
 
 def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:
-    most = job.limits.bytes if total is None else total
+    most = total
+    if most is None:
+        room = shutil.disk_usage(part.path.parent).free // _SHARE
+        most = min(job.limits.bytes, part.done + room)
     reported = 0.0
     for chunk in answer.chunks():
         if part.done + len(chunk) > most:
-            raise _too_long(answer, job, most)
+            raise _too_long(answer, job, total, most)
         part.append(chunk)
         if job.progress and (now := time.monotonic()) - reported >= _REPORT:
             job.progress(job.label, part.done, total)
@@ -353,6 +361,13 @@ def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:
         job.progress(job.label, part.done, part.done)
 
 
-def _too_long(answer: Answer, job: _Job, most: int) -> IntegrityError | RemoteError:
+def _too_long(
+    answer: Answer, job: _Job, total: int | None, most: int
+) -> IntegrityError | RemoteError:
+    if total is None and most < job.limits.bytes:
+        return _Endless(
+            f"`{answer.url}` says no size and sent {most} bytes, which is half of what was free",
+            hint="free some space if the file is that large, or get it in another way",
+        )
     kind = IntegrityError if job.size is not None else RemoteError
     return kind(f"`{answer.url}` sends more than {most} bytes")

@@ -20,6 +20,10 @@ _FALSE = {"", "0", "false", "no", "off"}
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_KEY|ZOO_DATABASE_URL")
 # Source: onnxruntime, docs/Privacy.md; the words that it takes for yes were tried on 1.32.
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+_SECRET_PARAMETER = re.compile(r"pass|pwd|secret|token|credential|key|odbc_connect", re.IGNORECASE)
+# A password goes to the last `@`: where that is not encoded, more is hidden than need be.
+_PASSWORD = re.compile(r"(://[^/@:?]*:)(.*)@")
+_PARAMETER = re.compile(r"([^=?&;\s]+)=([^&;\s]*)")
 # Source: the documentation of huggingface_hub and transformers.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -197,10 +201,35 @@ def show_size(count: int | None) -> str:
 def without_password(url: str) -> str:
     """Return a database's URL as it may be shown.
 
-    >>> without_password("postgresql://me:secret@host/zoo")
-    'postgresql://me:***@host/zoo'
+    >>> without_password("postgresql://me:secret@host/zoo?sslmode=require&password=hidden")
+    'postgresql://me:***@host/zoo?sslmode=require&password=***'
     """
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+    shown = _PASSWORD.sub(r"\1***@", url)
+    return _PARAMETER.sub(
+        lambda found: f"{found[1]}=***" if _is_secret(found[1]) else found[0], shown
+    )
+
+
+def hide_password(text: str, url: str) -> str:
+    """Return a text, such as a driver's error, without a database's URL's passwords in it.
+
+    As they are written in the URL, and decoded.
+    """
+    from urllib.parse import unquote, unquote_plus
+
+    secrets = {found[2] for found in _PASSWORD.finditer(url)}
+    secrets |= {found[2].strip("'\"") for found in _PARAMETER.finditer(url) if _is_secret(found[1])}
+    secrets |= {how(secret) for secret in secrets for how in (unquote, unquote_plus)}
+    text = text.replace(url, without_password(url))
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _is_secret(parameter: str) -> bool:
+    from urllib.parse import unquote
+
+    return bool(_SECRET_PARAMETER.search(unquote(parameter)))
 
 
 def _epoch(env: Mapping[str, str]) -> int | None:

@@ -412,7 +412,7 @@ def reporting_storage(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             message = f"no space left in `{root}`"
-            hint = "free some with: zoo gc; or set ZOO_HOME to a folder on a larger disk"
+            hint = "free some with: zoo gc --downloads; or set ZOO_HOME to a larger disk"
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             message = f"no right to write `{error.filename or root}`"
             hint = "set ZOO_HOME to a folder that you may write"

@@ -1,5 +1,6 @@
 """What keeps a registry sound: removal, collection of garbage, verification, repair."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing, discard
 from onnxzoo.registry.store import Stage, Store, entries, reporting_storage, size_of
 
+_WITHOUT_LOCK = re.compile(r".+-[0-9a-f]{8}\.part.*")  # see `fetch`
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
 _IS_USED = f"SELECT 1 FROM ({USED}) AS used WHERE digest = :digest LIMIT 1"  # noqa: S608
 _UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({USED})"  # noqa: S608
@@ -48,6 +50,7 @@ def collect(
     *,
     dry_run: bool,
     environments: bool = False,
+    downloads: bool = False,
 ) -> Garbage:
     """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
 
@@ -59,13 +62,13 @@ def collect(
         used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
     left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
     left += leftovers(settings, used, environments=environments)
-    old = _old_downloads(settings.downloads)
+    old = [path for path in entries(settings.downloads) if _is_over(path, early=downloads)]
     items = [(str(path), size_of(path)) for path in left + old]
     if dry_run:
         return Garbage((*bundles.items(), *items))
     failed = list(_deleting(left, store))  # first: a full disk has no room for a transaction
     with reporting_storage(store.root):
-        kept = {str(path) for path in old if not _delete_download(path)}
+        kept = {str(path) for path in old if not _delete_download(path, early=downloads)}
     prepared.trim()
     bundles, trash = dict[str, int](), list[Path]()
     try:
@@ -183,8 +186,17 @@ def _used(rows: Rows) -> set[str]:
     return {row["digest"] for row in rows(USED)}
 
 
-def _old_downloads(folder: Path) -> list[Path]:
-    return [path for path in entries(folder) if _is_old(path)]
+def _is_over(path: Path, *, early: bool) -> bool:
+    """Tell whether a download is garbage once nobody holds its lock.
+
+    Args:
+        path: one of its files.
+        early: parts are, however young; not a file that is whole and about to be taken, nor a part
+            that a process writes without the lock.
+    """
+    if early and ".part" in path.name and not _WITHOUT_LOCK.fullmatch(path.name):
+        return True
+    return _is_old(path)
 
 
 def _is_old(path: Path) -> bool:
@@ -194,14 +206,14 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def _delete_download(path: Path) -> bool:
+def _delete_download(path: Path, *, early: bool) -> bool:
     """Remove a file of a download unless a living one holds it; return whether it is gone."""
     from filelock import FileLock, Timeout
 
     lock = _lock_of(path)
     try:
         with FileLock(lock, timeout=0):
-            if path != lock and not _is_old(path):
+            if path != lock and not _is_over(path, early=early):
                 return not path.exists()
             path.unlink(missing_ok=True)
             with suppress(OSError):  # Windows keeps a file that is open
@@ -209,6 +221,8 @@ def _delete_download(path: Path) -> bool:
     except Timeout:
         return False
     except (OSError, NotImplementedError):  # a file system without locks: its age has to do
+        if not _is_old(path):
+            return False
         path.unlink(missing_ok=True)
     return True
 

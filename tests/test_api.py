@@ -344,6 +344,19 @@ def test_old_downloads_are_collected_unless_a_living_one_holds_them(registry: Re
         assert not any(path.exists() for path in dead)
 
 
+def test_partial_downloads_are_freed_when_asked_unless_held(registry: Registry) -> None:
+    folder = registry.settings.downloads
+    folder.mkdir(parents=True)
+    young = ("a.part", "a.part.json", "a", "b.part", "b.part.json", "c-0123abcd.part")
+    for name in young:
+        (folder / name).write_bytes(b"x")
+    assert registry.gc().items == ()
+    with FileLock(folder / "b.part.lock"):
+        found = registry.gc(downloads=True).items
+    assert {Path(what).name for what, _ in found} == {"a.part", "a.part.json"}
+    assert {path.name for path in folder.iterdir()} - {"b.part.lock"} == set(young[2:])
+
+
 def test_a_download_that_ends_while_garbage_is_listed_disturbs_nothing(registry: Registry) -> None:
     folder = registry.settings.downloads
     folder.mkdir(parents=True)

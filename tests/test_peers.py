@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, RemoteError
 from onnxzoo.registry.fetch import download
 from onnxzoo.registry.peers import GLOBAL, Hops, kind_of, kind_of_host
 from onnxzoo.registry.transport import Limits
-from tests.servers import Proxy, Server, to
+from tests.faults.places import mounted
+from tests.servers import Proxy, Server, endless, to
 
+CONTENT = {"/m.onnx": b"x"}
 QUICK = Limits(connect=2, read=2, attempts=1)
 MACHINE, PRIVATE, LINK = (kind_of(text) for text in ("127.0.0.1", "10.0.0.1", "169.254.0.1"))
 
@@ -112,7 +114,7 @@ def test_nothing_is_asked_of_where_a_redirect_may_not_lead(
     private: socket.socket, tmp_path: Path, form: str
 ) -> None:
     address, port = private.getsockname()
-    with Server({"/m.onnx": b"x"}) as server:
+    with Server(CONTENT) as server:
         server.strike(to(f"http://{form.format(address)}:{port}/m.onnx"))
         with pytest.raises(Refused, match=r"leads to `.*` on .*, which is not followed") as caught:
             download(f"{server.url}/m.onnx", tmp_path / "x.part", sha256=None, size=1, limits=QUICK)
@@ -126,9 +128,19 @@ def test_nothing_is_asked_of_where_a_redirect_may_not_lead(
 def test_a_proxy_is_not_asked_for_an_address_that_a_redirect_may_not_lead_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Proxy() as proxy, Server({"/m.onnx": b"x"}) as server:
+    with Proxy() as proxy, Server(CONTENT) as server:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         server.strike(to("http://169.254.169.254/m.onnx"))
         with pytest.raises(Refused, match=r"leads to `169\.254\.169\.254`"):
             download(f"{server.url}/m.onnx", tmp_path / "x.part", sha256=None, size=1, limits=QUICK)
         assert proxy.reached == [("127.0.0.1", server.port)]
+
+
+def test_a_body_without_a_size_takes_half_of_what_is_free(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "tmpfs", "-o", "size=8m") as disk, Server(CONTENT) as server:
+        if disk is None:
+            pytest.skip("nothing can be mounted here")
+        server.strike(endless)
+        with pytest.raises(RemoteError, match=r"says no size and sent 4\d{6} bytes, which is"):
+            download(f"{server.url}/m.onnx", disk / "x.part", sha256=None, size=None, limits=QUICK)
+        assert not (disk / "x.part").exists()

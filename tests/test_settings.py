@@ -1,12 +1,15 @@
 """What the environment says."""
 
+import re
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import StorageError, UsageError
-from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.connect import make_engine, translating
+from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError
+from onnxzoo.registry.settings import Settings, at, hide_password, without_password
 from tests.commands import Run
 
 
@@ -68,3 +71,44 @@ def test_a_user_without_a_home_is_told_to_name_one(
         ran = zoo(command)
         assert (ran.code, ran.out) == (7, "")
         assert ran.err.splitlines()[1:] == ["hint: export ZOO_HOME=/a/folder"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://zoo:zoo@host/zoo", "postgresql://zoo:***@host/zoo"),
+        ("postgresql://:canary@host/zoo", "postgresql://:***@host/zoo"),
+        ("postgresql://me:can%40ary@host/zoo", "postgresql://me:***@host/zoo"),
+        ("postgresql://me:can/a@r?y@host/zoo", "postgresql://me:***@host/zoo"),
+        ("postgresql://host:5432/zoo?user=me&password=canary", None),
+        ("postgresql://host/zoo?%70assword=can%41ry&sslmode=require", None),
+        ("postgresql://host/zoo?sslpassword=canary", None),
+        ("host=a password='canary' dbname=b", "host=a password=*** dbname=b"),
+        (
+            "postgresql://host:5432/zoo?sslmode=require",
+            "postgresql://host:5432/zoo?sslmode=require",
+        ),
+        ("sqlite:////home/a:b@c/registry.db", "sqlite:////home/a:b@c/registry.db"),
+    ],
+)
+def test_a_database_is_shown_without_its_passwords(url: str, shown: str | None) -> None:
+    found = without_password(url)
+    assert found == (shown or found)
+    assert not re.search("can", found)
+
+
+def test_a_drivers_error_is_shown_without_passwords() -> None:
+    url = "postgresql://me:can%40ary@host/zoo?sslpassword=hidden"
+    said = f"cannot use {url}: wrong password can@ary (can%40ary), key hidden"
+    shown = "postgresql://me:***@host/zoo?sslpassword=***"
+    assert hide_password(said, url) == f"cannot use {shown}: wrong password *** (***), key ***"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:canary@h:pp/z", "foo://me:canary@h/z", "password=canary"]
+)
+def test_a_database_url_that_is_none_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(DatabaseError) as caught, translating(url):
+        make_engine(url)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+    assert "***" in caught.value.message
