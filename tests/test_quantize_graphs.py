@@ -248,3 +248,29 @@ def test_weights_outside_and_in_constants_become_fp16(tmp_path: Path) -> None:
     assert [a.t.data_type for a in found.graph.node[0].attribute] == [TensorProto.FLOAT16]
     assert near(run(path), run(out)) > 0.999
     assert not [p.name for p in out.parent.iterdir() if p != out]
+
+
+@pytest.mark.parametrize(("table", "opset"), [(False, 12), (True, 21)])
+def test_int4_of_an_old_opset_is_raised_for_a_table_of_weights_alone(
+    tmp_path: Path, *, table: bool, opset: int
+) -> None:
+    """Unsqueeze has its axes as an attribute until 13; the tool only names opset 21."""
+    source = "w1" if table else "s"
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", [source, "i"], ["g"]),
+        helper.make_node("Cast", ["g"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["c"], ["u"], axes=[0]),
+        helper.make_node("MatMul", ["x", "w0"], ["m"]),
+        helper.make_node("Add", ["m", "u"], ["y"]),
+    ]
+    weights = [weight(f"w{n}", SIDE, SIDE, seed=n) for n in range(2)]
+    index = numpy_helper.from_array(np.array(0), "i")
+    path = saved(tmp_path / "m.onnx", nodes, [*weights, index])
+    model = onnx.load(path)
+    model.opset_import[0].version = 12
+    onnx.save(model, path)
+    out = made(path, "weight-only", "int4", ops=("MatMul", "Gather"))
+    onnx.checker.check_model(out)
+    assert onnx.load(out).opset_import[0].version == opset
+    assert near(run(path), run(out)) > 0.97

@@ -5,6 +5,7 @@ Its options are those of `recipes.Options`.
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ _CONV = {"Conv", "ConvTranspose"}
 _PRODUCTS = _CONV | {"MatMul", "Gemm"}
 _SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
 _FUSED = "/MatMulAddFusion"  # how onnxruntime calls the Gemm that it makes of MatMul and Add
+# onnxruntime's quantizer writes Gather's weights in types of this opset, and just names it.
+_GATHER_OPSET = 21
 _NAMED = 10  # nodes
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
@@ -45,9 +48,14 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     # onnxruntime's pre-processing puts Casts between fp16 weights and what reads them.
     plain = options.method == recipes.FOLD or (half_parent and options.method == "weight-only")
     wide = half_parent and options.method in {"dynamic", "static"}
-    source = parent
+    source, opset = parent, options.opset
+    if options.method == "weight-only" and "Gather" in options.ops:
+        if not _has_table(parent):
+            options = replace(options, ops=[op for op in options.ops if op != "Gather"])
+        elif describe(parent).opset < _GATHER_OPSET:
+            opset = _GATHER_OPSET
     if options.to != "fp16":
-        source = prepare.prepared(parent, folder, opset=options.opset, plain=plain, wide=wide)
+        source = prepare.prepared(parent, folder, opset=opset, plain=plain, wide=wide)
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
     prepare.settled(model, parent, into)
@@ -59,6 +67,22 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
         )
     tools = {"onnx": onnx.__version__, "onnxruntime": runtime().__version__}
     return {"tools": tools, "changed": changed}
+
+
+def _has_table(path: Path) -> bool:
+    """Tell whether a Gather reads rows of a matrix of weights, as embeddings do."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    matrices = {t.name for g in graphs(model) for t in g.initializer if len(t.dims) > 1}
+    matrices |= {
+        node.output[0]
+        for graph in graphs(model)
+        for node in graph.node
+        if node.op_type == "Constant" and any(len(a.t.dims) > 1 for a in node.attribute)
+    }
+    every = [node for graph in graphs(model) for node in graph.node]
+    return any(node.op_type == "Gather" and node.input[0] in matrices for node in every)
 
 
 def _elsewhere(source: Path, options: Options) -> str:
