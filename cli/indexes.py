@@ -1,6 +1,7 @@
 """Commands on the indexes: what can be pulled, and how old that knowledge is."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -47,7 +48,12 @@ def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> No
 
 
 @app.command()
-def update(json: options.Json = False) -> None:
+def update(
+    force: Annotated[
+        bool, typer.Option("--force", help="Even a list that lost more than a tenth.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Ask the Hub for the organisation's current list and keep it as an index."""
     from dataclasses import asdict
 
@@ -58,7 +64,7 @@ def update(json: options.Json = False) -> None:
     if sys.stderr.isatty():
         talk("asking the Hub for its list of models")
     with progress(settings, quiet=json, counts=True) as report:
-        updated = run(settings, progress=report)
+        updated = run(settings, force=force, progress=report)
     if json:
         document(asdict(updated))
         return

@@ -9,7 +9,7 @@ from onnxzoo.cli import options
 from onnxzoo.cli.figures import number, share
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.replay import Replay
@@ -21,9 +21,15 @@ def replay_data(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Keep these as its test data first: see `zoo register --test-data`.",
+            help="Test with these: see `zoo register --test-data`.",
         ),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep --data as its test data if it passes.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep data that it fails on, too.")
+    ] = False,
     rtol: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="Relative tolerance; else 1e-3.")
     ] = None,
@@ -41,12 +47,12 @@ def replay_data(
     from onnxzoo.registry.replay import ATOL, RTOL, replay
     from onnxzoo.zoo_index.zoo import Zoo
 
+    if keep and data is None:
+        raise UsageError("no data to keep were named", hint=f"zoo test {ref} --data FILE --keep")
     with Zoo() as zoo:
         with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
             variant = zoo.obtain(ref, device=device, progress=report)
-            if data is not None:
-                zoo.registry.add_test_data(variant.ref, data)
-            else:
+            if data is None:
                 zoo.need_test_data(variant, report)
         found = replay(
             zoo.registry,
@@ -54,7 +60,10 @@ def replay_data(
             rtol=RTOL if rtol is None else rtol,
             atol=ATOL if atol is None else atol,
             device=device,
+            data=data,
         )
+        if keep and data is not None and (found.passed or force):
+            zoo.registry.add_test_data(variant.ref, data)
     if json:
         document(_document(found))
     elif quiet:
@@ -67,6 +76,8 @@ def replay_data(
             talk(f"failed: {outcome.name}: {outcome.why}")
         if not quiet and any(outcome.max_difference is not None for outcome in failed):
             talk("hint: --rtol and --atol allow more, as quantized variants need")
+        if keep and not force:
+            talk("the data are not kept: the model fails on them; --force keeps them")
         raise typer.Exit(Refused.exit_code)
 
 

@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
 from weakref import ref as weakref
 
 from onnxzoo.registry.choose import Wish, choose
-from onnxzoo.registry.db import Database, rows_of
+from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import (
     Busy,
     IntegrityError,
     InvalidModel,
     Misfit,
     NotFound,
+    Refused,
     StorageError,
     UsageError,
     ZooError,
 )
 from onnxzoo.registry.licenses import check_license
 from onnxzoo.registry.loading import EXACT, Loader, warn
-from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, version_of
+from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, ref_of, version_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import LATEST, Ref, check_list, check_word
 from onnxzoo.registry.queries import (
+    Row,
     derived,
     events,
+    graph_of,
     holding,
     listed,
     measurements,
@@ -51,6 +54,7 @@ from onnxzoo.registry.reference import Reference, find, keep
 from onnxzoo.registry.settings import Settings, at
 from onnxzoo.registry.sidecars import changing
 from onnxzoo.registry.sidecars import check as check_rows
+from onnxzoo.registry.signature import differences
 from onnxzoo.registry.store import Stage, Store, reading
 
 if TYPE_CHECKING:
@@ -491,7 +495,7 @@ class Registry:
                 )
             }
 
-    def alias(self, ref: str, alias: str) -> int | None:
+    def alias(self, ref: str, alias: str, *, force: bool = False) -> int | None:
         """Point an alias at the variant that a reference means now.
 
         It goes on to mean that variant whatever is added to the version later.
@@ -501,13 +505,18 @@ class Registry:
 
         Raises:
             UsageError: if the alias is ``latest``, which is built in, or could be a number.
+            Refused: if it moves to a model with other inputs or outputs, without ``force``.
         """
         from onnxzoo.registry import writes
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias)
         with changing(self._database, self.store, parsed.name) as session:
-            return writes.point(session, alias, chosen(rows_of(session), parsed, {}).found.row)
+            rows = rows_of(session)
+            target = chosen(rows, parsed, {}).found.row
+            if not force:
+                _check_signature(rows, target, alias)
+            return writes.point(session, alias, target)
 
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model; its version stays."""
@@ -525,7 +534,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
-        model = _model(name)
+        model = _tagged(name, tags)
         with changing(self._database, self.store, model.name) as session:
             row = version_of(rows_of(session), model)[0].row
             writes.label(session, row, words)
@@ -535,7 +544,7 @@ class Registry:
         check_list(tags, "tags")
         from onnxzoo.registry import writes
 
-        model = _model(name)
+        model = _tagged(name, tags)
         with changing(self._database, self.store, model.name) as session:
             row = version_of(rows_of(session), model)[0].row
             for tag in tags:
@@ -757,6 +766,21 @@ def _model(name: str) -> Ref:
     return Ref(Ref.parse(name).name)
 
 
+def _tagged(name: str, tags: Sequence[str]) -> Ref:
+    """Return the model that tags belong to; a version or a variant has none of its own.
+
+    Raises:
+        UsageError: if a version or a variant is named.
+    """
+    ref = Ref.parse(name)
+    if ref.version is not None or ref.variant is not None:
+        raise UsageError(
+            f"tags belong to a model, not to `{ref}` alone",
+            hint=f"zoo tag {ref.name} {' '.join(tags)}, or name the version: zoo alias {ref} NAME",
+        )
+    return ref
+
+
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
     from onnxzoo.registry.external import check_location, open_beside
 
@@ -772,6 +796,22 @@ def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | N
             hint=f"put the file at {source}, or save the model again as one file",
         ) from error
     stage.copy(source, location, progress, descriptor=descriptor)
+
+
+def _check_signature(rows: Rows, target: Row, alias: str) -> None:
+    """Refuse to move an alias to a model that those who call it do not expect."""
+    ref = Ref(target["name"], version=alias)
+    try:
+        before = chosen(rows, ref, {}).found.row
+    except NotFound:
+        return
+    unlike = differences(graph_of(before), graph_of(target))
+    if unlike:
+        raise Refused(
+            f"`{ref}` is `{ref_of(before)}`, and `{ref_of(target)}` takes other calls: "
+            f"{'; '.join(unlike)}",
+            hint=f"zoo alias {ref_of(target)} {alias} --force moves it all the same",
+        )
 
 
 def _check_alias(alias: str) -> None:

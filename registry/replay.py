@@ -1,6 +1,7 @@
 """Reference inputs replayed on a variant, and what comes out held against what should."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.api import Registry
@@ -9,7 +10,7 @@ from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.records import Context, Measurement, Variant
 from onnxzoo.registry.sessions import infer
-from onnxzoo.registry.testdata import WIDTHS, Case, read, sets
+from onnxzoo.registry.testdata import WIDTHS, Case, gather, read, sets
 
 # What onnx's own backend tests allow where a model states nothing else.
 # Source: onnx 1.23, onnx/backend/test/loader/__init__.py, "load_model_tests".
@@ -80,6 +81,7 @@ def replay(
     rtol: float = RTOL,
     atol: float = ATOL,
     device: str = "auto",
+    data: Path | None = None,
 ) -> Replay:
     """Run a variant on its version's reference inputs, hold its outputs against the reference ones.
 
@@ -93,6 +95,8 @@ def replay(
         rtol: relative tolerance.
         atol: absolute tolerance.
         device: see `onnxzoo.load`.
+        data: sets to test with instead of those that are held, which stay; see
+            `Registry.add_test_data`.
 
     Raises:
         NotFound: if the version has no reference data.
@@ -101,6 +105,11 @@ def replay(
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not 0 <= value < float("inf"):
             raise UsageError(f"the tolerance {name} is `{value}`; expected a number from 0 on")
+    if data is not None:
+        with registry.store.stage() as stage:
+            gather(data.expanduser(), stage, variant.graph)
+            ground = _Ground(stage.folder, stage.manifest.digest, variant.variant)
+            return _replayed(registry, variant, ground, (rtol, atol), device)
     held = registry.test_data(variant.ref)
     if held is None:
         raise NotFound(
@@ -108,10 +117,30 @@ def replay(
             hint=f"zoo test {variant.ref} --data FOLDER",
         )
     label = held.label_for(variant, registry.list(name=variant.name))
+    ground = _Ground(held.folder / label, held.digest_of(label), label)
+    return _replayed(registry, variant, ground, (rtol, atol), device)
+
+
+class _Ground(NamedTuple):
+    """Sets to test with: their folder, their digest, and the variant that brought them."""
+
+    folder: Path
+    digest: str
+    label: str
+
+
+def _replayed(
+    registry: Registry,
+    variant: Variant,
+    ground: _Ground,
+    tolerance: tuple[float, float],
+    device: str,
+) -> Replay:
+    (rtol, atol), data, label = tolerance, ground.digest, ground.label
     session = registry.load(variant.ref, device=device)
-    data, provider = held.digest_of(label), session.get_providers()[0]
+    provider = session.get_providers()[0]
     outcomes = []
-    for folder in sets(held.folder / label):
+    for folder in sets(ground.folder):
         case = read(folder, variant.graph)
         try:
             got = infer(session, fitted(case.inputs, variant.graph.inputs))

@@ -5,8 +5,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import ZooError
+from onnxzoo.registry.errors import Refused, ZooError
 from onnxzoo.registry.logs import logger
+from onnxzoo.registry.signature import differences
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -22,8 +23,9 @@ class Watched:
     """A session that follows a reference; see `onnxzoo.watch`.
 
     A run that has begun ends on the session on which it began; the next one takes the new session.
-    Where the new version does not open, the old one stays, `error` and the log say why, and other
-    tries are made, ever less often. Make one in each process, after a fork.
+    Where the new version does not open, or has other inputs or outputs, the old one stays, `error`
+    and the log say why, and other tries are made, ever less often. Make one in each process, after
+    a fork.
 
     Attributes:
         session: the session of the moment.
@@ -84,6 +86,12 @@ class Watched:
     def _swap(self) -> None:
         found = self._registry.resolve(self._ref)
         if found.digest != self.variant.digest:
+            unlike = differences(self.variant.graph, found.graph)
+            if unlike:
+                raise Refused(
+                    f"`{found.ref}` takes other calls: {'; '.join(unlike)}",
+                    hint="move the alias back, or watch it anew for callers that expect this",
+                )
             self.session = self._registry.load(found.ref, device=self._device)
         self.variant, self.error = found, None
 

@@ -182,6 +182,39 @@ def test_an_alias_is_set_moved_listed_and_removed(zoo: Run, mine: Path) -> None:
     assert zoo("alias", "mine", "latest").code == 2
 
 
+def test_asking_what_an_alias_means_moves_nothing(zoo: Run, mine: Path) -> None:
+    zoo("alias", "mine@1", "production")
+    ran = zoo("alias", "mine", "Production")
+    assert (ran.code, ran.out) == (0, "mine:fp32@1\n")
+    assert "zoo alias mine@2 production moves it" in ran.err
+    assert zoo("path", "mine@production").out == zoo("path", "mine@1").out
+    ran = zoo("alias", "mine", "stable")
+    assert (ran.code, "zoo alias mine@2 stable sets it" in ran.err) == (3, True)
+    assert zoo("alias", "mine:fp32", "production").code == 2
+
+
+def test_a_version_has_no_tags_of_its_own(zoo: Run, mine: Path) -> None:
+    for extra in ((), ("--remove",)):
+        ran = zoo("tag", "mine@2", "small", *extra)
+        assert (ran.code, "tags belong to a model" in ran.err) == (2, True)
+
+
+def test_an_alias_does_not_move_to_other_inputs_unforced(
+    zoo: Run, mine: Path, tmp_path: Path
+) -> None:
+    zoo("alias", "mine@1", "production")
+    other = models.linear(tmp_path / "other.onnx", value=5)
+    model = onnx.load(other)
+    model.graph.input[0].name = model.graph.node[0].input[0] = "z"
+    onnx.save(model, other)
+    zoo("register", other, "--name", "mine", "--new-version")
+    ran = zoo("alias", "mine@3", "production")
+    assert ran.code == 5, ran
+    assert "input `x` is gone; input `z` is new" in ran.err
+    assert zoo("path", "mine@production").out == zoo("path", "mine@1").out
+    assert zoo("alias", "mine@3", "production", "--force").code == 0
+
+
 def test_tags_are_set_listed_and_removed(zoo: Run, mine: Path) -> None:
     assert zoo("tag", "mine", "edge").out == "edge\nsmall\n"
     assert zoo("list", "edge", "-q").out.splitlines() == ["mine:fp32@2", "mine:fp32@1"]
@@ -657,8 +690,11 @@ def test_a_model_is_registered_with_test_data_and_tested(zoo: Run, tmp_path: Pat
 
 def test_a_test_that_fails_says_where_and_ends_with_5(zoo: Run, mine: Path, tmp_path: Path) -> None:
     data = tar(tmp_path / "data.tar.gz", list(one_set(2.5).items()))
-    ran = zoo("test", "mine", "--data", data)
+    ran = zoo("test", "mine", "--data", data, "--keep")
     assert (ran.code, "failed" in ran.out) == (5, True)
+    assert "the data are not kept" in ran.err
+    assert json.loads(zoo("show", "mine", "--json").out)["test_data"] is None
+    assert zoo("test", "mine", "--data", data, "--keep", "--force").code == 5
     assert "failed: test_data_set_0: `y` differs by up to 3.5 in 7 of 8 elements" in ran.err
     assert zoo("test", "mine", "--atol", "4").code == 0
     found = json.loads(zoo("test", "mine", "--json").out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import NotAuthorised, RemoteError
+from onnxzoo.registry.errors import NotAuthorised, Refused, RemoteError
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.entries import dump
 from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
@@ -156,7 +156,12 @@ def test_what_did_not_change_since_the_shipped_index_was_compiled_is_not_asked_a
     hub: Hub, settings: Settings
 ) -> None:
     hub.add(f"{ZOO}/mnist-12", {"mnist-12.onnx": b"x"})  # last changed in 2025
-    found = update(replace(settings, endpoint=hub.url), sleep=sleeping)
+    mirror = replace(settings, endpoint=hub.url)
+    with pytest.raises(Refused, match="lacks 2324 of 2325") as caught:
+        update(mirror, sleep=sleeping)
+    assert "is deleted" in (caught.value.hint or "")
+    assert Indexes.from_settings(mirror).find("resnet50")
+    found = update(mirror, force=True, sleep=sleeping)
     assert (found.new, found.changed, found.same, len(found.gone)) == ((), (), 1, 2324)
     assert asked(hub) == []
     assert Indexes.from_settings(settings).find("light-squeezenet")

@@ -4,21 +4,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onnxzoo.registry.errors import RemoteError, ZooError
+from onnxzoo.registry.errors import Refused, RemoteError, ZooError
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
+from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of
-from onnxzoo.zoo_index.hub_answers import MayPass, list_models, model_info, persist
+from onnxzoo.zoo_index.hub_answers import MayPass, endpoint_of, list_models, model_info, persist
 from onnxzoo.zoo_index.index import SHIPPED_AS_OF, ZOO, fetch_index, updated_path, zoo_index
 from onnxzoo.zoo_index.listed import need_network
 
@@ -27,6 +28,8 @@ from onnxzoo.zoo_index.listed import need_network
 _FREE_CALLS = 400
 _PACE = 0.7  # seconds between calls where there are more of them
 _LONGEST_WAIT = 300  # seconds; the length of the Hub's window
+_LOSS = 0.1  # share of the known repositories that may go in one update
+_LOSS_AT_LEAST = 1  # may always go
 _LONGEST_NAME = 120  # characters, which leaves room for a number at the end
 _OPSET = re.compile(r"[_-]opset([0-9]+)", re.IGNORECASE)
 _PRECISION = re.compile(r"[_-](fp16|int8|uint8|int4|qdq)$", re.IGNORECASE)
@@ -47,6 +50,7 @@ class Updated:
 def update(
     settings: Settings,
     *,
+    force: bool = False,
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Updated:
@@ -60,11 +64,14 @@ def update(
 
     Args:
         settings: where the index is kept, and which Hub to ask.
+        force: keep a list that lacks more than a tenth of the known repositories, too.
         progress: told of the repositories asked about.
         sleep: waits a number of seconds.
 
     Raises:
         RemoteError: if the Hub cannot be asked, or asks to wait for too long.
+        Refused: if its list loses more than a tenth of what is known, without ``force``; the index
+            is left as it is.
     """
     need_network(settings, f"hf://{ZOO}")
     for where in settings.indexes:
@@ -75,6 +82,8 @@ def update(
     listed = {repo.id: repo for repo in asked(partial(list_models, ZOO, settings))}
     if not listed:
         raise RemoteError(f"the Hub lists no models of `{ZOO}`; the index is left as it is")
+    if not force:
+        _check_loss(settings, known, listed)
     learnt = _Learnt(settings)
     todo = [name for name, repo in listed.items() if _differs(known.get(name), repo)]
     for number, name in enumerate(todo):
@@ -96,6 +105,18 @@ def update(
         same=len(listed) - len(todo),
         path=path,
     )
+
+
+def _check_loss(settings: Settings, known: Collection[str], listed: Collection[str]) -> None:
+    """Refuse the list of a mirror that holds a part of the organisation only."""
+    gone = [name for name in known if name not in listed]
+    if len(gone) > max(_LOSS * len(known), _LOSS_AT_LEAST):
+        raise Refused(
+            f"the Hub at `{without_query(endpoint_of(settings))}` lists {len(listed)} repositories "
+            f"and lacks {len(gone)} of {len(known)} that are known; the index is left as it is",
+            hint="if HF_ENDPOINT is a mirror, unset it; zoo index update --force keeps the shorter "
+            f"list, and the shipped index is back once {updated_path(settings)} is deleted",
+        )
 
 
 class _Learnt:
