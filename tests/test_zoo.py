@@ -184,8 +184,11 @@ def test_what_is_held_needs_no_index_to_be_missed(net: Settings, tmp_path: Path)
 def test_wrong_bytes_are_never_kept(hub: Hub, net: Settings) -> None:
     hub.fault("wrong")
     with Zoo(Registry(settings=net)) as zoo:
-        with pytest.raises(IntegrityError, match="has SHA-256"):
+        with pytest.raises(
+            IntegrityError, match=r"cannot pull `net:fp32`: .* has SHA-256"
+        ) as caught:
             zoo.pull("net")
+        assert caught.value.hint == "if the index is old: zoo index update"
         assert zoo.registry.list() == []
         assert zoo.pull("net").new
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.again import command, is_converted
 from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.fetch import WebPage
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
@@ -49,8 +50,9 @@ def bring(
     source = plan.opened or open_source(pinned(plan.source, plan.revision), settings)
     registry.expect_write()
     with registry.store.stage() as stage:
-        for file in plan.files:
-            _fetch(stage, source, file, progress)
+        with _naming(plan):
+            for file in plan.files:
+                _fetch(stage, source, file, progress)
         check(stage.folder / plan.entry)
         graph = describe(stage.folder / plan.entry)
         there = {file.path for file in plan.files}
@@ -150,6 +152,19 @@ def pinned(source: str, revision: str | None) -> str:
         return source
     owner, repo, *file = source[len("hf://") :].split("/", 2)
     return "/".join((f"hf://{owner}/{repo}@{quote(revision, safe='')}", *file))
+
+
+@contextmanager
+def _naming(plan: Plan) -> Iterator[None]:
+    """Name the model whose bytes are wrong: the error knows a URL, often one of a CDN."""
+    try:
+        yield
+    except WebPage:
+        raise
+    except IntegrityError as error:
+        label = f"{plan.name}:{plan.variant}" if plan.variant else plan.name
+        hint = "if the index is old: zoo index update" if plan.indexed else error.hint
+        raise IntegrityError(f"cannot pull `{label}`: {error.message}", hint=hint) from error
 
 
 def _unlisted(plan: Plan, source: Source, path: str) -> Listed:
