@@ -127,3 +127,17 @@ def test_environments_are_collected_only_if_asked_for(
     assert zoo("gc", "--environments", "--dry-run").out == f"   1.0 kB  {whole}\n"
     zoo("gc", "--environments")
     assert (whole.exists(), making.exists()) == (False, True)
+
+
+def test_another_databases_bundles_are_not_collected(
+    tmp_path: Path, zoo: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    with Registry(tmp_path / "elsewhere") as other:
+        other.register(models.linear(tmp_path / "n.onnx", value=2), "other")
+    url = f"sqlite:///{tmp_path / 'elsewhere' / 'registry.db'}"
+    with monkeypatch.context() as patch:
+        patch.setenv("ZOO_DATABASE_URL", url)
+        for ran in (zoo("gc"), zoo("gc", "--dry-run")):
+            assert (ran.code, "another registry" in ran.err) == (9, True)
+    assert zoo("verify", "net").code == 0
