@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.connect import damaged, make_engine, translating
 from onnxzoo.registry.errors import Damaged, DatabaseError, StorageError
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.staging import abandoned, staging_folder, staging_name
 from onnxzoo.registry.store import clear, make_folder, reporting_storage, sync
 
@@ -87,8 +88,17 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> None:
         with engine.begin() as exclusive:
             found = revision(connection, path)
             if found != SCHEMA:
-                _back_up(connection, path.with_name(f"{path.name}.{found}.bak"))
+                backup = path.with_name(f"{path.name}.{found}.bak")
+                _back_up(connection, backup)
                 migrate(exclusive)
+                logger().warning(
+                    "`%s` was migrated from schema %s to %s; older onnxzoo cannot open it now; "
+                    "the one of before is kept: `%s`",
+                    path,
+                    found,
+                    SCHEMA,
+                    backup,
+                )
     finally:
         engine.dispose()
 
