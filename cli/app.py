@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from onnxzoo.cli import (
     bundles,
@@ -41,14 +42,45 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _SHORT = _FULL | {errno.EMFILE, errno.ENFILE}  # what any file can end in
 
+# Commands as people look for them; what is not named here stands last.
+_GROUPS = {
+    "Get models": ("search", "pull", "register", "import", "sync"),
+    "Look": ("list", "show", "versions", "opsets", "path", "view", "licenses"),
+    "Run and measure": ("run", "test", "bench", "compare"),
+    "Make variants": ("convert", "quantize", "rederive"),
+    "Name and share": ("alias", "tag", "lock", "export"),
+    "Keep": ("verify", "rm", "gc", "doctor", "index"),
+}
+
+
+class _Groups(typer.core.TyperGroup):
+    """The list of commands, in groups."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a list a group into the help."""
+        shown = {
+            name: command
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) and not command.hidden
+        }
+        for title, names in _GROUPS.items():
+            limit = formatter.width - 6 - max(map(len, shown))
+            rows = [
+                (name, shown[name].get_short_help_str(limit)) for name in names if name in shown
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="zoo",
+    cls=_Groups,
     help="The model registry and model-zoo manager for ONNX.",
     epilog="Try: zoo pull light-squeezenet ; zoo run light-squeezenet",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(find.search)
 app.command()(pull.pull)
@@ -82,11 +114,42 @@ app.add_typer(indexes.app, name="index")
 app.command()(doctor.doctor)
 
 
+@app.command("help", hidden=True)
+def _help(
+    context: typer.Context,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="Of zoo.")] = None,
+) -> None:
+    """Show the help of zoo, or of one of its commands."""
+    root = context.parent
+    group = root.command if root else None
+    if root is None or not isinstance(group, typer.core.TyperGroup):
+        return
+    if command is None:
+        line(root.get_help())
+        return
+    found = group.get_command(root, command)
+    if found is None:
+        raise UsageError(f"no command `{command}`", hint="zoo --help")
+    print(found.get_help(found.make_context(command, [], parent=root, resilient_parsing=True)))
+
+
+@app.command("version", hidden=True)
+def _print_version() -> None:
+    """Print the version."""
+    _version()
+
+
 @app.callback()
 def _root(
     version: Annotated[  # noqa: ARG001  (its callback does the work)
         bool,
-        typer.Option("--version", callback=lambda on: _version() if on else None, is_eager=True),
+        typer.Option(
+            "--version",
+            "-V",
+            callback=lambda on: _version() if on else None,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     import logging

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,28 @@ def talk(text: str) -> None:
 
 
 def failure(error: "ZooError") -> None:
-    """Print what went wrong and the way out."""
+    """Print what went wrong and the way out; as a JSON object beside ``--json``."""
+    if _wants_json(sys.argv):
+        fields = {
+            "error": error.message,
+            "type": type(error).__name__,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+        talk(json.dumps(fields))
+        return
     talk(f"error: {error.message}")
     if error.hint:
         talk(f"hint: {error.hint}")
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether a command was asked for JSON, however it then failed.
+
+    >>> _wants_json(["zoo", "show", "net", "--json"]), _wants_json(["zoo", "show", "--", "--json"])
+    (True, False)
+    """
+    return "--json" in takewhile(lambda word: word != "--", arguments)
 
 
 def document(value: object) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from onnxzoo.registry.errors import IntegrityError, RemoteError, ZooError
 from onnxzoo.registry.part import Part
 from onnxzoo.registry.records import Progress
+from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import (
     Answer,
@@ -238,7 +239,7 @@ def _persist(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
             reason = interrupted
         if attempt < job.limits.attempts:
             time.sleep(_pause(job.limits, attempt, reason.wait))
-    kept = f"; {part.done} bytes are kept" if part.done else ""
+    kept = f"; {show_size(part.done)} are kept" if part.done else ""
     raise RemoteError(
         f"`{job.shown}` {reason.reason}, after {job.limits.attempts} attempts{kept}",
         hint="run it again: it goes on where it stopped"

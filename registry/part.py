@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reporting_storage
 
 CHUNK = 1 << 20  # bytes
@@ -81,7 +82,7 @@ class Part:
                 if self._keep and self.done:
                     self._note()
                     if error is not None:  # whoever stops the command is told
-                        error.add_note(f"{self._noted} bytes of {self._url} are kept")
+                        error.add_note(f"{show_size(self._noted)} of {self._url} are kept")
                 else:
                     self._remove()
             self._file.close()
