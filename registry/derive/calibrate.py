@@ -157,8 +157,8 @@ def write(given: "Iterable[Mapping[str, Array]]", folder: Path) -> Path:
                 f"the data holds `{type(feed).__name__}`; expected inputs by name", hint=hint
             )
         try:
-            arrays = {name: np.asarray(values) for name, values in feed.items()}
-            np.savez(folder / f"calibrate[{number:06}].npz", allow_pickle=False, **arrays)
+            arrays: dict[str, Any] = {name: _plain(values) for name, values in feed.items()}
+            np.savez(folder / f"calibrate[{number:06}].npz", **arrays)
         except ValueError as error:  # rows of several lengths, objects
             raise UsageError(f"the data's example `{number}` is no arrays: {error}") from error
     if number < 0:
@@ -267,3 +267,13 @@ def _check_shape(tensor: Tensor, values: "Array", file: str) -> None:
     raise UsageError(
         f"`{tensor.name}` in `{file}` is {list(values.shape)}; the model takes [{wanted}]"
     )
+
+
+def _plain(values: Any) -> "Array":
+    """Return values as an array; `numpy.savez` would pickle objects, and asks from 2.1 on."""
+    import numpy as np
+
+    array = np.asarray(values)
+    if array.dtype.hasobject:
+        raise ValueError("it holds objects")
+    return array

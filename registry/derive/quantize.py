@@ -32,6 +32,7 @@ _SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
 _FUSED = "/MatMulAddFusion"  # how onnxruntime calls the Gemm that it makes of MatMul and Add
 # onnxruntime's quantizer writes Gather's weights in types of this opset, and just names it.
 _GATHER_OPSET = 21
+_USUAL_BITS = 4  # of MatMulNBitsQuantizer
 _NAMED = 10  # nodes
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
@@ -251,9 +252,10 @@ def _weight_only(
             inner = onnx.ModelProto(graph=graph)
             ONNXModel(inner).replace_gemm_with_matmul()
             graph.CopyFrom(inner.graph)
+    bits = int(options.weights.lower().removeprefix("uint").removeprefix("int"))
     quantizer = MatMulNBitsQuantizer(
         model.model,
-        bits=int(options.weights.lower().removeprefix("uint").removeprefix("int")),
+        **({} if bits == _USUAL_BITS else {"bits": bits}),  # unknown to onnxruntime 1.22 and 1.23
         block_size=options.block,
         is_symmetric=options.symmetric,
         accuracy_level=options.accuracy_level,
