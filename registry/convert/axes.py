@@ -59,9 +59,38 @@ def _shape_outputs(model: Any, words: Set[str], samples: Sequence[Sample]) -> No
                 dim.dim_param = next(iter(words))
 
 
+def fed_inputs(graph: Any) -> list[Any]:
+    """Return a graph's inputs without its initializers, which IR version 3 lists there too.
+
+    Source: ONNX IR specification, "Graphs".
+    """
+    weights = {weight.name for weight in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def constants_as_weights(graph: Any) -> None:
+    """Make initializers of Constant nodes, whose type is that of any tensor.
+
+    Up to IR version 3 an initializer is an input too.
+
+    Source: ONNX operators, "Constant": floats alone up to version 1, every type from 9 on.
+    """
+    import onnx
+
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = next((one.t for one in node.attribute if one.name == "value"), None)
+        if value is None:
+            continue
+        graph.node.remove(node)
+        weight = graph.initializer.add()
+        weight.CopyFrom(value)
+        weight.name = node.output[0]
+        shape = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+        graph.input.append(shape)
+
+
 def without_weights_as_inputs(model: Any) -> None:
     """Take initializers out of a graph's inputs, where old exporters list them."""
-    weights = {weight.name for weight in model.graph.initializer}
-    kept = [value for value in model.graph.input if value.name not in weights]
+    kept = fed_inputs(model.graph)
     del model.graph.input[:]
     model.graph.input.extend(kept)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from onnxzoo.registry.convert.axes import fed_inputs
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Converter, Input, Job, pinned
 from onnxzoo.registry.convert.naming import axes_of
@@ -98,5 +99,5 @@ def complete(model: Any, opset: int | None, rows: str = "batch") -> None:
         if dims:
             dims[0].Clear()
             dims[0].dim_param = rows
-    for value in model.graph.input:
+    for value in fed_inputs(model.graph):
         value.type.tensor_type.shape.dim[0].dim_param = rows

@@ -6,7 +6,7 @@ Source: Core ML's format reference, and onnxmltools' `convert.coreml`.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from onnxzoo.registry.convert.axes import name_axes
+from onnxzoo.registry.convert.axes import constants_as_weights, fed_inputs, name_axes
 from onnxzoo.registry.convert.coreml_models import Unknown, outputs
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import names_no_outputs
@@ -15,6 +15,7 @@ from onnxzoo.registry.convert.maps import without_maps
 from onnxzoo.registry.errors import InvalidModel, UsageError
 
 _NEWEST = 11  # opset that onnxmltools writes for Core ML
+_ANY_CONSTANT = 9  # the opset from which on a Constant may hold labels; before, floats alone
 _OPEN = "None"  # as onnxmltools calls the axis of examples
 _OURS = "onnxzoo's own NumPy reference"
 
@@ -51,6 +52,8 @@ def convert(job: Job) -> Made:
     spec = _read(job)
     model = convert_coreml(spec, name=job.converter, target_opset=job.opset or _NEWEST)
     without_maps(model)
+    if (job.opset or _NEWEST) < _ANY_CONSTANT:
+        constants_as_weights(model.graph)
     inputs = list(_inputs(model))
     samples, notes = _samples(spec, model, inputs, job)
     if not model.opset_import or all(one.domain for one in model.opset_import):
@@ -117,7 +120,7 @@ def _complete(model: Any, opset: int) -> None:
 def _inputs(model: Any) -> Iterator[Input]:
     import onnx
 
-    for value in model.graph.input:
+    for value in fed_inputs(model.graph):
         tensor = value.type.tensor_type
         shape = tuple(
             dim.dim_value if dim.dim_value > 0 else "batch" if place == 0 else f"axis_{place}"
