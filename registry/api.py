@@ -58,9 +58,11 @@ from onnxzoo.registry.signature import differences
 from onnxzoo.registry.store import Stage, Store, reading
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.exported import Exported
+    from onnxzoo.registry.given import Given
     from onnxzoo.registry.merge import Imported
     from onnxzoo.registry.providers import Provider
     from onnxzoo.registry.rebuild import Rebuilt
@@ -122,7 +124,7 @@ class Registry:
 
     def register(
         self,
-        path: str | Path,
+        path: "str | Path | ModelProto | bytes",
         name: str,
         *,
         new_version: bool = False,
@@ -135,7 +137,8 @@ class Registry:
         """Copy an ONNX file and its external data into the store and give it a name.
 
         Args:
-            path: a `.onnx` file; its external data lies where the graph names it.
+            path: a `.onnx` file, whose external data lies where the graph names it; a ModelProto in
+                protobuf's text format; or in memory a ModelProto or its bytes.
             name: ``NAME[:VARIANT][@VERSION]``. Without a variant the label is the precision of
                 the weights; without a version the file joins the latest one, or starts a new one
                 where that label is taken there by other bytes.
@@ -152,30 +155,31 @@ class Registry:
             Refused: if it is not safe to be opened; if the named version holds the label already,
                 for other bytes.
         """
-        check_list(tags, "tags")
+        from onnxzoo.registry.given import given_model
         from onnxzoo.registry.inspect import describe
-        from onnxzoo.registry.sniff import check
         from onnxzoo.registry.testdata import gather
 
-        ref, path = Ref.parse(name), Path(path).expanduser()
+        check_list(tags, "tags")
+        ref = Ref.parse(name)
         version = self.number(ref)
-        with reading(path):
-            if path.is_dir():
-                raise UsageError(f"`{path}` is a folder; expected an `.onnx` file")
-            if not path.is_file():
-                raise NotFound(f"no file `{path}`")
-            check(path)
+        given = given_model(path)
         with self.store.stage() as stage, self.store.stage() as data:
-            stage.copy(path, path.name, progress)
-            graph = describe(stage.folder / path.name)
+            _place(stage, given, progress)
+            graph = describe(stage.folder / given.entry)
             for location in graph.external:
-                _copy_beside(stage, path, location, progress)
+                if given.file is None:
+                    raise NotFound(
+                        f"the weights of the model lie in `{location}`, which a model in memory "
+                        "has not got",
+                        hint="onnx.load(FILE) loads them too; or register the file",
+                    )
+                _copy_beside(stage, given.file, location, progress)
             stage.check_sources()
             draft = Draft(
                 name=ref.name,
-                entry=path.name,
+                entry=given.entry,
                 graph=graph,
-                source=str(path.absolute()),
+                source=given.source,
                 label=ref.variant,
                 version=version,
                 new_version=new_version,
@@ -779,6 +783,17 @@ def _tagged(name: str, tags: Sequence[str]) -> Ref:
             hint=f"zoo tag {ref.name} {' '.join(tags)}, or name the version: zoo alias {ref} NAME",
         )
     return ref
+
+
+def _place(stage: Stage, given: "Given", progress: Progress | None) -> None:
+    """Bring a model's own file into a stage."""
+    from onnxzoo.registry.sniff import check
+
+    if given.content is not None:
+        stage.write([given.content], given.entry)
+        check(stage.folder / given.entry)
+    elif given.file is not None:
+        stage.copy(given.file, given.entry, progress)
 
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:

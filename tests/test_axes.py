@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.convert.axes import name_axes, without_weights_as_inputs
+from onnxzoo.registry.convert.axes import (
+    constants_as_weights,
+    fed_inputs,
+    name_axes,
+    without_weights_as_inputs,
+)
 from onnxzoo.registry.convert.job import Input, Sample
 from onnxzoo.registry.convert.maps import without_maps
 
@@ -53,6 +58,24 @@ def test_initializers_are_no_inputs() -> None:
     made.graph.initializer.append(numpy_helper.from_array(np.zeros(2), "w"))
     without_weights_as_inputs(made)
     assert [value.name for value in made.graph.input] == ["x"]
+
+
+def test_initializers_that_are_inputs_are_not_fed() -> None:
+    made = model("Relu", "n")
+    made.graph.input.add().name = "w"
+    made.graph.initializer.append(numpy_helper.from_array(np.zeros(2), "w"))
+    assert [value.name for value in fed_inputs(made.graph)] == ["x"]
+
+
+def test_constants_of_labels_become_weights() -> None:
+    made = model("Relu", "n")
+    words = numpy_helper.from_array(np.array(["a", "b"], dtype=object), "value")
+    made.graph.node.append(helper.make_node("Constant", [], ["labels"], value=words))
+    constants_as_weights(made.graph)
+    assert [node.op_type for node in made.graph.node] == ["Relu"]
+    assert list(numpy_helper.to_array(made.graph.initializer[0])) == ["a", "b"]
+    assert [value.name for value in made.graph.input] == ["x", "labels"]
+    assert [value.name for value in fed_inputs(made.graph)] == ["x"]
 
 
 def test_maps_become_a_matrix_under_their_name() -> None:

@@ -4,10 +4,11 @@ A model that is held is loaded without importing what knows of indexes and sourc
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bars import reporting
@@ -20,7 +21,9 @@ from onnxzoo.registry.settings import place, show_size
 
 if TYPE_CHECKING:
     import builtins
+    from collections.abc import Callable
 
+    from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.choose import Wish
@@ -268,6 +271,7 @@ def convert(
     if name is not None:
         from onnxzoo.registry.convert.offer import convert as of_framework
 
+        _check_keywords("convert", how, _keywords(of_framework))
         return of_framework(source, name, opset=opset, **how)
     if opset is None and how.get("runtime") is None:
         raise UsageError(
@@ -276,6 +280,7 @@ def convert(
         )
     from onnxzoo.zoo_index.derived import convert as at_opset
 
+    _check_keywords("convert", how, _keywords(at_opset))
     return at_opset(str(source), opset=opset, **how)
 
 
@@ -293,7 +298,8 @@ def register(
     """Keep an ONNX file with its external data, or a model in code, which is converted first.
 
     Args:
-        path: a `.onnx` file, or a model: a `torch.nn.Module`, a scikit-learn estimator, a booster.
+        path: a `.onnx` file, an `onnx.ModelProto` or its bytes; or a model of a framework: a
+            `torch.nn.Module`, a scikit-learn estimator, a booster.
         name: see `Registry.register`, as are the next four.
         new_version: start a new version whatever is held.
         task: what the model does.
@@ -301,23 +307,41 @@ def register(
         tags: words to find the model by.
         test_data: reference inputs and outputs, of a file.
         how: of a model in code, in `torch.onnx.export`'s words: ``example=(x,)``,
-            ``input_names``, ``output_names``, ``dynamic_axes``, ``opset_version``; see
+            ``input_names``, ``output_names``, ``dynamic_axes``, ``dynamic_shapes``,
+            ``opset_version``, ``dynamo``, ``export_params``, ``do_constant_folding``; see
             `onnxzoo.registry.convert.offer.How`.
+
+    Raises:
+        UsageError: for any other argument.
     """
-    if not isinstance(path, str | Path):
+    from onnxzoo.registry.given import is_in_memory
+
+    in_code = not isinstance(path, str | Path)
+    if how:
+        from onnxzoo.registry.convert.offer import How
+
+        _check_keywords("register", how, How.__annotations__)
+    if in_code and not is_in_memory(path):
         from onnxzoo.registry.convert.offer import register_model
 
+        if test_data is not None:
+            raise UsageError(
+                "`test_data` goes with an ONNX file",
+                hint=f"register the model, then: zoo test {name} --data {test_data}",
+            )
         return register_model(
             path, name, new_version=new_version, task=task, license=license, tags=tags, **how
         )
     if how:
+        shown = "an ONNX model" if in_code else f"`{path}`, a file,"
         raise UsageError(
-            f"`{next(iter(how))}` is said of a model in code, and `{path}` is a file",
+            f"`{next(iter(how))}` says how a framework's model is converted; "
+            f"{shown} is kept as it is",
             hint="onnxzoo.convert converts files",
         )
     with Registry() as registry:
         return registry.register(
-            path,
+            cast("str | Path | ModelProto", path),
             name,
             new_version=new_version,
             task=task,
@@ -409,6 +433,25 @@ def list(name: str | None = None) -> Sequence[Variant]:  # noqa: A001  (`onnxzoo
     """
     with Registry() as registry:
         return registry.list(name=name and Ref.parse(name).name)
+
+
+def _keywords(function: "Callable[..., object]") -> "builtins.list[str]":
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "opset"]
+
+
+def _check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise UsageError for an argument that a function does not take."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            meant = f"; did you mean `{near[0]}`?" if near else ""
+            raise UsageError(
+                f"`{function}` takes no `{name}`{meant}",
+                hint=f"it takes {', '.join(f'`{word}`' for word in known)}",
+            )
 
 
 def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.export_arguments import axes_of_shapes, check_params, exporter_of
 from onnxzoo.registry.convert.job import Input
 from onnxzoo.registry.convert.run import Labels, Order
 from onnxzoo.registry.convert.run import convert as run
@@ -23,20 +24,30 @@ class How(TypedDict, total=False):
 
     Attributes:
         example: a tuple of inputs; for scikit-learn and boosters a matrix or a DataFrame of rows.
+        args: the same, in torch's word.
         input_names: names of the inputs; else those of ``forward``'s parameters.
         output_names: names of the outputs.
         dynamic_axes: ``{"x": {0: "batch"}}`` or ``{"x": [0]}``: axes that are open.
+        dynamic_shapes: the same by ``forward``'s parameters, with names or ``torch.export.Dim``.
         opset_version: the wanted opset; else the exporter's choice.
         exporter: ``dynamo`` or ``torchscript``; else the one that suits.
+        dynamo: True for the exporter ``dynamo``, False for ``torchscript``.
+        export_params: True; a model is kept with its weights.
+        do_constant_folding: of the exporter ``torchscript``.
         accept_drift: keep it although its outputs lie beyond the tolerance.
     """
 
     example: "NotRequired[Sequence[Any] | Any]"
-    input_names: Sequence[str]
-    output_names: Sequence[str]
-    dynamic_axes: DynamicAxes
-    opset_version: int
-    exporter: str
+    args: "NotRequired[Sequence[Any] | Any]"
+    input_names: Sequence[str] | None
+    output_names: Sequence[str] | None
+    dynamic_axes: DynamicAxes | None
+    dynamic_shapes: Any
+    opset_version: int | None
+    exporter: str | None
+    dynamo: bool | None
+    export_params: bool
+    do_constant_folding: bool
     accept_drift: bool
 
 
@@ -130,11 +141,16 @@ def register_model(
     name: str,
     *,
     example: Any = None,
-    input_names: Sequence[str] = (),
-    output_names: Sequence[str] = (),
+    args: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     dynamic_axes: DynamicAxes | None = None,
+    dynamic_shapes: Any = None,
     opset_version: int | None = None,
     exporter: str | None = None,
+    dynamo: bool | None = None,
+    export_params: bool = True,
+    do_constant_folding: bool = True,
     accept_drift: bool = False,
     new_version: bool = False,
     task: str | None = None,
@@ -142,15 +158,26 @@ def register_model(
     tags: Sequence[str] = (),
 ) -> Variant:
     """Convert a model in code and keep it; see `onnxzoo.register`."""
+    for one, two, names in (
+        (example, args, "`example` and `args`"),
+        (dynamic_axes, dynamic_shapes, "`dynamic_axes` and `dynamic_shapes`"),
+    ):
+        if one is not None and two is not None:
+            raise UsageError(f"{names} say the same; give one of them")
+    check_params(export_params=export_params)
+    if dynamic_shapes is not None:
+        dynamic_axes = axes_of_shapes(dynamic_shapes, model, input_names or ())
+    options = {"exporter": exporter_of(exporter, dynamo=dynamo) or ""}
+    options["do_constant_folding"] = "" if do_constant_folding else "false"
     return convert(
         model,
         name,
-        inputs=input_names,
-        outputs=output_names,
+        inputs=input_names or (),
+        outputs=output_names or (),
         dynamic_axes=dynamic_axes,
         opset=opset_version,
-        example=example,
-        options={"exporter": exporter} if exporter else {},
+        example=args if example is None else example,
+        options={name: value for name, value in options.items() if value},
         accept_drift=accept_drift,
         new_version=new_version,
         task=task,

@@ -27,7 +27,7 @@ from onnxzoo.registry.graphs import nodes
 CONVERTER = Converter(
     name="torch",
     module=__name__,
-    options=("exporter",),
+    options=("exporter", "do_constant_folding"),
     needs=("torch", "onnx"),
     extra="torch",
     requirements=pinned("torch"),
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
 def convert(job: Job) -> Made:
     """Convert a module; what it computes itself is computed first."""
-    model, given = load(job)
+    model, given, found = load(job)
     with _evaluating(model) as module:
         inputs = inputs_of(module, job, given, symbolic_axes(model) if is_program(model) else {})
         outputs = [outputs_of(module, call) for call in inputs.calls]
@@ -61,7 +61,7 @@ def convert(job: Job) -> Made:
         notes = _export(model, Call(module, inputs, names, axes), job)
     ops = _tidy(job.model, inputs)
     within = _rounded(outputs) if "QuantizeLinear" in ops else {}
-    return Made(samples_of(inputs, outputs), notes, within=within)
+    return Made(samples_of(inputs, outputs), (*found, *notes), within=within)
 
 
 def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:
@@ -205,6 +205,7 @@ def _by_torchscript(call: Call, job: Job) -> None:
         output_names=list(call.outputs),
         opset_version=job.opset or _USUAL,
         dynamic_axes={name: axes for name, axes in call.axes.items() if axes},
+        do_constant_folding=job.options.get("do_constant_folding") != "false",
         dynamo=False,
     )
 
