@@ -79,6 +79,12 @@ def convert(
     label: Annotated[
         str | None, typer.Option(metavar="LABEL", help="Of a held model's new variant.")
     ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA", help="Of a held model: compare outputs on .npz, .npy or a folder."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Of a held model: make and compare it, keep nothing.")
     ] = False,
@@ -127,14 +133,22 @@ def convert(
             },
         )
         convert_opset(
-            source, opset, for_=for_, label=label, dry_run=dry_run, quiet=quiet, json=json
+            source,
+            opset,
+            for_=for_,
+            label=label,
+            inputs=inputs,
+            dry_run=dry_run,
+            quiet=quiet,
+            json=json,
         )
         return
     if name is None:
         verb = "register" if source.endswith(".onnx") else "convert"
         raise UsageError("a model needs a name", hint=f"zoo {verb} {source} --name NAME")
     _refuse(
-        "goes with a model of the registry", {"--for": for_, "--label": label, "--dry-run": dry_run}
+        "goes with a model of the registry",
+        {"--for": for_, "--label": label, "--inputs": inputs, "--dry-run": dry_run},
     )
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.convert import run

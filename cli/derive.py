@@ -1,10 +1,12 @@
 """Commands that make a variant from another: convert (to an opset), rederive."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from onnxzoo.cli import options
+from onnxzoo.cli.figures import compared_on
 from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound
@@ -13,6 +15,7 @@ from onnxzoo.registry.settings import show_size
 if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
     from onnxzoo.registry.derive.again import Again
+    from onnxzoo.registry.derive.calibrate import Examples
     from onnxzoo.registry.derive.to_opset import Converted
     from onnxzoo.registry.fit import Runtime
     from onnxzoo.zoo_index.zoo import Zoo
@@ -24,26 +27,35 @@ def convert_opset(
     *,
     for_: str | None,
     label: str | None,
+    inputs: Path | None,
     dry_run: bool,
     quiet: bool,
     json: bool,
 ) -> None:
     """Make a variant at another opset, or for a release, compare its outputs, and keep it."""
+    from onnxzoo.registry.derive.calibrate import located
     from onnxzoo.registry.derive.to_opset import to_opset
     from onnxzoo.registry.fit import release
     from onnxzoo.zoo_index.derived import parent_of
     from onnxzoo.zoo_index.zoo import Zoo
 
     runtime = release(for_) if for_ is not None else None
+    on = None if inputs is None else located(inputs, None)
     with Zoo() as zoo:
         if dry_run:
-            _try(zoo, name, opset, runtime, quiet=quiet, json=json)
+            _try(zoo, name, opset, runtime, on, quiet=quiet, json=json)
             return
         with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
             parent = parent_of(zoo, name, progress=report)
         with progress(zoo.settings, quiet=quiet or json) as report:
             done = to_opset(
-                zoo.registry, parent, opset, runtime=runtime, label=label, progress=report
+                zoo.registry,
+                parent,
+                opset,
+                runtime=runtime,
+                label=label,
+                inputs=on,
+                progress=report,
             )
     if json:
         more = {"new": done.new, "parent": done.parent.ref, "proof": _proof_document(done.proof)}
@@ -105,6 +117,7 @@ def _try(
     name: str,
     opset: int | None,
     runtime: "Runtime | None",
+    on: "Examples | None",
     *,
     quiet: bool,
     json: bool,
@@ -125,7 +138,9 @@ def _try(
     proof = None
     if held is None:
         with progress(zoo.settings, quiet=quiet or json) as report:
-            proof = try_opset(zoo.registry, parent, opset, runtime=runtime, progress=report)
+            proof = try_opset(
+                zoo.registry, parent, opset, runtime=runtime, inputs=on, progress=report
+            )
     if json:
         more = {"opset": opset, "held": held.ref if held else None}
         document({"parent": parent.ref, **more, "proof": _proof_document(proof)})
@@ -161,9 +176,10 @@ def _proof_words(proof: "Proof") -> str:
     drift = proof.drift
     words = [] if drift.max is None else [f"outputs within {drift.max:.3g}"]
     words += [] if drift.labels is None else [f"{100 * drift.labels:.4g} % equal labels"]
+    words += [] if drift.spread is None else [f"random: {drift.spread:.2g} standard errors apart"]
     words += [f"on {proof.samples} inputs", f"size ×{proof.size:.3g}"]
     words += [] if proof.latency is None else [f"latency ×{proof.latency:.2f}"]
-    return ", ".join(words)
+    return f"{', '.join(words)}; {compared_on(drift.shapes, drift.unproven)}"
 
 
 def _proof_document(proof: "Proof | None") -> dict[str, Any] | None:

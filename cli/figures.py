@@ -98,6 +98,18 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def compared_on(shapes: object, unproven: object) -> str:
+    """Return in words what outputs were compared on, and why that is no proof.
+
+    >>> compared_on("x 2x128; x 1x32", None)
+    'compared on x 2x128; x 1x32'
+    >>> compared_on("x 1x1", "compared on length 1 only")
+    'compared on x 1x1: no proof, compared on length 1 only'
+    """
+    words = f"compared on {shapes or 'inputs of unknown sizes'}"
+    return f"{words}: no proof, {unproven}" if unproven else words
+
+
 def measurement_document(measurement: "Measurement") -> dict[str, Any]:
     """Return the JSON object of a measurement."""
     return {
@@ -176,6 +188,8 @@ def _under(context: "Context") -> str:
     if "base" in context:
         on = f"{context['samples']} inputs" if "samples" in context else context.get("inputs")
         words.append(f"against {str(context['base'])[:19]} on {str(on)[:19]}")
+        shapes, unproven = (context.get(key) for key in ("shapes", "unproven"))
+        words.append(compared_on(shapes, unproven))
     return ", ".join(words)
 
 

@@ -9,6 +9,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import (
     UNKNOWN,
+    compared_on,
     duration,
     inputs_of,
     memory,
@@ -308,6 +309,8 @@ def _compared_document(item: "Compared") -> Mapping[str, Any]:
         "drift_cosine": item.drift.cosine,
         "drift_labels": item.drift.labels,
         "drift_unknown": item.drift.why,
+        "compared_on": item.drift.shapes,
+        "unproven": item.drift.unproven,
         "measured_now": item.fresh,
     }
 
@@ -333,6 +336,9 @@ def _show_compared(found: "Sequence[Compared]") -> None:
         ),
     )  # fmt: skip
     _talk_of([item.figures for item in found])
+    grounds = [(item.drift.shapes, item.drift.unproven) for item in found if item.drift.shapes]
+    for shapes, unproven in dict.fromkeys(grounds):
+        talk(f"outputs {compared_on(shapes, unproven)}")
     for item in found:
         if item.drift.why:
             talk(f"{item.variant.ref} has no drift ({UNKNOWN}): {item.drift.why}")

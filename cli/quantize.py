@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import UNKNOWN, number, share
+from onnxzoo.cli.figures import UNKNOWN, compared_on, number, share
 from onnxzoo.cli.output import document, line, table, talk, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.settings import show_size
@@ -115,6 +115,7 @@ def _show(made: "Quantized", *, search: bool) -> None:
         [(variant.ref, show_size(variant.bytes), *_figures(made.derived.proof))],
     )
     proof = made.derived.proof
+    talk(f"outputs {compared_on(proof.drift.shapes, proof.drift.unproven)}")
     if proof.size > 1 and (proof.latency or 0) > 1:
         talk("warning: it is larger and slower than what it was made from")
     talk(f"made so: {made.options}")
@@ -165,4 +166,6 @@ def _proof_document(proof: "Proof") -> Mapping[str, Any]:
         "drift_cosine": proof.drift.cosine,
         "drift_labels": proof.drift.labels,
         "samples": proof.samples,
+        "compared_on": proof.drift.shapes,
+        "unproven": proof.drift.unproven,
     }

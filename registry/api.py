@@ -84,7 +84,7 @@ class Registry:
         settings = settings or Settings.from_env()
         self.settings = settings if home is None else at(Path(home), settings)
         self.store = Store(self.settings.home / "store")
-        self.loader = Loader(self.settings)
+        self.loader = Loader(self.settings, self.held_sets)
         self._database = Database(
             self.settings.home / "registry.db",
             self.settings.database_url,
@@ -236,8 +236,14 @@ class Registry:
 
         allowed = {*self.settings.allow_domains, *domains}
         guard(stage.folder / draft.entry, domains=allowed)
+        held = None if data is None else data.folder
         self._look(
-            stage.folder, stage.manifest.digest, draft, must_open=must_open, progress=progress
+            stage.folder,
+            stage.manifest.digest,
+            draft,
+            must_open=must_open,
+            progress=progress,
+            held=held,
         )
         with changing(self._database, self.store, draft.name) as session:
             whole = not self.store.changes(stage.manifest)
@@ -259,9 +265,10 @@ class Registry:
         *,
         must_open: bool,
         progress: Progress | None,
+        held: Path | None = None,
     ) -> None:
         try:
-            self.loader.look_at(folder, draft.entry, digest, progress)
+            self.loader.look_at(folder, draft.entry, digest, progress, held=held)
         except InvalidModel as error:
             if must_open:
                 raise
@@ -452,6 +459,13 @@ class Registry:
         with self._database.read() as rows:
             return find(rows, self.store, Ref.parse(ref))
 
+    def held_sets(self, variant: Variant) -> Path | None:
+        """Return the folder of the reference data that are for a variant, None without any."""
+        held = self.test_data(variant.ref)
+        if held is None:
+            return None
+        return held.folder / held.label_for(variant, self.list(name=variant.name))
+
     def add_test_data(self, ref: str, path: str | Path) -> None:
         """Keep reference inputs and outputs of a held variant, in the place of what it had.
 
@@ -477,6 +491,8 @@ class Registry:
         name = Ref.parse(ref).name
         with changing(self._database, self.store, name) as session:
             keep(session, self.store, ref, stage, source)
+        with suppress(ZooError):  # what is not prepared opens from its plain file
+            self.loader.look_again(self.resolve(ref))
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
         """Return what happened, newest first: to one model, or to all."""

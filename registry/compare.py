@@ -9,11 +9,13 @@ from typing import NamedTuple
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
 from onnxzoo.registry.derive.calibrate import check_preprocess, digest, located
-from onnxzoo.registry.drift import SAMPLES, Drift, drift
+from onnxzoo.registry.derive.ground import SAMPLES
+from onnxzoo.registry.drift import Drift, drift, ground_of
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
 
 _METRICS = ("max", "cosine", "labels")
+_GROUND = {"shapes", "unproven", "given"}  # of a drift's context: known once it is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def compare(
     first = Trial(variants[0], threads, batch, axes or {}, device, path, preprocess)
     trials = _trials(first, variants)
     check_sizes(trials)
-    on = _On(samples, path, preprocess)
+    reference = None if axes or batch else registry.test_data(variants[0].ref)
+    on = _On(samples, path, preprocess, reference.digest if reference else None)
     drifts = _drifts(registry, trials, on, fresh=fresh)
     held = [] if fresh else [kept(registry, trial) for trial in trials]
     again = [figures for figures in held if figures is not None]
@@ -119,16 +122,17 @@ def _ratio(one: Figures, base: Figures) -> float:
 
 
 class _On(NamedTuple):
-    """What outputs are compared on."""
+    """What outputs are compared on; reference data by their digest."""
 
     samples: int
     inputs: Path | None
     preprocess: str | None
+    held: str | None
 
     def context(self) -> Context:
         """Return what a drift's context says of it."""
         if self.inputs is None:
-            return {"samples": self.samples}
+            return {"inputs": self.held} if self.held else {"samples": self.samples}
         named: Context = {"preprocess": self.preprocess} if self.preprocess else {}
         return {"inputs": digest(self.inputs), **named}
 
@@ -155,9 +159,9 @@ def _drifts(registry: Registry, trials: Sequence[Trial], on: _On, *, fresh: bool
         found |= {variant.ref: d for variant, d in zip(missing, measured, strict=True)}
         for trial, context in zip(others, contexts, strict=True):
             if trial.variant in missing:
-                registry.measure(
-                    trial.variant.digest, _measurements(found[trial.variant.ref], context)
-                )
+                now = found[trial.variant.ref]
+                on_shapes = {**context, **ground_of(now)}
+                registry.measure(trial.variant.digest, _measurements(now, on_shapes))
     return [Drift(0.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
 
 
@@ -166,16 +170,27 @@ def _kept_drifts(
 ) -> dict[str, Drift]:
     found = {}
     for trial, context in zip(trials, contexts, strict=True):
-        there = {
-            m.metric: m.value
-            for m in registry.measurements(trial.variant.digest)
-            if m.context == context
-        }
-        if "drift_max" in there:
-            found[trial.variant.ref] = Drift(
-                there["drift_max"], there.get("drift_cosine"), there.get("drift_labels")
-            )
+        for m in sorted(registry.measurements(trial.variant.digest), key=lambda m: m.at):
+            rest = {key: value for key, value in m.context.items() if key not in _GROUND}
+            if m.metric == "drift_max" and rest == context and "shapes" in m.context:
+                found[trial.variant.ref] = _kept_drift(registry, trial.variant, m.context)
     return found
+
+
+def _kept_drift(registry: Registry, variant: Variant, context: Context) -> Drift:
+    """Return the drift whose figures have a context."""
+    there = {
+        m.metric: m.value for m in registry.measurements(variant.digest) if m.context == context
+    }
+    shapes, unproven = (context.get(key) for key in ("shapes", "unproven"))
+    return Drift(
+        there["drift_max"],
+        there.get("drift_cosine"),
+        there.get("drift_labels"),
+        shapes=str(shapes),
+        unproven=str(unproven) if unproven else None,
+        given="given" in context,
+    )
 
 
 def _measurements(found: Drift, context: Context) -> list[Measurement]:

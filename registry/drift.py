@@ -1,17 +1,17 @@
 """How far variants' outputs lie from a base's, on the same inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.derive.calibrate import bounded
-from onnxzoo.registry.derive.calibrate import feeds as read
-from onnxzoo.registry.feeds import batched, random_inputs
+from onnxzoo.registry.derive.ground import SAMPLES, ground
 from onnxzoo.registry.outputs import agreement, matrix
-from onnxzoo.registry.records import Tensor, Variant
-from onnxzoo.registry.sessions import infer
+from onnxzoo.registry.records import Context, Tensor, Variant
+from onnxzoo.registry.sample_inputs import Samples, shapes_text, short, silence
+from onnxzoo.registry.sessions import infer, signature
+from onnxzoo.registry.spread import apart, is_random, means, several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SAMPLES = 8  # seeded inputs
+SHORT = "compared on length 1 only"
+_REPEATED = 2  # inputs on which a random model is run several times
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,18 @@ class Drift:
 
     Attributes:
         max: the largest absolute difference of any output's element.
-        cosine: the cosine similarity of all outputs, flattened.
+        cosine: the cosine similarity of the output in which it is lowest, flattened.
         labels: the share of positions with the same label: the argmax over the last axis that is
             longer than 1, or the value itself where an output holds whole numbers.
         why: one line, where nothing could be compared.
         relative: the largest absolute difference as a share of one more than the base's element:
             at most ``t`` where all lie within ``rtol = atol = t``, as numpy's `allclose` has it.
+        shapes: of the inputs that were compared on, in words; None where that was not recorded.
+        unproven: why the figures are no proof: the base's outputs show nothing, or an open axis
+            had the length 1 only.
+        given: compared on a user's inputs, or on reference data.
+        spread: of a model with random nodes: how many standard errors the two lie apart in mean
+            and deviation; the other figures are then of means over several runs.
     """
 
     max: float | None = None
@@ -41,10 +48,63 @@ class Drift:
     labels: float | None = None
     why: str | None = None
     relative: float | None = field(default=None, compare=False)  # not kept with measurements
+    shapes: str | None = field(default=None, compare=False)
+    unproven: str | None = field(default=None, compare=False)
+    given: bool = field(default=False, compare=False)
+    spread: float | None = field(default=None, compare=False)
+
+
+def ground_of(drift: Drift) -> Context:
+    """Return what a drift's figures rest on, for the context of its measurements."""
+    found: dict[str, str] = {"shapes": drift.shapes} if drift.shapes else {}
+    if drift.unproven:
+        found["unproven"] = drift.unproven
+    if drift.given:
+        found["given"] = "yes"
+    return found
 
 
 class Unlike(Exception):
     """Two variants whose outputs cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a base gives, and for what.
+
+    Attributes:
+        samples: the inputs.
+        outputs: for each of them.
+        runs: of a model with random nodes: what it gives several times over, for the first inputs.
+        unproven: see `Drift`.
+    """
+
+    samples: Samples
+    outputs: Sequence[Mapping[str, Any]]
+    runs: Sequence[Sequence[Mapping[str, Any]]] = ()
+    unproven: str | None = None
+
+
+def expect(session: "InferenceSession", path: Path, samples: Samples) -> Expected:
+    """Run a base and return what it gives.
+
+    Args:
+        session: of the base.
+        path: its `.onnx` file.
+        samples: the inputs.
+    """
+    feeds = samples.feeds
+    outputs = [infer(session, feed) for feed in feeds]
+    runs = []
+    if is_random(session, feeds[0], path):
+        runs = [several(session, feed) for feed in feeds[:_REPEATED]]
+    silent = silence(feeds, outputs)
+    unproven = None
+    if silent:
+        unproven = f"the base's outputs show nothing: {silent}"
+    elif short(feeds, signature(session)[0]):
+        unproven = SHORT
+    return Expected(samples, outputs, runs, unproven)
 
 
 def drift(
@@ -67,58 +127,84 @@ def drift(
         registry: where they are held.
         base: what the others are held against.
         others: in the order of the answer.
-        batch: see `onnxzoo.registry.feeds.batched`.
+        batch: examples in a batch; None for 1 and 2 in turns.
         axes: sizes of other open axes by their names.
-        samples: how many inputs, seeded 0, 1, 2 …
-        inputs: what to run on in their place, as `calibrate.feeds` reads it.
+        samples: how many inputs to make, seeded 0, 1, 2 …
+        inputs: what to run on in their place, as `calibrate.feeds` reads it; without, what the
+            version holds as reference data.
         preprocess: of images; see there.
         device: see `onnxzoo.load`.
     """
     session = registry.load(base.ref, device=device)
-    if inputs is not None:
-        feeds = list(bounded(read(str(inputs), session, base.graph.inputs, preprocess)))
-    else:
-        tensors, _ = batched(base.graph.inputs, batch, sized=axes or ())
-        feeds = [random_inputs(tensors, seed=seed, axes=axes) for seed in range(samples)]
-    expected = [infer(session, feed) for feed in feeds]
+    on = ground(
+        session,
+        base.path,
+        inputs=None if inputs is None else str(inputs),
+        preprocess=preprocess,
+        held=registry.held_sets(base),
+        samples=samples,
+        batch=batch,
+        axes=axes,
+    )
+    expected = expect(session, base.path, on)
     del session
     found = []
     for other in others:
         try:
             session = registry.load(other.ref, device=device)
-            found.append(between(other.graph.inputs, session, feeds, expected))
+            found.append(between(other.graph.inputs, session, expected))
             del session
         except Unlike as error:
-            found.append(Drift(why=str(error)))
+            found.append(Drift(why=str(error), shapes=shapes_text(on.feeds)))
     return found
 
 
-def between(
-    inputs: Sequence[Tensor],
-    session: "InferenceSession",
-    feeds: "Sequence[Mapping[str, Array]]",
-    expected: Sequence[Mapping[str, Any]],
-) -> Drift:
+def between(inputs: Sequence[Tensor], session: "InferenceSession", expected: Expected) -> Drift:
     """Return how far a session's outputs lie from those that are expected.
 
     Args:
-        inputs: what the session takes; feeds are cast to these dtypes.
+        inputs: what the session takes; the base's are cast to these dtypes.
         session: of the other model.
-        feeds: the base's inputs.
-        expected: the base's outputs for each.
+        expected: the base's inputs and outputs.
 
     Raises:
         Unlike: if the two cannot be compared.
     """
-    fitting = [_fitted(inputs, feed) for feed in feeds]
-    total = _Total()
-    for feed, outputs in zip(fitting, expected, strict=True):
-        got = infer(session, feed)
-        if set(got) != set(outputs):
-            raise Unlike(f"its outputs are {_names(got)}; the base's are {_names(outputs)}")
-        for name, one in outputs.items():
-            total.add(name, one, got[name])
-    return total.drift()
+    feeds = [_fitted(inputs, feed) for feed in expected.samples.feeds]
+    if expected.runs:
+        found = _in_distribution(session, feeds, expected.runs)
+    else:
+        total = _Total()
+        for feed, outputs in zip(feeds, expected.outputs, strict=True):
+            total.add_all(outputs, infer(session, feed))
+        found = total.drift()
+    return replace(
+        found,
+        shapes=shapes_text(expected.samples.feeds),
+        unproven=expected.unproven,
+        given=expected.samples.given,
+    )
+
+
+def _in_distribution(
+    session: "InferenceSession",
+    feeds: "Sequence[Mapping[str, Any]]",
+    runs: Sequence[Sequence[Mapping[str, Any]]],
+) -> Drift:
+    """Compare a model with random nodes by its runs, as far apart as the base's own are."""
+    total, own, spread = _Total(), _Total(), 0.0
+    for feed, base in zip(feeds, runs, strict=False):
+        other = several(session, feed)
+        if set(other[0]) != set(base[0]):
+            raise Unlike(f"its outputs are {_names(other[0])}; the base's are {_names(base[0])}")
+        spread = max(spread, apart(base, other))
+        total.add_all(means(base), means(other))
+        half = len(base) // 2
+        own.add_all(means(base[:half]), means(base[half:]))
+    found, chance = total.drift(), own.drift().cosine or 0
+    # What chance alone takes from the cosine of means is not the other model's doing.
+    cosine = min((found.cosine or 0) / chance, 1.0) if chance > 0 else found.cosine
+    return replace(found, cosine=cosine, labels=None, spread=spread)
 
 
 def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str, Array]":
@@ -131,6 +217,9 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
     fitted = {}
     for name, array in feed.items():
         tensor = by_name[name]
+        if not isinstance(array, np.ndarray):
+            fitted[name] = array
+            continue
         if not tensor.takes(array.shape):
             raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
         wanted = "object" if tensor.dtype == "string" else tensor.dtype
@@ -144,8 +233,16 @@ class _Total:
     """Sums over outputs and inputs."""
 
     def __init__(self) -> None:
-        self._max = self._relative = self._dot = self._one = self._two = 0.0
-        self._same = self._labels = 0
+        self._max = self._relative = 0.0
+        self._products: dict[str, list[float]] = {}  # by output: a·b, a·a, b·b
+        self._same = self._labels = self._compared = 0
+
+    def add_all(self, outputs: Mapping[str, Any], got: Mapping[str, Any]) -> None:
+        """Add all outputs of the base and the other's."""
+        if set(got) != set(outputs):
+            raise Unlike(f"its outputs are {_names(got)}; the base's are {_names(outputs)}")
+        for name, one in outputs.items():
+            self.add(name, one, got[name])
 
     def add(self, name: str, one: Any, two: Any) -> None:
         """Add one output of the base and the other's."""
@@ -164,19 +261,24 @@ class _Total:
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
             raise Unlike(f"the output `{name}` is not finite in one of them")
         a, b = a[finite], b[finite]
+        self._compared += a.size
         apart = np.abs(a - b)
         self._max = max(self._max, float(np.max(apart, initial=0.0)))
         relative = float(np.max(apart / (1 + np.abs(a)), initial=0.0))
         self._relative = max(self._relative, relative)
-        self._dot += float(a @ b)
-        self._one += float(a @ a)
-        self._two += float(b @ b)
+        products = self._products.setdefault(name, [0.0, 0.0, 0.0])
+        for place, product in enumerate((a @ b, a @ a, b @ b)):
+            products[place] += float(product)
 
     def drift(self) -> Drift:
-        """Return what it comes to."""
-        length = (self._one * self._two) ** 0.5
-        both_zero = self._one == self._two == 0
-        cosine = min(self._dot / length, 1.0) if length else float(both_zero)
+        """Return what it comes to.
+
+        Raises:
+            Unlike: if there was no number to compare.
+        """
+        if not self._compared:
+            raise Unlike("the base's outputs are empty or not finite")
+        cosine = min(map(_cosine, self._products.values()), default=1.0)
         labels = self._same / self._labels if self._labels else None
         return Drift(self._max, cosine, labels, relative=self._relative)
 
@@ -185,6 +287,13 @@ class _Total:
             same, labels = agreement(one, two)
             self._same += same
             self._labels += labels
+
+
+def _cosine(products: Sequence[float]) -> float:
+    """Return a cosine from a·b, a·a and b·b; of two that are zero throughout it is 1."""
+    dot, one, two = products
+    length = (one * two) ** 0.5
+    return min(dot / length, 1.0) if length else float(one == two)
 
 
 def _numbers(one: "Array", two: "Array") -> "tuple[Array, Array]":

@@ -2,21 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.child import wants_memory
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.sessions import infer, signature
 from onnxzoo.registry.sizes import key, open_axes
 
 if TYPE_CHECKING:
     import numpy as np
-    from onnxruntime import InferenceSession
-
-_SIZES = (1, 2, 8, 32, 64, 224)  # tried for open axes, until the model runs
-_LARGEST = 256 << 20  # bytes of inputs that are tried: what one size makes of many open axes
 
 
 def random_inputs(
@@ -95,48 +88,6 @@ def batched(
     size = (batch or 1) if opened else fixed
     names = {axis for axis in opened if axis is not None}.difference(sized)
     return tuple(_at_batch(tensor, names, size) for tensor in inputs), size
-
-
-def made_up(
-    session: "InferenceSession", *, samples: int
-) -> "Sequence[Mapping[str, np.ndarray[Any, Any]]]":
-    """Return seeded random inputs on which a session runs; open axes get the first size that does.
-
-    Raises:
-        Refused: if it runs on none, or has no memory to.
-    """
-    inputs, _ = signature(session)
-    open_axes = {
-        axis if isinstance(axis, str) else ""
-        for tensor in inputs
-        for axis in tensor.shape or ()
-        if not isinstance(axis, int)
-    }
-    for size in _SIZES if open_axes else (1,):
-        axes = {axis: _likely(axis, size) for axis in open_axes}
-        if _bytes(inputs, axes) > _LARGEST:
-            continue
-        try:
-            infer(session, random_inputs(inputs, axes=axes))
-        except (Refused, UsageError) as error:
-            if wants_memory(error.message):
-                raise
-            continue
-        return [random_inputs(inputs, seed=seed, axes=axes) for seed in range(samples)]
-    raise Refused("no inputs could be made up on which the model runs")
-
-
-def _likely(axis: str, size: int) -> int:
-    """Return a size for an open axis by its name: batches are small, images have colours."""
-    word = axis.lower()
-    if "channel" in word:
-        return 3
-    return min(size, 2) if "batch" in word else size
-
-
-def _bytes(inputs: Sequence[Tensor], axes: Mapping[str, int]) -> int:
-    """Return about how many bytes inputs take, where every element has eight."""
-    return sum(8 * prod(_size(axis, axes) for axis in tensor.shape or ()) for tensor in inputs)
 
 
 def _at_batch(tensor: Tensor, names: set[str], batch: int) -> Tensor:

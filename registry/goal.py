@@ -97,19 +97,26 @@ def pick(
         raise UsageError(f"`{goal}` is no goal; expected {', '.join(GOALS)}")
     ground = _Ground(name, figures, first_provider(wish.get("device", "auto")))
     drifts = drifts_of(candidates, figures, ground.provider)
-    return choose(
+    choice = choose(
         candidates,
         wish,
         fits=fits,
         within=lambda c: most is None or drifts.get(c.digest, inf) <= most,
         rank=(lambda left: GOALS[goal](left, ground)) if goal else None,
     )
+    rests = most is not None or goal == "accuracy"
+    left_out = uncounted(candidates, figures, ground.provider) if rests else None
+    if choice is None or left_out is None:
+        return choice
+    again = f"; zoo compare {name}" if name else ""
+    return choice._replace(why=f"{choice.why}; {left_out}{again}")
 
 
 def drifts_of(candidates: Sequence[C], figures: Figures, provider: str) -> Mapping[str, float]:
     """Return how far candidates' outputs lie from full precision's, as measured here, by digest.
 
-    What is nearest to full precision among them is held to be the measure of the others: 0.
+    What is nearest to full precision among them is held to be the measure of the others: 0. What
+    was compared on inputs that show nothing, or on inputs of unknown sizes, does not count.
 
     Args:
         candidates: all variants of a version.
@@ -121,15 +128,44 @@ def drifts_of(candidates: Sequence[C], figures: Figures, provider: str) -> Mappi
     found = dict.fromkeys(full, 0.0)
     context = here(provider)
     for candidate in candidates:
-        known = [
-            m
-            for m in figures.get(candidate.digest, ())
-            if m.metric == "drift_max" and _holds(m, context) and m.context.get("base") in full
-        ]
+        known = [m for m in _drifts(candidate, figures, context, full) if not _no_proof(m.context)]
         if known and candidate.digest not in full:
-            real = [m for m in known if "inputs" in m.context]  # on inputs that a user gave
+            # On a user's inputs, or on reference data.
+            real = [m for m in known if {"inputs", "given"} & m.context.keys()]
             found[candidate.digest] = max(m.value for m in real or known)
     return found
+
+
+def uncounted(candidates: Sequence[C], figures: Figures, provider: str) -> str | None:
+    """Return why a drift that was measured here does not count; None where each that was does."""
+    nearest = min(map(nearness, candidates), default=0)
+    full = {c.digest for c in candidates if nearness(c) == nearest}
+    counted = drifts_of(candidates, figures, provider)
+    for candidate in candidates:
+        if candidate.digest not in counted:
+            for m in _drifts(candidate, figures, here(provider), full):
+                return f"the drift of `{candidate.variant}` does not count: {_no_proof(m.context)}"
+    return None
+
+
+def _drifts(
+    candidate: C, figures: Figures, context: Context, full: set[str]
+) -> Sequence[Measurement]:
+    """Return the drifts of a candidate from full precision that were measured here."""
+    return [
+        m
+        for m in figures.get(candidate.digest, ())
+        if m.metric == "drift_max" and _holds(m, context) and m.context.get("base") in full
+    ]
+
+
+def _no_proof(context: Context) -> str | None:
+    """Return why a drift with this context says nothing; None where it does."""
+    if not context.get("shapes"):
+        return "on which sizes of inputs it was measured is not recorded"
+    if context.get("unproven") and not {"inputs", "given"} & context.keys():
+        return str(context["unproven"])
+    return None
 
 
 def _speed(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:

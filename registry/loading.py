@@ -1,7 +1,7 @@
 """Sessions on held variants: from what is prepared, else from the plain file; each opened once."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -29,11 +29,17 @@ class Loader:
     """Opens held variants; one that is open already, with the same options, is handed out again.
 
     Sessions are safe to share between threads. They are held weakly: one that nobody uses closes.
+
+    Args:
+        settings: limits, and where prepared sessions lie.
+        held: returns the folder of a variant's reference data, None without any.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, held: Callable[[Variant], Path | None] = lambda _: None
+    ) -> None:
         self.prepared = PreparedSessions(settings.sessions, settings.cache_size)
-        self._settings = settings
+        self._settings, self._held = settings, held
         self._open: WeakValueDictionary[object, InferenceSession] = WeakValueDictionary()
         self._tried: set[str] = set()  # keys that this process has begun to prepare
         self.after_fork()
@@ -82,7 +88,8 @@ class Loader:
             InvalidModel, Refused, StorageError: see `look.look`.
         """
         folder = variant.path.parents[variant.entry.count("/")]
-        return self.look_at(folder, variant.entry, variant.digest, device=device)
+        held = self._held(variant)
+        return self.look_at(folder, variant.entry, variant.digest, device=device, held=held)
 
     def look_at(
         self,
@@ -92,8 +99,9 @@ class Loader:
         progress: Progress | None = None,
         *,
         device: str = "auto",
+        held: Path | None = None,
     ) -> Prepared | None:
-        """Look at a model that is not held yet; see `look`."""
+        """Look at a model that is not held yet, with its reference data; see `look`."""
         from onnxzoo.registry.look import look
 
         if not self._settings.first_look:
@@ -111,7 +119,15 @@ class Loader:
             providers=providers,
             settings=self._settings,
             progress=progress,
+            held=held,
         )
+
+    def look_again(self, variant: Variant) -> None:
+        """Prepare what could not be prepared before, now that it has reference data."""
+        found = self.found(variant)
+        if found is not None and found.graph is None:
+            self.prepared.discard(_key(variant, wanted_providers("auto", None)))
+            self.look(variant)
 
     def found(self, variant: Variant) -> Prepared | None:
         """Return what is prepared of a variant for this machine's default device."""
@@ -190,6 +206,7 @@ class Loader:
                     providers=wanted,
                     settings=self._settings,
                     outlives=True,
+                    held=self._held(variant),
                 )
         except ZooError as error:
             warn(f"`{variant.ref}` opens from its plain file: {error.message}")

@@ -26,6 +26,7 @@ def look(
     settings: Settings,
     progress: Progress | None = None,
     outlives: bool = False,
+    held: Path | None = None,
 ) -> Prepared | None:
     """Open a model in a child, prepare it there, prove it, and keep what was prepared.
 
@@ -38,6 +39,7 @@ def look(
         settings: the bounds on memory and time, where the user set them.
         progress: told of the bytes that the child wrote.
         outlives: the child goes on when this process ends, for the next one's sake.
+        held: the folder of reference data that the model has, to prove it on.
 
     Raises:
         InvalidModel: if onnxruntime cannot open it.
@@ -62,6 +64,7 @@ def look(
                 "key": key,
                 "digest": digest,
                 "providers": _as_words(providers),
+                "held": None if held is None else str(held),
             },
             folder,
             doing=f"opening `{path.name}`",

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.builds import runtime
 from onnxzoo.registry.child import answer, wants_memory
 from onnxzoo.registry.errors import InvalidModel, Refused, ZooError
-from onnxzoo.registry.feeds import made_up
+from onnxzoo.registry.held_inputs import held_inputs
+from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, PreparedSessions, seal
 from onnxzoo.registry.providers import CPU, Provider, name_of
 from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.sample_inputs import sample_inputs
 from onnxzoo.registry.sessions import (
     compiles,
     infer,
@@ -24,6 +26,7 @@ from onnxzoo.registry.sessions import (
 )
 from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.sizes import key, open_axes
+from onnxzoo.registry.spread import MOST, apart, is_random, several
 from onnxzoo.registry.store import clear, size_of
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 # TensorRT chooses kernels by timing them, cuDNN too, and what was compiled twice rounds twice: with
 # the 10 bits that TF32 and half precision have, 1e-3 an operation. Other weights lie further apart.
 _TOLERANCE = 1e-2
+_SAMPLES = 4  # of two sizes
 _GROWTH = 20  # times the model's bytes that what is prepared may take on disk …
 _LITTLE = 50_000_000  # … where it is more than this: folded constants can be anything in size
 
@@ -48,9 +52,10 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
         open_session(path, providers, strict=False)
         return {}
     with sessions.stage(request["key"]) as folder:
+        held = Path(request["held"]) if request.get("held") else None
         failed: InvalidModel | None = None
         try:
-            look = _look(path, folder / "entry", providers)
+            look = _look(path, folder / "entry", providers, held)
         except InvalidModel as error:
             failed, look = error, _does_not_open(path, folder / "entry", error)
         seal(folder / "entry", request["digest"], look)
@@ -70,7 +75,7 @@ def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
     return [one if isinstance(one, str) else (one[0], one[1]) for one in providers]
 
 
-def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
+def _look(path: Path, entry: Path, providers: Sequence[Provider], held: Path | None) -> Look:
     runtime()  # so that its own memory is not counted as the model's
 
     before = _peak_memory()
@@ -80,7 +85,7 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider]) -> Look:
     memory = max(0, _peak_memory() - before)
     proof: _Proof | None = None
     try:
-        proof = _Proof.of(session)
+        proof = _Proof.of(session, path, held)
         del session
         seconds = _prepare(path, entry, providers, proof)
     except MemoryError:
@@ -102,21 +107,24 @@ def _on_cpu(providers: Sequence[Provider]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What a session on the plain file says of itself, and what it gives for made-up inputs."""
+    """What a session on the plain file says of itself, and what it gives for sample inputs.
+
+    Of a model with random nodes: what it gives several times over.
+    """
 
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
     metadata: Mapping[str, str]
-    cases: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    cases: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
     @classmethod
-    def of(cls, session: "InferenceSession") -> "_Proof":
+    def of(cls, session: "InferenceSession", path: Path, held: Path | None) -> "_Proof":
         metadata = session.get_modelmeta().custom_metadata_map
-        return cls(
-            *signature(session),
-            metadata,
-            [(feeds, infer(session, feeds)) for feeds in made_up(session, samples=2)],
-        )
+        feeds = list(held_inputs(held, describe(path))) if held else []
+        feeds = feeds or list(sample_inputs(session, path, count=_SAMPLES).feeds)
+        random = is_random(session, feeds[0], path)
+        runs = [several(session, feed) if random else [infer(session, feed)] for feed in feeds]
+        return cls(*signature(session), metadata, list(zip(feeds, runs, strict=True)))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -133,7 +141,14 @@ class _Proof:
         kept = self.metadata.items() <= metadata.items()
         if signature(session) != (self.inputs, self.outputs) or not kept:
             raise Refused("what was prepared has other inputs, outputs or metadata")
-        for feeds, outputs in self.cases:
+        for feeds, (outputs, *more) in self.cases:
+            if more:
+                if (far := apart([outputs, *more], several(session, feeds))) > MOST:
+                    raise Refused(
+                        "the model is random, and what was prepared gives outputs "
+                        f"{far:.1f} standard errors from its own; expected at most {MOST:g}"
+                    )
+                continue
             again = infer(session, feeds)
             if not all(_alike(again[name], value, tolerance) for name, value in outputs.items()):
                 raise Refused("what was prepared gives other outputs than the model")

@@ -34,10 +34,12 @@ class Samples:
     Attributes:
         feeds: inputs by name; the sets differ in their sizes where the model leaves them open.
         silent: why its outputs show nothing on them; None where they do.
+        given: they are a user's own, or reference data.
     """
 
     feeds: "Sequence[Feed]"
     silent: str | None = None
+    given: bool = False
 
 
 def sample_inputs(
@@ -88,9 +90,13 @@ def sample_inputs(
         quiet = quiet or found
     if quiet is not None:
         return quiet
-    if failed is not None and (wants_memory(failed.message) or not any(open_axes(inputs))):
+    if failed is not None and (wants_memory(failed.message) or isinstance(failed, UsageError)):
         raise failed
-    raise Refused("no sample inputs were found on which the model runs") from failed
+    why = f": {failed.message}" if failed is not None else ""
+    raise Refused(
+        f"no sample inputs were found on which the model runs{why}",
+        hint="give inputs that it takes: --inputs DATA",
+    ) from failed
 
 
 def short(feeds: "Sequence[Feed]", inputs: Sequence[Tensor]) -> bool:
@@ -110,12 +116,16 @@ def shapes_text(feeds: "Sequence[Feed]") -> str:
     'x 2x128; x 1x32'
     """
     each = [
-        ", ".join(
-            f"{name} {'x'.join(map(str, value.shape)) or 'scalar'}" for name, value in feed.items()
-        )
-        for feed in feeds
+        ", ".join(f"{name} {_shape_text(value)}" for name, value in feed.items()) for feed in feeds
     ]
     return "; ".join(dict.fromkeys(each))
+
+
+def _shape_text(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return "none" if value is None else f"{len(value)} values"
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def silence(feeds: "Sequence[Feed]", outputs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -132,18 +142,26 @@ def silence(feeds: "Sequence[Feed]", outputs: Sequence[Mapping[str, Any]]) -> st
         values = [one[name] for one in outputs]
         if not all(isinstance(value, np.ndarray) for value in values):
             return None  # sequences and maps: compared as they are
-        if not all(value.size and _is_finite(value) for value in values):
+        if not all(_is_finite(value) for value in values):
             continue
         finite = True
-        if alone or _differ(feeds, values):
+        if (alone and _says(values[0])) or _differ(feeds, values):
             return None
     return "they are the same for all inputs" if finite else "they are empty or not finite"
 
 
 def _is_finite(value: "Array") -> bool:
+    """Tell whether an output holds numbers, or text; some may be infinite."""
     import numpy as np
 
-    return value.dtype.kind not in "fc" or bool(np.isfinite(value).all())
+    return bool(value.size) and (value.dtype.kind not in "fc" or bool(np.isfinite(value).any()))
+
+
+def _says(value: "Array") -> bool:
+    """Tell whether an output is not all zero."""
+    import numpy as np
+
+    return value.dtype.kind not in "fc" or bool(np.nan_to_num(value).any())
 
 
 def _differ(feeds: "Sequence[Feed]", values: "Sequence[Array]") -> bool:
@@ -156,10 +174,14 @@ def _differ(feeds: "Sequence[Feed]", values: "Sequence[Array]") -> bool:
     if not several:
         return any(bool((value != value.flat[0]).any()) for value in values)
     return any(
-        one.shape != group[0].shape or not np.array_equal(one, group[0])
+        one.shape != group[0].shape or not np.array_equal(one, group[0], equal_nan=_is_float(one))
         for group in several
         for one in group[1:]
     )
+
+
+def _is_float(value: "Array") -> bool:
+    return value.dtype.kind in "fc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +244,8 @@ def _sizes_of(session: "InferenceSession", given: "Feed") -> dict[str, int]:
 
 
 def _length(feed: "Feed", name: str, place: int) -> int | None:
-    value = feed.get(name)
-    return value.shape[place] if value is not None and value.ndim > place else None
+    shape = getattr(feed.get(name), "shape", ())
+    return shape[place] if len(shape) > place else None
 
 
 def _bytes(inputs: Sequence[Tensor], sizes: Sizes) -> int:

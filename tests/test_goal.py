@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,8 @@ def measured(
     at: datetime = EARLIER,
     **context: str | int,
 ) -> None:
+    if metric == "drift_max":
+        context = {"shapes": "x 2x128", **context}
     for label, value in values.items():
         measurement = Measurement(metric, value, "", {**here(CPU), **context}, at)
         registry.measure(f"m:{label}", [measurement])
@@ -117,6 +120,25 @@ def test_a_drift_on_inputs_that_were_given_counts_before_one_on_random(registry:
 def test_a_drift_from_something_else_does_not_count(registry: Registry) -> None:
     measured(registry, "drift_max", {"qdq": 0.0}, base="sha256:other")
     assert chosen(registry, prefer="size", max_drift=0.1)[0] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("context", "why"),
+    [
+        ({"shapes": ""}, "not recorded"),
+        ({"unproven": "compared on length 1 only"}, "compared on length 1 only"),
+    ],
+)
+def test_a_drift_that_proves_nothing_does_not_count(
+    registry: Registry, context: dict[str, Any], why: str
+) -> None:
+    base = registry.resolve("m:fp32").digest
+    measured(registry, "drift_max", {"qdq": 0.0, "fp16": 0.0}, base=base, **context)
+    found, said = chosen(registry, prefer="size", max_drift=0.1)
+    assert found == "fp32"
+    assert why in said
+    assert "zoo compare m" in said
+    assert why in chosen(registry, prefer="accuracy")[1]
 
 
 def test_bounds_that_nothing_keeps_say_what_there_is(registry: Registry) -> None:

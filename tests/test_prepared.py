@@ -240,7 +240,7 @@ def test_a_model_whose_inputs_nobody_can_make_up_is_kept_plain(
     registry.register(path, "net")
     prepared = registry.loader.found(registry.resolve("net"))
     assert prepared is not None
-    assert "no inputs could be made up" in str(prepared.look.why_not)
+    assert "no sample inputs were found" in str(prepared.look.why_not)
 
 
 def test_what_a_dead_process_began_is_swept(registry: Registry, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
-from onnxzoo.registry.feeds import made_up, random_inputs
+from onnxzoo.registry.feeds import random_inputs
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.providers import CPU, wanted_providers
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import highest_opset
+from onnxzoo.registry.sample_inputs import sample_inputs
 from onnxzoo.registry.sessions import infer, open_session
 from tests import models
 
@@ -121,5 +122,5 @@ def test_inputs_are_made_up_for_images_whose_every_axis_is_open(tmp_path: Path) 
     graph = helper.make_graph(nodes, "g", [x], [z], [weights, shape])
     opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
-    feeds = made_up(open_session(tmp_path / "m.onnx", [CPU]), samples=2)
+    feeds = sample_inputs(open_session(tmp_path / "m.onnx", [CPU]), count=2).feeds
     assert [feed["x"].shape for feed in feeds] == [(2, 3, 224, 224)] * 2

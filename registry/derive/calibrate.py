@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.arrays import read_npy, read_npz
 from onnxzoo.registry.derive.pictures import PICTURES, PREPROCESSING, read_picture
 from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.feeds import made_up
 from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.sample_inputs import sample_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +91,11 @@ def is_picture(file: Path) -> bool:
 
 
 def feeds(
-    data: str, session: "InferenceSession", inputs: Sequence[Tensor], preprocess: str | None
+    data: str,
+    session: "InferenceSession",
+    inputs: Sequence[Tensor],
+    preprocess: str | None,
+    path: Path | None = None,
 ) -> "Iterator[Mapping[str, Array]]":
     """Yield inputs by name for a model.
 
@@ -100,12 +104,13 @@ def feeds(
         session: of the model.
         inputs: what it takes.
         preprocess: of images: a key of `PREPROCESSING`.
+        path: the model's file, whose graph says what to make for ``random``.
 
     Raises:
         NotFound, UsageError: if there is no data, or it is not what the model takes.
     """
     if data == RANDOM:
-        yield from made_up(session, samples=_SAMPLES)
+        yield from sample_inputs(session, path, count=_SAMPLES).feeds
         return
     found = 0
     for file, feed in _read(Path(data), inputs, preprocess):

@@ -17,7 +17,8 @@ from typing import Any
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.derive.calibrate import Examples
-from onnxzoo.registry.drift import SAMPLES, Drift
+from onnxzoo.registry.derive.ground import SAMPLES
+from onnxzoo.registry.drift import Drift, ground_of
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.goal import here
 from onnxzoo.registry.manifest import File
@@ -86,6 +87,7 @@ def derive(
     recipe: Recipe,
     *,
     label: str | None = None,
+    inputs: Examples | None = None,
     judge: Callable[[Proof, Graph], None] = lambda _proof, _graph: None,
     progress: Progress | None = None,
 ) -> Derived:
@@ -96,6 +98,7 @@ def derive(
         parent: what it is made from.
         recipe: how.
         label: the variant's; None takes the precision of what came out.
+        inputs: see `make`.
         judge: raises Refused for what must not be kept.
         progress: told of the bytes that the child wrote.
 
@@ -105,7 +108,7 @@ def derive(
     """
     if label is not None:
         check_word(label, "variant")
-    with make(registry, parent, recipe, progress=progress) as made:
+    with make(registry, parent, recipe, inputs=inputs, progress=progress) as made:
         judge(made.proof, made.graph)
         return keep(registry, parent, made, label=label)
 
@@ -168,7 +171,8 @@ def make(
 ) -> Iterator[Made]:
     """Make a variant and compare it with its parent, without keeping it; see `derive`.
 
-    The two are compared on `inputs`; None stands for seeded random ones.
+    The two are compared on `inputs`; None stands for reference data that the version holds, else
+    for sample inputs.
     Without `timed` the two run only often enough to compare their outputs, not their time.
     """
     from onnxzoo.registry.guard import guard
@@ -194,7 +198,8 @@ def make(
         guard(stage.folder / MODEL, domains=parent.graph.domains)  # before onnxruntime sees it
         if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
-        proof = _prove(parent, stage, inputs, folder=proved, limits=limits, timed=timed)
+        held = registry.held_sets(parent)
+        proof = _prove(parent, stage, inputs, held, folder=proved, limits=limits, timed=timed)
         done = {**recipe.options, **told.get("changed", {})}
         recorded = {"kind": recipe.kind, **done, "tools": told["tools"]}
         yield Made(
@@ -210,13 +215,15 @@ def prove(registry: Registry, base: Variant, stage: Stage) -> Proof:
     with registry.store.stage() as work:
         proved = _folder(work.folder / "proved")
         limits = _BUDGET.limits(base.bytes, registry.settings)
-        return _prove(base, stage, None, folder=proved, limits=limits, timed=False)
+        held = registry.held_sets(base)
+        return _prove(base, stage, None, held, folder=proved, limits=limits, timed=False)
 
 
 def _prove(
     parent: Variant,
     stage: Stage,
     inputs: Examples | None,
+    held: Path | None,
     *,
     folder: Path,
     limits: Limits,
@@ -227,6 +234,7 @@ def _prove(
         "model": str(stage.folder / MODEL),
         "inputs": str(inputs.path) if inputs and inputs.path else None,
         "preprocess": inputs.preprocess if inputs else None,
+        "held": None if held is None else str(held),
         "samples": SAMPLES,
         "timed": timed,
     }
@@ -238,7 +246,8 @@ def _prove(
 
 
 def _measurements(parent: Variant, proof: Proof) -> list[Measurement]:
-    context = {**here(CPU), "base": parent.digest, "samples": proof.samples}
+    drift = proof.drift
+    context = {**here(CPU), "base": parent.digest, "samples": proof.samples, **ground_of(drift)}
     values = asdict(proof.drift)
     return [
         Measurement(f"drift_{name}", values[name], "", context)

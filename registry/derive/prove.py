@@ -8,11 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.child import answer
-from onnxzoo.registry.derive.calibrate import bounded
-from onnxzoo.registry.derive.calibrate import feeds as read
-from onnxzoo.registry.drift import Drift, Unlike, between
-from onnxzoo.registry.feeds import made_up
+from onnxzoo.registry.derive.ground import ground
+from onnxzoo.registry.drift import Drift, Unlike, between, expect
 from onnxzoo.registry.providers import CPU
+from onnxzoo.registry.sample_inputs import shapes_text
 from onnxzoo.registry.sessions import infer, open_session, signature
 
 if TYPE_CHECKING:
@@ -25,19 +24,21 @@ _RUNS = 2000  # at most: enough for a median of what takes microseconds
 def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return how a model's outputs and time compare with its base's."""
     base, other = (open_session(Path(request[key]), [CPU]) for key in ("base", "model"))
-    given = request["inputs"]
-    if given:
-        inputs, _ = signature(base)
-        feeds = list(bounded(read(given, base, inputs, request["preprocess"])))
-    else:
-        feeds = list(made_up(base, samples=request["samples"]))
-    expected = [infer(base, feed) for feed in feeds]
-    inputs, _ = signature(other)
+    path, held = Path(request["base"]), request["held"]
+    on = ground(
+        base,
+        path,
+        inputs=request["inputs"],
+        preprocess=request["preprocess"],
+        held=Path(held) if held else None,
+        samples=request["samples"],
+    )
+    inputs, feeds = signature(other)[0], on.feeds
     try:
-        drift = between(inputs, other, feeds, expected)
+        drift = between(inputs, other, expect(base, path, on))
         latency = _ratio(base, other, feeds[0]) if request["timed"] else None
     except Unlike as error:
-        drift, latency = Drift(why=str(error)), None
+        drift, latency = Drift(why=str(error), shapes=shapes_text(feeds)), None
     return {"drift": asdict(drift), "latency": latency, "samples": len(feeds)}
 
 

@@ -227,7 +227,7 @@ class _Reader:
         session = open_session(source, [CPU])
         inputs, _ = signature(session)
         self._feeds: Iterator[Mapping[str, Any]] = calibrate.feeds(
-            options.calibrate or "", session, inputs, options.preprocess
+            options.calibrate or "", session, inputs, options.preprocess, source
         )
 
     def get_next(self) -> Mapping[str, Any] | None:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.again import command
+from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Proof, Recipe, clash, derive, make, taken
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fit import Runtime, installed, misfits, refusal
 from onnxzoo.registry.reach import at_opset
 from onnxzoo.registry.records import Graph, Progress, Variant
+from onnxzoo.registry.spread import MOST
 
 KIND = "opset"
 TOLERANCE = 1e-3  # absolute and relative, of every output's element
@@ -38,6 +40,7 @@ def to_opset(
     *,
     runtime: Runtime | None = None,
     label: str | None = None,
+    inputs: Examples | None = None,
     progress: Progress | None = None,
 ) -> Converted:
     """Make a variant at another opset and keep it in the same version.
@@ -51,6 +54,7 @@ def to_opset(
         opset: of the default domain; None for the highest up to its own that `runtime` reads.
         runtime: the release that is to run it: its IR version comes down as far as need be.
         label: the new variant's; None for its parent's, with the opset where that is taken.
+        inputs: to compare outputs on; None for reference data that are held, else samples.
         progress: told of bytes.
 
     Raises:
@@ -70,7 +74,15 @@ def to_opset(
         raise taken(other)
     with _naming(registry, variant, opset):
         agree = judge(variant, opset, runtime)
-        made = derive(registry, variant, recipe, label=label, judge=agree, progress=progress)
+        made = derive(
+            registry,
+            variant,
+            recipe,
+            label=label,
+            inputs=inputs,
+            judge=agree,
+            progress=progress,
+        )
     return Converted(variant, made.added.variant, made.added.new, made.proof)
 
 
@@ -80,13 +92,14 @@ def try_opset(
     opset: int,
     *,
     runtime: Runtime | None = None,
+    inputs: Examples | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
     recipe = _recipe(registry, variant, opset, runtime)
     with (
         _naming(registry, variant, opset),
-        make(registry, variant, recipe, progress=progress) as made,
+        make(registry, variant, recipe, inputs=inputs, progress=progress) as made,
     ):
         judge(variant, opset, runtime)(made.proof, made.graph)
         return made.proof
@@ -125,8 +138,18 @@ def judge(
         drift = proof.drift
         if drift.relative is None or drift.max is None:
             raise Refused(
-                f"whether it is the same model at opset {graph.opset} cannot be told: {drift.why}"
+                f"whether it is the same model at opset {graph.opset} cannot be told: {drift.why}",
+                hint=f"inputs that it takes: zoo convert {parent.ref} --opset {opset} "
+                "--inputs DATA",
             )
+        if drift.spread is not None:
+            if drift.spread > MOST:
+                raise Refused(
+                    f"the model is random, and at opset {graph.opset} its outputs lie "
+                    f"{drift.spread:.3g} standard errors from those of `{parent.ref}`; "
+                    f"allowed are {MOST:g}"
+                )
+            return
         if drift.relative > TOLERANCE:
             raise Refused(
                 f"at opset {graph.opset} its outputs lie up to {drift.max:.3g} from those of "

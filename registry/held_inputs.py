@@ -1,0 +1,26 @@
+"""The inputs of reference data that a version holds."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from onnxzoo.registry.records import Graph
+from onnxzoo.registry.testdata import WIDTHS, read, sets
+
+
+def held_inputs(folder: Path, graph: Graph) -> Iterator[Mapping[str, Any]]:
+    """Yield the inputs of every set in a folder, cast to the widths that a graph takes.
+
+    Raises:
+        Refused: see `read`.
+    """
+    kinds = {tensor.name: tensor.dtype for tensor in graph.inputs}
+    for place in sets(folder):
+        values = read(place, graph).inputs
+        if set(values) == set(kinds):
+            yield {
+                name: value.astype(kinds[name])
+                if kinds[name] in WIDTHS and str(getattr(value, "dtype", "")) in WIDTHS
+                else value
+                for name, value in values.items()
+            }

@@ -1,0 +1,200 @@
+"""Proofs: noise in any weight is seen, and what shows nothing is called no proof."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.derive import prove
+from onnxzoo.registry.derive.frame import Proof
+from onnxzoo.registry.derive.judge import USUAL, unfit
+from onnxzoo.registry.derive.to_opset import judge, to_opset
+from onnxzoo.registry.drift import SHORT, Drift, drift
+from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.spread import MOST
+from tests import networks
+
+CASES = [
+    (net, name) for net, make in networks.NETWORKS.items() for name in networks.matrices(make())
+]
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Without a first look: what is compared here is known to open."""
+    settings = replace(Settings.from_env(), home=tmp_path / "home", first_look=False)
+    return Registry(settings=settings)
+
+
+def proven(base: Path, other: Path, **asked: Any) -> Drift:
+    request = {"inputs": None, "preprocess": None, "held": None, "samples": 8, "timed": False}
+    told = prove.main({"base": str(base), "model": str(other), **request, **asked})
+    return Drift(**told["drift"])
+
+
+def saved(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, tuple[Any, Any]],
+    weights: dict[str, Any] | None = None,
+    opset: int = 15,
+) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(("net", "name"), CASES)
+def test_noise_in_any_one_matrix_is_seen(
+    registry: Registry, tmp_path: Path, net: str, name: str
+) -> None:
+    model = networks.NETWORKS[net]()
+    onnx.save(model, tmp_path / "base.onnx")
+    other = networks.with_noise(model, name, tmp_path / "other.onnx")
+    base = registry.register(tmp_path / "base.onnx", "m").variant
+    noisy = registry.register(other, "m", new_version=True).variant
+
+    by_compare = drift(registry, base, [noisy])[0]
+    assert by_compare.cosine is not None
+    assert by_compare.cosine < 0.9
+    assert by_compare.unproven is None
+
+    proof = Proof(proven(tmp_path / "base.onnx", other), 1.0, None, 8)
+    assert "fell apart" in str(unfit(proof, USUAL))
+    with pytest.raises(Refused, match="its outputs lie up to"):
+        judge(base, networks.OPSET)(proof, noisy.graph)
+
+
+@pytest.mark.parametrize("net", networks.NETWORKS)
+def test_the_same_network_passes_and_says_on_what(tmp_path: Path, net: str) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(networks.NETWORKS[net](), path)
+    found = proven(path, path)
+    assert (found.max, found.cosine, found.unproven) == (0, 1, None)
+    assert unfit(Proof(found, 1.0, None, 8), USUAL) is None
+    sizes = {"bert": "2x128", "vit": "2x3x224x224", "crnn": "2x1x32x320", "detector": "3x224x160"}
+    assert sizes[net] in str(found.shapes)
+
+
+def test_nan_on_both_sides_is_no_agreement(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "m.onnx",
+        [helper.make_node("Sub", ["x", "x"], ["z"]), helper.make_node("Div", ["z", "z"], ["y"])],
+        {"x": (FLOAT, ["n", 4])},
+    )
+    found = proven(path, path)
+    assert found.cosine is None
+    assert "not finite" in str(found.why)
+
+
+def test_zero_on_both_sides_is_no_proof(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "m.onnx", [helper.make_node("Sub", ["x", "x"], ["y"])], {"x": (FLOAT, ["n", 4])}
+    )
+    found = proven(path, path)
+    assert "show nothing" in str(found.unproven)
+    assert "cannot be told" in str(unfit(Proof(found, 1.0, None, 8), USUAL))
+
+
+def one_word(path: Path) -> Path:
+    return saved(
+        path,
+        [
+            helper.make_node("Gather", ["table", "x"], ["e"]),
+            helper.make_node("Squeeze", ["e", "one"], ["y"]),
+        ],
+        {"x": (INT64, ["batch", "sequence"])},
+        {
+            "table": np.random.default_rng(0).standard_normal((9, 8), np.float32),
+            "one": np.array([1]),
+        },
+    )
+
+
+def test_a_length_of_one_is_no_proof_of_made_inputs(tmp_path: Path) -> None:
+    path = one_word(tmp_path / "m.onnx")
+    found = proven(path, path)
+    assert found.unproven == SHORT
+    assert SHORT in str(unfit(Proof(found, 1.0, None, 8), USUAL))
+
+
+def test_a_length_of_one_that_a_user_gave_counts(tmp_path: Path) -> None:
+    path = one_word(tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.array([[3], [5]]))
+    found = proven(path, path, inputs=str(tmp_path / "x.npz"))
+    assert found.given
+    assert unfit(Proof(found, 1.0, None, 1), USUAL) is None
+
+
+def noise(path: Path, **attributes: Any) -> Path:
+    return saved(
+        path,
+        [
+            helper.make_node("RandomNormalLike", ["x"], ["n"], **attributes),
+            helper.make_node("Mul", ["n", "k"], ["m"]),
+            helper.make_node("Add", ["x", "m"], ["y"]),
+        ],
+        {"x": (FLOAT, ["N", 64])},
+        {"k": np.float32(0.667)},
+    )
+
+
+def test_a_random_model_is_held_against_its_own_spread(tmp_path: Path) -> None:
+    base = noise(tmp_path / "m.onnx")
+    found = proven(base, base)
+    assert found.spread is not None
+    assert found.spread < 2
+    assert unfit(Proof(found, 1.0, None, 8), USUAL) is None
+
+
+@pytest.mark.parametrize("other", [{"mean": 1.5}, {"scale": 3.0}])
+def test_another_distribution_is_seen(tmp_path: Path, other: dict[str, float]) -> None:
+    found = proven(noise(tmp_path / "m.onnx"), noise(tmp_path / "o.onnx", **other))
+    assert found.spread is not None
+    assert found.spread > MOST
+
+
+def test_a_random_model_converts(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.register(noise(tmp_path / "m.onnx"), "m").variant
+    done = to_opset(registry, parent, 17)
+    assert done.variant.opset == 17
+    assert done.proof is not None
+    assert done.proof.drift.spread is not None
+
+
+def reshaping(path: Path) -> Path:
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    return saved(path, nodes, {"x": (FLOAT, [2, 3, 4]), "shape": (INT64, [3])})
+
+
+def test_reference_data_prove_a_conversion(registry: Registry, tmp_path: Path) -> None:
+    x, shape = np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.array([4, 2, 3])
+    data = {"input:x": x, "input:shape": shape, "output:y": x.reshape(4, 2, 3)}
+    np.savez(tmp_path / "d.npz", **data)  # type: ignore[arg-type]
+    path = reshaping(tmp_path / "m.onnx")
+    parent = registry.register(path, "m", test_data=tmp_path / "d.npz").variant
+    proof = to_opset(registry, parent, 17).proof
+    assert proof is not None
+    assert proof.drift.given
+    assert proof.drift.shapes == "x 2x3x4, shape 3"
+
+
+def test_what_no_sample_fits_says_how_to_give_inputs(registry: Registry, tmp_path: Path) -> None:
+    parent = registry.register(reshaping(tmp_path / "m.onnx"), "m").variant
+    with pytest.raises(Refused) as caught:
+        to_opset(registry, parent, 17)
+    assert "--inputs" in str(caught.value.hint)
