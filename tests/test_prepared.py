@@ -176,7 +176,7 @@ def test_a_light_model_of_ir_3_is_prepared(registry: Registry) -> None:
     assert prepared.graph is not None
 
 
-def test_a_model_that_gives_random_outputs_is_not_prepared(
+def test_a_model_that_gives_random_outputs_is_prepared_within_its_spread(
     registry: Registry, tmp_path: Path
 ) -> None:
     nodes = [
@@ -187,9 +187,8 @@ def test_a_model_that_gives_random_outputs_is_not_prepared(
     held = registry.register(path, "net").variant
     prepared = registry.loader.found(held)
     assert prepared is not None
-    assert prepared.graph is None
-    assert "other outputs" in str(prepared.look.why_not)
-    assert registry.load("net")._model_path == str(held.path)
+    assert prepared.graph is not None, prepared.look.why_not
+    assert registry.load("net")._model_path == str(prepared.graph)
 
 
 def big_from_nothing(path: Path, side: int) -> Path:
@@ -230,14 +229,9 @@ def test_a_model_that_gives_lists_is_prepared(registry: Registry, tmp_path: Path
 def test_a_model_whose_inputs_nobody_can_make_up_is_kept_plain(
     registry: Registry, tmp_path: Path
 ) -> None:
-    path = models.save(tmp_path / "m.onnx", [helper.make_node("Identity", ["x"], ["y"])], [])
-    model = onnx.load(path)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT8E4M3FN
-    model.opset_import[0].version = 19
-    model.ir_version = 9
-    path.write_bytes(model.SerializeToString())
-    registry.register(path, "net")
+    shape = numpy_helper.from_array(np.array([7, 11, 13]), "shape")
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    registry.register(models.save(tmp_path / "m.onnx", nodes, [shape]), "net")
     prepared = registry.loader.found(registry.resolve("net"))
     assert prepared is not None
     assert "no sample inputs were found" in str(prepared.look.why_not)
