@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.derive.calibrate import bounded, digest, feeds
+from onnxzoo.registry.derive.calibrate import digest
+from onnxzoo.registry.derive.ground import ground
 from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.reference import Reference
-from onnxzoo.registry.sample_inputs import sample_inputs
 from onnxzoo.registry.sizes import open_axes
-from onnxzoo.registry.testdata import WIDTHS, read, sets
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -58,28 +57,19 @@ def inputs_for(
     Raises:
         UsageError, Refused: if there are none on which it runs.
     """
-    if request["inputs"] is not None:
-        read_ = feeds(request["inputs"], session, variant.graph.inputs, request["preprocess"])
-        return list(bounded(read_))
     batch, axes = request["batch"], request["axes"]
-    if held := _test_data(registry, variant, batch, axes):
-        folders = sets(held[0].folder / held[1])
-        return [fitted(read(f, variant.graph).inputs, variant.graph.inputs) for f in folders]
-    samples = sample_inputs(
-        session, variant.path, count=_SAMPLES, batch=1 if batch is None else batch, axes=axes
+    held = _test_data(registry, variant, batch, axes)
+    found = ground(
+        session,
+        variant.path,
+        inputs=request["inputs"],
+        preprocess=request["preprocess"],
+        held=held[0].folder / held[1] if held else None,
+        samples=_SAMPLES,
+        batch=1 if batch is None and held is None else batch,
+        axes=axes,
     )
-    return list(samples.feeds)
-
-
-def fitted(feed: Feed, inputs: Sequence[Tensor]) -> dict[str, Any]:
-    """Return inputs; a float of another width is cast to what the variant takes."""
-    dtypes = {tensor.name: tensor.dtype for tensor in inputs}
-    return {
-        name: value.astype(dtypes[name])
-        if {str(getattr(value, "dtype", "")), dtypes[name]} <= WIDTHS
-        else value
-        for name, value in feed.items()
-    }
+    return list(found.feeds)
 
 
 def batch_of(feed: Feed, inputs: Sequence[Tensor]) -> int:

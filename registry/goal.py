@@ -211,7 +211,7 @@ def _shared(candidates: Sequence[C], ground: _Ground, metric: str) -> Mapping[st
     runs: defaultdict[str, dict[str, Measurement]] = defaultdict(dict)
     for digest in digests:
         for m in ground.figures.get(digest, ()):
-            if m.metric == metric and _holds(m, context):
+            if m.metric == metric and "shapes" in m.context and _holds(m, context):
                 runs[context_text(m.context)][digest] = m
     whole = [run for run in runs.values() if len(run) == len(digests)]
     if not whole:

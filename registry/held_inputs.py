@@ -1,10 +1,10 @@
 """The inputs of reference data that a version holds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.records import Graph
+from onnxzoo.registry.records import Graph, Tensor
 from onnxzoo.registry.testdata import WIDTHS, read, sets
 
 
@@ -14,13 +14,18 @@ def held_inputs(folder: Path, graph: Graph) -> Iterator[Mapping[str, Any]]:
     Raises:
         Refused: see `read`.
     """
-    kinds = {tensor.name: tensor.dtype for tensor in graph.inputs}
     for place in sets(folder):
         values = read(place, graph).inputs
-        if set(values) == set(kinds):
-            yield {
-                name: value.astype(kinds[name])
-                if kinds[name] in WIDTHS and str(getattr(value, "dtype", "")) in WIDTHS
-                else value
-                for name, value in values.items()
-            }
+        if set(values) == {tensor.name for tensor in graph.inputs}:
+            yield fitted(values, graph.inputs)
+
+
+def fitted(values: Mapping[str, Any], inputs: Sequence[Tensor]) -> dict[str, Any]:
+    """Return inputs; a float of another width is cast to what the graph takes."""
+    kinds = {tensor.name: tensor.dtype for tensor in inputs}
+    return {
+        name: value.astype(kinds[name])
+        if kinds[name] in WIDTHS and str(getattr(value, "dtype", "")) in WIDTHS
+        else value
+        for name, value in values.items()
+    }

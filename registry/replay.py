@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench_inputs import fitted
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.goal import here
+from onnxzoo.registry.held_inputs import fitted
 from onnxzoo.registry.records import Context, Measurement, Variant
 from onnxzoo.registry.sessions import infer
 from onnxzoo.registry.testdata import WIDTHS, Case, gather, read, sets

@@ -16,10 +16,11 @@ from onnxzoo.registry.compare import compare
 from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.drift import Drift, drift
 from onnxzoo.registry.errors import Misfit, Refused, UsageError
-from onnxzoo.registry.feeds import batched, random_inputs
+from onnxzoo.registry.feeds import batched
 from onnxzoo.registry.machine import describe_machine
 from onnxzoo.registry.providers import CPU
 from onnxzoo.registry.records import Measurement, Tensor
+from onnxzoo.registry.sample_inputs import sample_inputs
 from onnxzoo.registry.sessions import runtime_version
 from onnxzoo.registry.settings import Settings
 from tests import models
@@ -265,8 +266,9 @@ def test_drift_is_the_difference_on_the_same_inputs(registry: Registry, tmp_path
     same, half, opposite = drift(registry, base, [base, more, turned], batch=2)
     assert (same.max, same.labels) == (0, 1)
     assert same.cosine == pytest.approx(1)
-    inputs, _ = batched(base.graph.inputs, 2)
-    farthest = max(float(abs(random_inputs(inputs, seed=seed)["x"]).max()) for seed in range(8))
+    session = registry.load(base.ref)
+    feeds = sample_inputs(session, base.path, count=8, batch=2).feeds
+    farthest = max(float(abs(feed["x"]).max()) for feed in feeds)
     assert half.max == pytest.approx(0.5 * farthest)
     assert opposite.max == pytest.approx(2 * farthest)
     assert half.cosine == pytest.approx(1)

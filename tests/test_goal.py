@@ -36,10 +36,10 @@ def measured(
     at: datetime = EARLIER,
     **context: str | int,
 ) -> None:
-    if metric == "drift_max":
-        context = {"shapes": "x 2x128", **context}
+    context = {"shapes": "x 2x128", **context}
     for label, value in values.items():
-        measurement = Measurement(metric, value, "", {**here(CPU), **context}, at)
+        under = {key: told for key, told in {**here(CPU), **context}.items() if told != ""}
+        measurement = Measurement(metric, value, "", under, at)
         registry.measure(f"m:{label}", [measurement])
 
 
@@ -89,6 +89,12 @@ def test_figures_count_only_if_all_have_them_in_one_context(registry: Registry) 
 
 def test_figures_of_another_machine_do_not_count(registry: Registry) -> None:
     measured(registry, "latency_p50", {"fp32": 1, "fp16": 9, "qdq": 9}, cpu="another")
+    assert "not all were measured" in chosen(registry, prefer="speed")[1]
+
+
+def test_figures_whose_inputs_were_not_recorded_do_not_count(registry: Registry) -> None:
+    """They were of one word or one pixel."""
+    measured(registry, "latency_p50", {"fp32": 9, "fp16": 1, "qdq": 9}, shapes="")
     assert "not all were measured" in chosen(registry, prefer="speed")[1]
 
 

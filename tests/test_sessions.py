@@ -9,10 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
-from onnxzoo.registry.feeds import random_inputs
-from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.providers import CPU, wanted_providers
-from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import highest_opset
 from onnxzoo.registry.sample_inputs import sample_inputs
 from onnxzoo.registry.sessions import infer, open_session
@@ -75,31 +72,6 @@ def test_opening_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     node = onnx.helper.make_node("Neg", ["x"], ["y"])
     open_session(models.save(tmp_path / "m.onnx", [node], [weight]), [CPU])
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("make", [models.linear, models.branching, models.strings])
-def test_random_inputs_fit(tmp_path: Path, make: object) -> None:
-    assert callable(make)
-    path = make(tmp_path / "m.onnx")
-    feeds = random_inputs(describe(path).inputs, axes={"batch": 3})
-    assert infer(open_session(path, [CPU]), feeds)["y"].shape == (3, 4)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint8", "bool", "int32"])
-def test_random_inputs_have_the_dtype_and_repeat(dtype: str) -> None:
-    tensor = Tensor("x", dtype, ("n", None, 5))
-    one, two = (random_inputs([tensor], seed=7)["x"] for _ in range(2))
-    assert (one.dtype, one.shape) == (np.dtype(dtype), (1, 1, 5))
-    np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.parametrize(
-    "tensor", [Tensor("x", "float32", None), Tensor("x", "seq(tensor(float32))", ())]
-)
-def test_an_input_that_cannot_be_made_up_is_asked_for(tensor: Tensor) -> None:
-    with pytest.raises(UsageError) as caught:
-        random_inputs([tensor])
-    assert caught.value.hint == "give it: --input x=FILE.npy"
 
 
 def test_inputs_that_do_not_fit_are_refused(path: Path) -> None:
