@@ -13,6 +13,7 @@ from onnxzoo.registry.input_kinds import Kind, kinds_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sample_values import draw
 from onnxzoo.registry.sessions import infer, signature
+from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.sizes import Sizes, is_batch, levels, open_axes, shape_of
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ def sample_inputs(
         quiet = quiet or found
     if quiet is not None:
         return quiet
+    if failed is None and axes:
+        asked = ", ".join(f"{name}={size}" for name, size in axes.items())
+        raise UsageError(
+            f"no memory for inputs with {asked}; at most {show_size(_LARGEST)} are made up"
+        )
     if failed is not None and (wants_memory(failed.message) or isinstance(failed, UsageError)):
         raise failed
     why = f": {failed.message}" if failed is not None else ""

@@ -24,7 +24,8 @@ _COMPILERS = {
     "TensorrtExecutionProvider",
     "VitisAIExecutionProvider",
 }
-_ERRORS_ONLY = 3  # onnxruntime's log severity
+# onnxruntime's log severity. Errors are raised, too; its lines hold a model's text as it is.
+_FATAL_ONLY = 4
 
 
 def open_session(
@@ -39,7 +40,7 @@ def open_session(
     Args:
         path: the `.onnx` file; its external data lies where the graph names it.
         providers: execution providers with their options, as `wanted_providers` returns them.
-        session_options: onnxruntime's own options; without them only its errors are logged.
+        session_options: onnxruntime's own options; without them it logs nothing.
         strict: refuse a session that onnxruntime opened without one of the providers.
 
     Raises:
@@ -241,7 +242,7 @@ def _session(
 
 def _quiet_options() -> "SessionOptions":
     options = runtime().SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     return options
 
 

@@ -17,7 +17,19 @@ _STEP = 1000  # decimal units, as the Hub and disks are labelled
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|ACCESS_KEY|ZOO_DATABASE_URL")
+# Variables that a child gets: of the system, of Python, of numeric libraries and frameworks; none
+# under whose names people keep secrets.
+_ALLOWED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TEMP|TMP|TZ|LANG|LANGUAGE|LC_\w+|TERM|CI|XDG_(CACHE|DATA)_HOME"
+    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|APPDATA|LOCALAPPDATA|USERPROFILE|PROGRAMDATA"
+    r"|PROGRAMFILES\S*|NUMBER_OF_PROCESSORS|PROCESSOR_\w+|SOURCE_DATE_EPOCH|HF_(HOME|HUB_CACHE)"
+    r"|PYTHON(PATH|HOME|WARNINGS|HASHSEED|UTF8|IOENCODING|UNBUFFERED|DONTWRITEBYTECODE)|VIRTUAL_ENV"
+    r"|LD_(LIBRARY_PATH|PRELOAD)|DYLD_\w+|(OMP|MKL|KMP|OPENBLAS|NUMEXPR|TBB|OPENVINO|ORT)_\w+"
+    r"|(CUDA|NVIDIA|HIP|ROCR|HSA|TF|XLA|JAX|KERAS|TORCH|PYTORCH|FLAGS|MXNET)_\w+"
+    r"|ZOO_(HOME|CACHE_SIZE|FIRST_LOOK|MAX_MEMORY|MAX_SECONDS|ALLOW_DOMAINS|DEBUG)"
+)
+# What installs packages needs besides.
+_NETWORK = re.compile(r"(PIP|UV)_\w+|\w+_PROXY|SSL_CERT_(FILE|DIR)|\w+_CA_BUNDLE|NETRC")
 # Source: onnxruntime, docs/Privacy.md; the words that it takes for yes were tried on 1.32.
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 _SECRET_PARAMETER = re.compile(r"pass|pwd|secret|token|credential|key|odbc_connect", re.IGNORECASE)
@@ -146,18 +158,18 @@ def wants_debugging(env: Mapping[str, str] = os.environ) -> bool:
 def child_environment(
     *, isolated: bool, offline: bool = True, env: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return the variables of a child that runs others' code.
+    """Return the variables of a child that runs others' code: those that it may need, no others.
 
     Args:
         isolated: it has an environment of its own: nothing leads Python elsewhere.
-        offline: it has no business with the network, nor with anything secret.
+        offline: it has no business with the network; else it installs packages.
         env: the parent's.
     """
     kept = {
         name: value
         for name, value in env.items()
-        if not (isolated and name in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
-        and not (offline and _SECRET.search(name.upper()))
+        if (_ALLOWED.fullmatch(name.upper()) or (not offline and _NETWORK.fullmatch(name.upper())))
+        and not (isolated and name in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
     }
     own = {"PYTHONNOUSERSITE": "1"} if isolated else {}
     return {_NO_TELEMETRY: "1"} | kept | (_OFFLINE if offline else {}) | own

@@ -481,7 +481,8 @@ def test_a_mistake_in_what_to_run_is_no_bug(
 @pytest.mark.parametrize(
     ("command", "codes", "said"),
     [
-        ("list --json >/dev/full", (7,), "error: cannot write the output: no space left"),
+        ("list --json >/dev/full", (7,), '{"error": "cannot write the output: no space left'),
+        ("doctor >/dev/full", (7,), "error: cannot write the output: no space left"),
         ("list --json >&-", (0,), ""),
         ("search --limit 0 --json | head -2", (0, 141), ""),
         ("search --limit 0 | head -2", (0, 141), ""),

@@ -263,7 +263,8 @@ def test_a_converters_note_is_passed_on(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_child_has_no_secrets_and_no_hub() -> None:
-    env = {"HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "ZOO_DATABASE_URL": "u", "PATH": "p"}
+    env = {"PATH": "p", "HF_TOKEN": "t", "ZOO_DATABASE_URL": "u", "ZOO_INDEX": "https://a:b@c/i"}
+    env |= {"DATABASE_URL": "d", "SSH_AUTH_SOCK": "s", "GH_PAT": "g", "HTTPS_PROXY": "http://a:b@c"}
     assert child_environment(isolated=False, env=env) == {
         "PATH": "p",
         "ORT_DISABLE_TELEMETRY": "1",
@@ -272,7 +273,12 @@ def test_a_child_has_no_secrets_and_no_hub() -> None:
         "HF_DATASETS_OFFLINE": "1",
     }
     there = child_environment(isolated=True, offline=False, env=env | {"PYTHONPATH": "x"})
-    assert there == env | {"PYTHONNOUSERSITE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    assert there == {
+        "PATH": "p",
+        "HTTPS_PROXY": "http://a:b@c",
+        "PYTHONNOUSERSITE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
 
 
 @pytest.mark.parametrize("source", ["nothing.pt", "no_such_module:make", "resnet50:int8"])

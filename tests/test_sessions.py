@@ -74,6 +74,23 @@ def test_opening_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_a_model_calls_its_nodes_reaches_no_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J"
+    index = numpy_helper.from_array(np.array([[2**40]]), "i")
+    data = numpy_helper.from_array(np.zeros((1, 4), np.float32), "d")
+    node = helper.make_node("ScatterElements", ["d", "i", "part"], ["y"], name=evil)
+    cut = helper.make_node("Slice", ["x", "0", "1", "1"], ["part"])
+    ends = [numpy_helper.from_array(np.array([n]), str(n)) for n in (0, 1)]
+    path = models.save(tmp_path / "m.onnx", [cut, node], [index, data, *ends])
+    session = open_session(path, [CPU])
+    with pytest.raises(UsageError) as caught:
+        infer(session, {"x": np.ones((1, 4), np.float32)})
+    assert capfd.readouterr() == ("", "")
+    assert "\x1b" not in caught.value.message
+
+
 def test_inputs_that_do_not_fit_are_refused(path: Path) -> None:
     with pytest.raises(UsageError, match="does not take these inputs"):
         infer(open_session(path, [CPU]), {"x": np.zeros((1, 9), np.float32)})

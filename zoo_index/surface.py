@@ -74,7 +74,7 @@ def load(
             `zoo compare` measured it here; a variant that was not measured is not taken.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``…
         providers: onnxruntime's execution providers instead of a device, with their options.
-        session_options: onnxruntime's own; without them only errors are logged.
+        session_options: onnxruntime's own; without them onnxruntime logs nothing.
         offline: never touch the network; None for what the environment says.
         open: ``"exact"`` opens what was prepared of the model, with the outputs of the plain file
             to the bit; ``"fastest"`` leaves matrices as they are in the file: it opens in
