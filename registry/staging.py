@@ -16,6 +16,9 @@ from pathlib import Path
 _DAY = 86_400  # seconds
 # Source: Microsoft's documentation of OpenProcess, GetExitCodeProcess and system error codes.
 _QUERY, _STILL_ACTIVE, _ACCESS_DENIED = 0x1000, 259, 5
+# No /proc, or one that may not be read. A lack of open files is an error: a name without its owner
+# would be taken for another machine's.
+_NO_PROC = (FileNotFoundError, NotADirectoryError, PermissionError)
 _GRACE = 60  # seconds between making a folder and holding it, with much room
 
 
@@ -199,7 +202,7 @@ def _kernel() -> tuple[str, str]:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  (a link to no path)
-    except OSError:
+    except _NO_PROC:
         return "", ""
     return boot.strip().replace("-", "")[:12], f"{space:x}"
 
@@ -213,7 +216,7 @@ def _start(pid: int) -> str:
         if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115  (another namespace's)
             return ""
         text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except (*_NO_PROC, ProcessLookupError):
         return ""
     fields = text[text.rfind(b")") + 2 :].split()
     return "ended" if fields[0] in {b"Z", b"X"} else fields[19].decode("ascii")
