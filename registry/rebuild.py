@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
 from onnxzoo.registry.connect import BUSY, translating
-from onnxzoo.registry.db import Database, rows_of
+from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import (
     Busy,
     Damaged,
@@ -24,6 +24,7 @@ from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.lookup import chosen
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref, fold
+from onnxzoo.registry.ownership import FILE, check_owner, id_of
 from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.schema import check_whole, making
@@ -102,6 +103,7 @@ def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
         before, told = _identities(database.path), _told(store)
         with making(database.path) as fresh:
             with closing(Database(fresh)) as made, made.write() as session:
+                _take_id(session, store)
                 _insert(session, told)
             check_whole(fresh)
             if _identities(database.path) != before:
@@ -124,6 +126,7 @@ def _into_server(database: Database, store: Store) -> Rebuilt:
                 f"`{without_password(database.url)}` holds models; expected an empty database",
                 hint="put a backup of the database back, or make an empty one",
             )
+        _take_id(session, store)
         _insert(session, told)
     return _rebuilt(store, told, None)
 
@@ -147,12 +150,15 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
         database.check()
         with database.read() as rows:
             check(rows, store)
+            strange = _strange(rows, store)
     except Damaged:
         return
     except DatabaseError:  # another program's, or a newer onnxzoo's
         if not force or path.is_dir():
             raise
     else:
+        if strange is not None:
+            raise strange
         if not force:
             raise Refused(
                 f"`{path}` is not damaged; nothing was done",
@@ -160,6 +166,15 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
             )
     finally:
         database.close()
+
+
+def _strange(rows: Rows, store: Store) -> DatabaseError | None:
+    """Return why a whole database is not of this store: it may be its registry's only one."""
+    try:
+        check_owner(rows, store)
+    except DatabaseError as error:
+        return error
+    return None
 
 
 @contextmanager
@@ -279,6 +294,20 @@ def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
     told.versions.pop(place, None)
     told.versions[place] = version
     return place
+
+
+def _take_id(session: "Session", store: Store) -> None:
+    """Give a new database the id that its store carries, or the store the database's."""
+    from sqlmodel import select
+
+    from onnxzoo.registry.tables import RegistryId
+
+    row = session.exec(select(RegistryId)).one()
+    found = id_of(store)
+    if found is None:
+        store.put(f"{row.id}\n".encode(), store.root / FILE)
+    else:
+        row.id = found
 
 
 def _insert(session: "Session", told: _Told) -> None:

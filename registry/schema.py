@@ -1,5 +1,6 @@
 """The registry's schema: made whole, recognised, and migrated after a backup."""
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,9 @@ from onnxzoo.registry.store import clear, make_folder, reporting_storage, sync
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0004"  # the newest revision in migrations/versions
+SCHEMA = "0005"  # the newest revision in migrations/versions
+# The first release that has each schema: a new schema comes with a new version number.
+RELEASES = {"0001": "0.1.0", "0005": "0.2.0"}
 _NO_SCHEMA = "it does not say which schema it has"
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
 _NEW = ".new-"  # begins the names of folders in which databases are made
@@ -92,11 +95,12 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> None:
                 _back_up(connection, backup)
                 migrate(exclusive)
                 logger().warning(
-                    "`%s` was migrated from schema %s to %s; older onnxzoo cannot open it now; "
+                    "`%s` was migrated from schema %s to %s; onnxzoo before %s cannot open it now; "
                     "the one of before is kept: `%s`",
                     path,
                     found,
                     SCHEMA,
+                    RELEASES[SCHEMA],
                     backup,
                 )
     finally:
@@ -187,6 +191,7 @@ def _fill(path: Path) -> None:
         SQLModel.metadata.create_all(connection)
         connection.exec_driver_sql(_VERSION_TABLE)
         connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA,))
+        connection.exec_driver_sql("INSERT INTO registry VALUES (?)", (secrets.token_hex(16),))
         _mark(connection)
     engine.dispose()
 

@@ -17,6 +17,7 @@ from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import StorageError, ZooError
 from onnxzoo.registry.names import fold
+from onnxzoo.registry.ownership import check_owner
 from onnxzoo.registry.queries import USED, events, listed, reading_rows, records
 from onnxzoo.registry.store import Store, reporting_storage, sync
 
@@ -60,6 +61,7 @@ def changing(database: Database, store: Store, *names: str) -> "Iterator[Session
     try:
         with database.write() as session:
             rows = rows_of(session)
+            check_owner(rows, store, claim=True)
             before = _of_models(rows, names)
             yield session
             session.flush()

@@ -13,6 +13,13 @@ def _parent(table: str, *, primary_key: bool = False, index: bool = False) -> Co
     return Column(Integer, key, primary_key=primary_key, index=index, nullable=False)
 
 
+class RegistryId(SQLModel, table=True):
+    """The one row that says which registry this is; its store carries the same id."""
+
+    __tablename__ = "registry"
+    id: str = Field(primary_key=True)
+
+
 class Model(SQLModel, table=True):
     """A name."""
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import DatabaseError, IntegrityError, Refused, StorageError
+from onnxzoo.registry.errors import IntegrityError, Refused, StorageError
 from onnxzoo.registry.leftovers import leftovers
 from onnxzoo.registry.lookup import all_of, ref_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref
+from onnxzoo.registry.ownership import check_owner
 from onnxzoo.registry.prepared import PreparedSessions
 from onnxzoo.registry.queries import USED, Row, listed, manifests, records
 from onnxzoo.registry.records import Checked, Garbage, Progress, Removed, Variant
@@ -59,7 +60,7 @@ def collect(
     reads: it may name a bundle that is being published.
     """
     with database.read() as rows:
-        _refuse_another(rows, store)
+        check_owner(rows, store)
         used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
     left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
     left += leftovers(settings, used, environments=environments)
@@ -142,21 +143,6 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
                 f"`{version}` is what the alias {names} points to; nothing was removed",
                 hint="move the alias to another version first, or add --force",
             )
-
-
-def _refuse_another(rows: Rows, store: Store) -> None:
-    """Raise DatabaseError where a database that was in use knows none of a store's bundles.
-
-    They are another registry's, and their only bytes: `ZOO_DATABASE_URL` names a wrong database.
-    """
-    marked = {*store.sidecars()}
-    known = {row["digest"] for row in rows("SELECT digest FROM bundle")}
-    if marked and not known & marked and rows("SELECT 1 FROM event LIMIT 1"):
-        raise DatabaseError(
-            f"the database in force knows none of the {len(marked)} bundles in `{store.root}`, "
-            "which belong to another registry; nothing was removed",
-            hint="set ZOO_DATABASE_URL, or ZOO_HOME, to what belongs together; see: zoo doctor",
-        )
 
 
 def _garbage(rows: Rows, store: Store) -> list[str]:

@@ -8,18 +8,20 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from sqlalchemy import event
 
 from onnxzoo.registry import schema as schema_module
 from onnxzoo.registry.connect import _writer, connect, make_engine, translating
 from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
-from onnxzoo.registry.schema import APPLICATION_ID, SCHEMA, migrate, revision, upgrade
+from onnxzoo.registry.schema import APPLICATION_ID, RELEASES, SCHEMA, migrate, revision, upgrade
 
 MODELS = "SELECT name FROM model ORDER BY name"
 WRITERS, WRITES = 8, 25
@@ -87,6 +89,13 @@ def test_what_is_not_made_yet_holds_nothing_and_is_not_made_to_read_it(tmp_path:
 def test_the_newest_migration_is_the_schema() -> None:
     versions = Path(schema_module.__file__).parent / "migrations" / "versions"
     assert max(path.stem[1:5] for path in versions.glob("r*.py")) == SCHEMA
+
+
+def test_a_new_schema_comes_with_a_new_version() -> None:
+    assert max(RELEASES) == SCHEMA
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert Version(project["project"]["version"]) >= Version(RELEASES[SCHEMA])
+    assert len(set(RELEASES.values())) == len(RELEASES)
 
 
 def test_the_connection_settings_are_in_force(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_child_of_a_pool_opens_anew(registry: Registry) -> None:
 def test_a_database_that_took_anothers_place_is_read(registry: Registry, zoo: Run) -> None:
     stamp = registry.stamp()
     assert zoo("doctor", "--rebuild", "--force").code == 0
-    zoo("alias", "net", "prod")
+    assert zoo("alias", "net@1", "prod").code == 0
     assert (registry.stamp() == stamp, registry.aliases("net")["prod"]) == (False, 1)
     registry.alias("net", "mine")
     assert set(registry.aliases("net")) == {"latest", "prod", "mine"}

@@ -31,7 +31,7 @@ LAYERS = (
      "registry.sessions", "registry.providers",
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
-     "registry.testdata", "registry.migrations.env", "registry.exporting",
+     "registry.ownership", "registry.testdata", "registry.migrations.env", "registry.exporting",
      "registry.importing", "registry.merge"},
     {"registry.bars", "registry.sample_values", "registry.values"},
     {"registry.prepared", "registry.feeds", "registry.held_inputs", "registry.sample_inputs",

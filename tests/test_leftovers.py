@@ -1,6 +1,7 @@
 """What gc finds in the cache."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,15 +130,51 @@ def test_environments_are_collected_only_if_asked_for(
     assert (whole.exists(), making.exists()) == (False, True)
 
 
-def test_another_databases_bundles_are_not_collected(
+def test_a_store_is_changed_by_its_own_database_only(
     tmp_path: Path, zoo: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    model = models.linear(tmp_path / "m.onnx")
+    zoo("register", model, "--name", "net")
     with Registry(tmp_path / "elsewhere") as other:
         other.register(models.linear(tmp_path / "n.onnx", value=2), "other")
     url = f"sqlite:///{tmp_path / 'elsewhere' / 'registry.db'}"
+    commands = (
+        ("gc",), ("gc", "--dry-run"), ("rm", "other", "-y"), ("doctor", "--rebuild", "--force"),
+        ("register", model, "--name", "third"), ("alias", "other@1", "production"),
+    )  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setenv("ZOO_DATABASE_URL", url)
-        for ran in (zoo("gc"), zoo("gc", "--dry-run")):
-            assert (ran.code, "another registry" in ran.err) == (9, True)
+        for command in commands:
+            ran = zoo(*command)
+            assert (ran.code, "belongs to another registry" in ran.err) == (9, True), command
     assert zoo("verify", "net").code == 0
+    with Registry(tmp_path / "elsewhere") as other:
+        assert [v.ref for v in other.list()] == ["other:fp32@1"]
+
+
+def test_a_registry_that_is_moved_copied_or_rebuilt_stays_one(
+    tmp_path: Path, zoo: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    own = (home / "store" / "registry").read_text()
+    (home / "registry.db").unlink()
+    for left in home.glob("registry.db-*"):
+        left.unlink()
+    assert zoo("doctor", "--rebuild").code == 0
+    assert zoo("alias", "net@1", "production").code == 0
+    assert (home / "store" / "registry").read_text() == own
+    shutil.copytree(home, tmp_path / "copy")
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "copy"))
+    assert zoo("gc").code == 0
+    assert zoo("rm", "net", "--force", "-y").code == 0
+
+
+def test_a_store_from_before_gets_the_id_of_the_database_that_knows_it(
+    tmp_path: Path, zoo: Run, home: Path
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    own = (home / "store" / "registry").read_text()
+    (home / "store" / "registry").unlink()
+    assert zoo("gc").code == 0
+    zoo("tag", "net", "small")
+    assert (home / "store" / "registry").read_text() == own
