@@ -227,7 +227,7 @@ def test_wrong_bytes_are_not_kept_and_the_rest_is_fetched(
     hub.fault("wrong")
     ran = zoo("sync")
     assert ran.code == 4
-    assert "error: `acme/a` cannot be fetched: `" in ran.err
+    assert "error: `acme/a` cannot be fetched: cannot pull `acme/a:fp32`: `" in ran.err
     assert "has SHA-256" in ran.err
     assert "zoo.lock: 2 references, 1 fetched, 1 failed" in ran.err
     assert list(held()) == ["acme/b:fp32@1"]
