@@ -54,6 +54,10 @@ def register(
             "output:NAME.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Whatever the label says and the version's inputs are."),
+    ] = False,
     allow_domain: options.AllowDomain = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -72,6 +76,7 @@ def register(
             new_version=new_version,
             task=task,
             license=license_,
+            force=force,
             tags=tag or (),
             test_data=test_data,
             progress=report,

@@ -132,6 +132,7 @@ class Registry:
         license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
         tags: Sequence[str] = (),
         test_data: str | Path | None = None,
+        force: bool = False,
         progress: Progress | None = None,
     ) -> Added:
         """Copy an ONNX file and its external data into the store and give it a name.
@@ -147,6 +148,8 @@ class Registry:
             license: of the version, an SPDX identifier. Both take the place of what was recorded.
             tags: words to find the model by.
             test_data: reference inputs and outputs; see `add_test_data`.
+            force: take a label that says another precision than the weights have, or a version
+                with other inputs or outputs.
             progress: told of the bytes copied.
 
         Raises:
@@ -186,6 +189,7 @@ class Registry:
                 license=license,
                 task=task,
                 tags=tuple(check_word(tag.lower(), "tag") for tag in tags),
+                force=force,
             )
             if test_data is not None:
                 gather(Path(test_data).expanduser(), data, graph)

@@ -197,6 +197,8 @@ class Draft:
         new_version: start a new version whatever is held.
         origin: whose weights these are (an index's model, a Hub commit); None: the user's own.
         lineage: what it was made from, where it was derived.
+        force: take a label that says another precision, or other inputs and outputs than those of
+            the version it goes to.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Draft:
     task: str | None = None
     tags: tuple[str, ...] = ()
     lineage: Lineage | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name)

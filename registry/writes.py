@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from onnxzoo.registry.db import rows_of
+from onnxzoo.registry.db import Rows, rows_of
 from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
-from onnxzoo.registry.queries import Row, context_text, graph_text
-from onnxzoo.registry.records import Draft, Lineage, Measurement
+from onnxzoo.registry.precisions import PRECISIONS
+from onnxzoo.registry.queries import Row, context_text, graph_of, graph_text
+from onnxzoo.registry.records import Draft, Graph, Lineage, Measurement
+from onnxzoo.registry.signature import differences
 from onnxzoo.registry.tables import (
     Alias,
     Bundle,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_WIDTHS = {"float16", "float32", "float64"}
 _HELD = """
 SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest, r.entry
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
@@ -298,6 +301,8 @@ def _place(
     """Return the version that a draft goes to, made if need be, and its label there."""
     wanted = draft.label or draft.graph.precision
     target = _target(held, draft)
+    if draft.origin is None and draft.lineage is None and not draft.force:
+        target = _suited(rows_of(session), target, draft)
     if target is None:
         version = Version(
             model_id=id_of(model.id),
@@ -321,6 +326,42 @@ def _place(
             hint=f"leave `@{draft.version}` out to start a new version, or give another label",
         )
     return _get(session, Version, target["version_id"]), spare
+
+
+def _suited(rows: Rows, target: Row | None, draft: Draft) -> Row | None:
+    """Return the version that a user's own file may join; None for a new one.
+
+    Raises:
+        Refused: if the label says another precision than the weights have, or the version that
+            was named has other inputs or outputs.
+    """
+    precision = draft.graph.precision
+    if draft.label in PRECISIONS and draft.label != precision:
+        raise Refused(
+            f"the label `{draft.label}` is a precision, and the weights are {precision}",
+            hint=f"--name {draft.name}:{precision}, another label, or --force",
+        )
+    if target is None:
+        return None
+    (row,) = rows("SELECT graph FROM variant WHERE id = :id", id=target["id"])
+    unlike = differences(_widened(graph_of(row)), _widened(draft.graph))
+    if not unlike:
+        return target
+    if draft.label is None and draft.version is None:
+        return None
+    raise Refused(
+        f"`{draft.name}@{target['number']}` has other inputs and outputs: {'; '.join(unlike)}",
+        hint="--new-version, another name, or --force",
+    )
+
+
+def _widened(graph: Graph) -> Graph:
+    """Return a graph whose inputs and outputs have floats of one width: half is full to callers."""
+    wide = [
+        tuple(replace(t, dtype="float32") if t.dtype in _WIDTHS else t for t in tensors)
+        for tensors in (graph.inputs, graph.outputs)
+    ]
+    return replace(graph, inputs=wide[0], outputs=wide[1])
 
 
 def _next_number(session: "Session", model: Model, held: Sequence[Row]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from filelock import FileLock
 
@@ -117,11 +118,30 @@ def test_a_version_can_be_named_but_its_labels_do_not_move(
 ) -> None:
     add(registry, a)
     add(registry, b)
-    assert add(registry, b, label="int8", version=1) == "int8@1!"
+    assert add(registry, b, label="small", version=1) == "small@1!"
     with pytest.raises(Refused, match="`net:fp32@1` already stands for other bytes"):
         add(registry, b, version=1)
     with pytest.raises(NotFound, match="no version `7`"):
         add(registry, b, version=7)
+
+
+def test_a_label_and_a_version_are_held_against_the_graph(
+    registry: Registry, a: Path, tmp_path: Path
+) -> None:
+    registry.register(a, "net")
+    with pytest.raises(Refused, match="the label `int8` is a precision, and the weights are fp32"):
+        registry.register(a, "net:int8")
+    other = models.chain(tmp_path / "other.onnx", 2)
+    model = onnx.load(other)
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "else"
+    onnx.save(model, other)
+    for name in ("net:tiny", "net:tiny@1"):
+        with pytest.raises(Refused, match="`net@1` has other inputs and outputs") as caught:
+            registry.register(other, name)
+        assert "output `y` is gone" in caught.value.message
+    assert registry.register(other, "net").variant.ref == "net:fp32@2"
+    assert registry.register(other, "net:tiny@1", force=True).variant.ref == "net:tiny@1"
+    assert registry.register(a, "net:int8@1", force=True).variant.ref == "net:int8@1"
 
 
 def test_a_model_is_registered_with_its_external_data(registry: Registry, tmp_path: Path) -> None:

@@ -116,6 +116,16 @@ def model(how: str) -> Path:
     return path
 
 
+def test_the_same_source_at_another_opset_is_a_variant_of_the_same_version(
+    settings: Settings,
+) -> None:
+    first = convert(model("well"), "net", opset=17)
+    second = convert(model("well"), "net", opset=16)
+    assert (first.ref, second.ref) == ("net:fp32@1", "net:fp32-opset16@1")
+    with Registry(settings=settings) as registry:
+        assert registry.resolve("net").ref == "net:fp32@1"
+
+
 def test_a_model_is_kept_with_what_it_was_made_from(settings: Settings) -> None:
     variant = convert(model("well"), "net", opset=17, task="demo", tags=["one"])
     assert (variant.ref, variant.opset, variant.task) == ("net:fp32@1", 17, "demo")

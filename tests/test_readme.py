@@ -17,7 +17,7 @@ from tests.hub import Hub, sha256, size
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
-URL = "https://models.example.org/m.onnx"
+SERVER = "https://models.example.org"
 
 
 def served(hub: Hub, folder: Path) -> Path:
@@ -55,7 +55,8 @@ def test_every_command_of_the_readme_works(
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("ZOO_INDEX", str(served(hub, tmp_path / "zoo")))
         hub.add("acme/ranker", {"onnx/model.onnx": model, "onnx/model_fp16.onnx": model})
-        url = hub.put("/m.onnx", model)
+        for path in ("/m.onnx", "/download"):
+            hub.put(path, model)
         ran = 0
         for language, block in BLOCKS:
             if language == "python":
@@ -63,7 +64,7 @@ def test_every_command_of_the_readme_works(
                 continue
             for line in block.splitlines():
                 if line.startswith("zoo "):
-                    run(line.replace(URL, url).replace("SHA256", sha256(model)), monkeypatch)
+                    run(line.replace(SERVER, hub.url).replace("SHA256", sha256(model)), monkeypatch)
                     ran += 1
     assert ran > 25
 

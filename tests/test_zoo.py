@@ -576,7 +576,7 @@ def test_where_a_label_means_several_files_the_hint_names_one(
     assert caught.value.hint == "zoo pull hf://acme/two/a/model.onnx"
 
 
-@pytest.mark.parametrize("ref", [None, Path("a.onnx"), 3])
+@pytest.mark.parametrize("ref", [None, ["net"], 3])
 def test_what_is_no_text_is_no_reference(ref: object) -> None:
     for use in (onnxzoo.load, onnxzoo.pull, onnxzoo.resolve):
         with pytest.raises(UsageError, match="is not a reference; expected `NAME"):

@@ -293,6 +293,7 @@ def register(
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     tags: Sequence[str] = (),
     test_data: str | Path | None = None,
+    force: bool = False,
     **how: "Unpack[How]",
 ) -> Variant:
     """Keep an ONNX file with its external data, or a model in code, which is converted first.
@@ -306,6 +307,7 @@ def register(
         license: an SPDX identifier.
         tags: words to find the model by.
         test_data: reference inputs and outputs, of a file.
+        force: see `Registry.register`.
         how: of a model in code, in `torch.onnx.export`'s words: ``example=(x,)``,
             ``input_names``, ``output_names``, ``dynamic_axes``, ``dynamic_shapes``,
             ``opset_version``, ``dynamo``, ``export_params``, ``do_constant_folding``; see
@@ -348,6 +350,7 @@ def register(
             license=license,
             tags=tags,
             test_data=test_data,
+            force=force,
         ).variant
 
 

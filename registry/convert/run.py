@@ -66,6 +66,10 @@ class Labels:
     tags: Sequence[str] = ()
 
 
+# What makes two conversions of one source the same weights, whatever their opset.
+_SAME_WEIGHTS = ("from", "format", "options", "source", "seed")
+
+
 def convert(
     registry: Registry,
     what: Any,
@@ -363,19 +367,36 @@ def _draft(ref: Ref, labels: Labels, registry: Registry) -> Callable[[Graph, str
     """Return what makes the draft, once it is sure that name, version and tags are such."""
     version = registry.number(ref)
     tags = tuple(check_word(tag.lower(), "tag") for tag in labels.tags)
-    return lambda graph, where, lineage: Draft(
-        name=ref.name,
-        entry=MODEL,
-        graph=graph,
-        source=where,
-        label=ref.variant,
-        version=version,
-        new_version=labels.new_version,
-        license=labels.license,
-        task=labels.task,
-        tags=tags,
-        lineage=lineage,
-    )
+
+    def draft(graph: Graph, where: str, lineage: Lineage) -> Draft:
+        joined = None
+        if version is None and not labels.new_version:
+            joined = _of_same_source(registry, ref.name, graph, lineage)
+        return Draft(
+            name=ref.name,
+            entry=MODEL,
+            graph=graph,
+            source=where,
+            label=ref.variant,
+            version=version if joined is None else joined,
+            new_version=labels.new_version,
+            license=labels.license,
+            task=labels.task,
+            tags=tags,
+            lineage=lineage,
+        )
+
+    return draft
+
+
+def _of_same_source(registry: Registry, name: str, graph: Graph, lineage: Lineage) -> int | None:
+    """Return the version that holds the same source, converted alike but to another opset."""
+    for held in registry.list(name=name):
+        recipe = held.lineage.recipe if held.lineage else {}
+        alike = all(recipe.get(key) == lineage.recipe.get(key) for key in _SAME_WEIGHTS)
+        if recipe.get("kind") == "convert" and alike and held.opset != graph.opset:
+            return held.version
+    return None
 
 
 def _keep(

@@ -121,7 +121,11 @@ def _scenes(here: Server, content: dict[str, bytes]) -> tuple[Scene, ...]:
     at = bundle.index(b"sha256:")
     archive = f"{url}/x.zoo?token=canary-query#{bundle[at : at + 71].decode()}"
     hub, secret = {"HF_ENDPOINT": here.url}, {"HF_ENDPOINT": url}
-    update, listed, told = ("index", "update"), (*BEHAVIOURS, *OF_LIST), (*BEHAVIOURS, *OF_API)
+    update, listed, told = (
+        ("index", "update", "--force"),
+        (*BEHAVIOURS, *OF_LIST),
+        (*BEHAVIOURS, *OF_API),
+    )
     with_files = tuple(row for row in told if row.name != "no files")  # an update takes none
     not_empty = tuple(row for row in BEHAVIOURS if row.name != "empty body")  # an index may be
     return (
