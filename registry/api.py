@@ -272,7 +272,8 @@ class Registry:
         held: Path | None = None,
     ) -> None:
         try:
-            self.loader.look_at(folder, draft.entry, digest, progress, held=held)
+            ops = sum(draft.graph.ops.values())
+            self.loader.look_at(folder, draft.entry, digest, progress, held=held, ops=ops)
         except InvalidModel as error:
             if must_open:
                 raise

@@ -28,6 +28,8 @@ _LAST = 64 << 10  # bytes of a log that are read
 _LOUDEST = 64 << 20  # bytes of a log; a child that goes on is stuck in a loop
 _NOT_WRITTEN = 7  # a child's exit code where its answer finds no room
 _MEMORY_A_CORE = 256 << 20  # bytes of address space: a thread's stack and arena
+_UNDER_WAY = "under-way"
+_PATIENCE = 4  # times its seconds that a child may wait for a processor besides
 _STEP = 0.05  # seconds between two reports of progress
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _SHOWN = 300  # characters of what a crashed child said last
@@ -42,11 +44,13 @@ class Limits(NamedTuple):
         memory: bytes of address space, or of data where that says nothing.
         seconds: of wall clock.
         reserves: it reserves more address space than it uses, as CUDA does.
+        first: seconds until it has to call `under_way`; None: no such step.
     """
 
     memory: int
     seconds: int
     reserves: bool = False
+    first: int | None = None
 
 
 class Budget(NamedTuple):
@@ -107,7 +111,7 @@ def ask(
         code = _run(
             [*command, str(folder / "request.json")],
             folder,
-            limits.seconds,
+            limits,
             tell,
             child_environment(isolated=False) if environment is None else environment,
             doing=doing,
@@ -126,7 +130,7 @@ def ask(
     said = _last_words(folder / _LOG)
     if code == _NOT_WRITTEN:
         raise StorageError(f"`{folder}` takes no more while {doing}", hint="free some space")
-    raise _broken(code, said, doing, limits, no_memory="limit" in told)
+    raise _broken(code, said, doing, limits, _seconds(limits, folder), no_memory="limit" in told)
 
 
 @cache
@@ -161,6 +165,11 @@ def answer(main: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         (Path(request["folder"]) / _ANSWER).write_text(json.dumps(told), encoding="utf-8")
     except OSError:
         sys.exit(_NOT_WRITTEN)
+
+
+def under_way(request: Mapping[str, Any]) -> None:
+    """Tell the parent that the first step is done: from here on `Limits.seconds` is the limit."""
+    (Path(request["folder"]) / _UNDER_WAY).touch()
 
 
 def _known(error: ZooError) -> str:
@@ -207,7 +216,7 @@ def wants_memory(text: str) -> bool:
 def _run(
     command: Sequence[str],
     folder: Path,
-    seconds: int,
+    limits: Limits,
     tell: Callable[[], None],
     environment: Mapping[str, str] | None,
     *,
@@ -224,8 +233,8 @@ def _run(
             env=None if environment is None else dict(environment),
         )
     try:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        started = time.monotonic()
+        while _worked(child.pid, started, limits) < _seconds(limits, folder):
             try:
                 return child.wait(_STEP)
             except subprocess.TimeoutExpired:
@@ -237,6 +246,25 @@ def _run(
         if child.poll() is None:
             _kill(child)
         child.wait()
+
+
+def _seconds(limits: Limits, folder: Path) -> int:
+    """Return the seconds that a child has, by how far it is."""
+    if limits.first is None or (folder / _UNDER_WAY).exists():
+        return limits.seconds
+    return min(limits.first, limits.seconds)
+
+
+def _worked(pid: int, started: float, limits: Limits) -> float:
+    """Return the seconds since a child started, without those that it waited for a processor.
+
+    Linux counts them, in nanoseconds; elsewhere none are left out.
+    Source: the Linux kernel's documentation, scheduler/sched-stats, "/proc/<pid>/schedstat".
+    """
+    waited = 0.0
+    with suppress(OSError, ValueError, IndexError):
+        waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return time.monotonic() - started - min(waited, _PATIENCE * limits.seconds)
 
 
 def _last_words(log: Path) -> str:
@@ -253,8 +281,10 @@ def _kill(child: "subprocess.Popen[bytes]") -> None:
         child.kill()
 
 
-def _broken(code: int | None, said: str, doing: str, limits: Limits, *, no_memory: bool) -> Refused:
-    memory, seconds, _ = limits
+def _broken(
+    code: int | None, said: str, doing: str, limits: Limits, seconds: int, *, no_memory: bool
+) -> Refused:
+    memory = limits.memory
     if code is None or code == -getattr(signal, "SIGALRM", 0):
         return Refused(
             f"{seconds} s were not enough while {doing}",
@@ -300,7 +330,7 @@ def _limit(limits: Limits) -> bool:
         return True
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(limits.seconds)
+    signal.alarm((1 + _PATIENCE) * limits.seconds)
     kind = resource.RLIMIT_DATA if limits.reserves else resource.RLIMIT_AS
     try:
         _, hard = resource.getrlimit(kind)

@@ -88,8 +88,14 @@ class Loader:
             InvalidModel, Refused, StorageError: see `look.look`.
         """
         folder = variant.path.parents[variant.entry.count("/")]
-        held = self._held(variant)
-        return self.look_at(folder, variant.entry, variant.digest, device=device, held=held)
+        return self.look_at(
+            folder,
+            variant.entry,
+            variant.digest,
+            device=device,
+            held=self._held(variant),
+            ops=sum(variant.graph.ops.values()),
+        )
 
     def look_at(
         self,
@@ -100,6 +106,7 @@ class Loader:
         *,
         device: str = "auto",
         held: Path | None = None,
+        ops: int = 0,
     ) -> Prepared | None:
         """Look at a model that is not held yet, with its reference data; see `look`."""
         from onnxzoo.registry.look import look
@@ -120,6 +127,7 @@ class Loader:
             settings=self._settings,
             progress=progress,
             held=held,
+            ops=ops,
         )
 
     def look_again(self, variant: Variant) -> None:

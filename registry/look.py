@@ -13,6 +13,8 @@ from onnxzoo.registry.store import size_of
 
 # The interpreter, numpy and onnxruntime take 1 GB of address space, and optimising a model takes
 # its weights four times over; vgg19's 575 MB take 10 s on two slow cores (measured).
+_FIRST = Budget(memory=0, times=0, seconds=20, rate=5_000_000)  # until it has run once
+_OPS = 100  # a second, at the least
 _BUDGET = Budget(memory=3 << 30, times=8, seconds=120, rate=5_000_000)
 
 
@@ -27,6 +29,7 @@ def look(
     progress: Progress | None = None,
     outlives: bool = False,
     held: Path | None = None,
+    ops: int = 0,
 ) -> Prepared | None:
     """Open a model in a child, prepare it there, prove it, and keep what was prepared.
 
@@ -40,15 +43,20 @@ def look(
         progress: told of the bytes that the child wrote.
         outlives: the child goes on when this process ends, for the next one's sake.
         held: the folder of reference data that the model has, to prove it on.
+        ops: nodes of the graph: until it has run once, it has 20 s, and more by size and ops.
 
     Raises:
         InvalidModel: if onnxruntime cannot open it.
-        Refused: if it passed a limit, or crashed.
+        Refused: if it passed a limit, or crashed, while it was opened or first run.
         StorageError: if an entry cannot be written.
     """
     size = size_of(path.parent)
     reserves = bool(providers) and name_of(providers[0]) != CPU
     limits = _BUDGET.limits(size, settings, reserves=reserves)
+    first = _FIRST.limits(size, settings).seconds + ops // _OPS
+    limits = limits._replace(first=first, seconds=max(first, limits.seconds))
+    if settings.max_seconds is not None:
+        limits = limits._replace(first=None, seconds=settings.max_seconds)
     with sessions.stage(key) as folder:
 
         def tell() -> None:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.builds import runtime
-from onnxzoo.registry.child import answer, wants_memory
-from onnxzoo.registry.errors import InvalidModel, Refused, ZooError
+from onnxzoo.registry.child import Limits, answer, under_way, wants_memory
+from onnxzoo.registry.errors import InvalidModel, Refused, UsageError, ZooError
 from onnxzoo.registry.held_inputs import held_inputs
+from onnxzoo.registry.input_kinds import kinds_of
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.prepared import GRAPH, WEIGHTS, Look, PreparedSessions, seal
 from onnxzoo.registry.providers import CPU, Provider, name_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sample_inputs import sample_inputs
+from onnxzoo.registry.sample_values import draw
 from onnxzoo.registry.sessions import (
     compiles,
     infer,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 # the 10 bits that TF32 and half precision have, 1e-3 an operation. Other weights lie further apart.
 _TOLERANCE = 1e-2
 _SAMPLES = 4  # of two sizes
+_PROTOBUF = 1 << 31  # bytes. Source: protobuf's documentation, "Proto Limits"
+_SHOWN = 200  # characters of what the checker says
+_LARGE_PART = 0.25  # of the memory; what a run that fails for want of good inputs does not take
 _GROWTH = 20  # times the model's bytes that what is prepared may take on disk …
 _LITTLE = 50_000_000  # … where it is more than this: folded constants can be anything in size
 
@@ -49,20 +54,54 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     sessions = PreparedSessions(Path(request["root"]), request["limit"])
     path, providers = Path(request["path"]), _with_tuples(request["providers"])
     if not sessions.limit:
-        open_session(path, providers, strict=False)
+        try:
+            session = open_session(path, providers, strict=False)
+        except InvalidModel:
+            _check_valid(path)
+            raise
+        _run_once(session, request)
         return {}
     with sessions.stage(request["key"]) as folder:
         held = Path(request["held"]) if request.get("held") else None
         failed: InvalidModel | None = None
         try:
-            look = _look(path, folder / "entry", providers, held)
+            look = _look(path, folder / "entry", providers, held, request)
         except InvalidModel as error:
+            _check_valid(path)
             failed, look = error, _does_not_open(path, folder / "entry", error)
         seal(folder / "entry", request["digest"], look)
         sessions.keep(folder / "entry", request["key"])
     if failed is not None:
         raise failed
     return {}
+
+
+def _check_valid(path: Path) -> None:
+    """Raise Refused for a model that no runtime opens: what onnx's checker finds wrong with it.
+
+    A model of opsets or ops that this onnx does not know is left alone.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if path.stat().st_size >= _PROTOBUF:
+        raise Refused(
+            f"`{path.name}` has {show_size(path.stat().st_size)}; a protobuf has at most 2 GB",
+            hint="onnx.save(model, FILE, save_as_external_data=True) keeps the weights beside it",
+        )
+    graph = describe(path)
+    known = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": onnx.defs.onnx_ml_opset_version()}
+    if any(graph.opsets.get(domain, 0) > newest for domain, newest in known.items()):
+        return
+    if not all("." in op or onnx.defs.has(op) for op in graph.ops):
+        return
+    try:
+        onnx.checker.check_model(str(path))
+    except (DecodeError, ValueError):  # the runtime has said what is wrong
+        return
+    except onnx.checker.ValidationError as error:
+        said = " ".join(str(error).split())[:_SHOWN].rstrip(".")
+        raise Refused(f"`{path.name}` is not a valid ONNX model: {said}") from error
 
 
 def _does_not_open(path: Path, entry: Path, error: InvalidModel) -> Look:
@@ -75,7 +114,13 @@ def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
     return [one if isinstance(one, str) else (one[0], one[1]) for one in providers]
 
 
-def _look(path: Path, entry: Path, providers: Sequence[Provider], held: Path | None) -> Look:
+def _look(
+    path: Path,
+    entry: Path,
+    providers: Sequence[Provider],
+    held: Path | None,
+    request: Mapping[str, Any],
+) -> Look:
     runtime()  # so that its own memory is not counted as the model's
 
     before = _peak_memory()
@@ -83,6 +128,7 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider], held: Path | N
     session = open_session(path, providers, strict=False)
     open_seconds = time.perf_counter() - started
     memory = max(0, _peak_memory() - before)
+    _run_once(session, request)
     proof: _Proof | None = None
     try:
         proof = _Proof.of(session, path, held)
@@ -99,6 +145,27 @@ def _look(path: Path, entry: Path, providers: Sequence[Provider], held: Path | N
         why_not = said.replace(f"`{entry / GRAPH}`", "what was prepared")
         return Look(open_seconds, memory, None, why_not, sizes=proof.sizes if proof else None)
     return Look(open_seconds, memory, seconds, sizes=proof.sizes)
+
+
+def _run_once(session: "InferenceSession", request: Mapping[str, Any]) -> None:
+    """Run a model once, where it has open axes at the size 1.
+
+    That it does not run on such inputs says nothing of it. That it took a large part of the memory
+    before it failed does, whatever the runtime calls that: a tensor that doubles in a loop fails
+    with 0.43 of the rest taken.
+
+    Raises:
+        MemoryError: if it had not enough.
+    """
+    before = _peak_memory()
+    try:
+        inputs = signature(session)[0]
+        infer(session, draw(inputs, kinds_of(inputs, None), {}, seed=0))
+    except (Refused, UsageError) as error:
+        rest = Limits(*request["limits"]).memory - before
+        if wants_memory(error.message) or _peak_memory() - before > _LARGE_PART * rest:
+            raise MemoryError from error
+    under_way(request)
 
 
 def _on_cpu(providers: Sequence[Provider]) -> bool:
