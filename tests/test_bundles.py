@@ -67,6 +67,7 @@ def kept(
             origin=origin,
             lineage=lineage,
             new_version=new_version,
+            force=True,
         )
         return registry.publish(stage, draft, "pull", must_open=False).variant
 

@@ -222,7 +222,7 @@ def test_inputs_that_the_model_does_not_take_fail_the_set(
     model = onnx.load(tmp_path / "m.onnx")
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "one.onnx")
-    one = registry.register(tmp_path / "one.onnx", "net:one@1").variant
+    one = registry.register(tmp_path / "one.onnx", "net:one@1", force=True).variant
     found = replay(registry, one)
     assert "the model does not take these inputs" in (found.outcomes[0].why or "")
     assert [m.metric for m in registry.measurements(one.ref)] == ["test_failed"]

@@ -49,4 +49,5 @@ def _refused(ended: Ended) -> list[str]:
 def _all_of(home: Path) -> set[object]:
     """Return everything that is held: what the rows say, and every path in the store."""
     store = home / "store"
-    return {*state(home), *(str(path.relative_to(store)) for path in store.rglob("*"))}
+    there = {str(path.relative_to(store)) for path in store.rglob("*")}
+    return {*state(home), *(there - {"registry"})}  # the registry's id is no model's

@@ -133,7 +133,8 @@ def _out_of_order(calls: Sequence[Call]) -> list[str]:
 
 
 def _to_place(call: Call) -> bool:
-    return "/.staging/" in call.said.split('"')[1] and Path(call.said.split('"')[3]).suffix == ""
+    place = Path(call.said.split('"')[3])  # of a bundle: no sidecar, nor the registry's id
+    return "/.staging/" in call.said.split('"')[1] and not place.suffix and place.name != "registry"
 
 
 def _file(call: Call) -> str:
