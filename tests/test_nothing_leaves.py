@@ -104,10 +104,10 @@ def test_calls_that_leave_are_told_from_those_that_stay() -> None:
     there = 'connect(3, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("10.0.0.2")})'
     here = there.replace("10.0.0.2", "127.0.0.1")
     assert leaves([there, here, 'connect(3, {sa_family=AF_UNIX, sun_path="/run/x"})']) == [there]
-    opened = 'openat(AT_FDCWD</work>, "{}", {}) = 3'
+    opened = 'openat(AT_FDCWD</here>, "{}", {}) = 3'
     failed = opened.format("c", "O_WRONLY|O_CREAT").replace("= 3", "= -1 ENOENT (No such file)")
     calls = [opened.format("/a", "O_RDONLY"), opened.format("b", "O_RDWR|O_CREAT, 0666"), failed]
-    assert written(calls) == {"/work/b"}
+    assert written(calls) == {"/here/b"}
 
 
 @pytest.mark.parametrize(("given", "found"), [({}, "1"), ({NAME: ""}, "1"), ({NAME: "0"}, "0")])
