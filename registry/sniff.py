@@ -9,15 +9,16 @@ from onnxzoo.registry.wire import CutOff, Reader
 
 _HEAD = 4096  # bytes; every mark below lies within
 _TAR = 257, b"ustar"  # offset and magic
+_CONVERT = "zoo convert FILE --name NAME"
 # Formats that are not ONNX: magic bytes, their true name, and the way to ONNX where there is one.
 # Source: each format's own specification; the magic numbers of file(1).
 _OTHERS: tuple[tuple[bytes, str, str | None], ...] = (
-    (b"PK\x03\x04", "a zip archive (PyTorch's .pt and Keras's .keras are such)", None),
-    (b"\x80\x02", "a pickle, which can run code when it is loaded", None),
-    (b"\x80\x03", "a pickle, which can run code when it is loaded", None),
-    (b"\x80\x04", "a pickle, which can run code when it is loaded", None),
-    (b"\x80\x05", "a pickle, which can run code when it is loaded", None),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras's .h5 is such)", None),
+    (b"PK\x03\x04", "a zip archive (PyTorch's .pt and Keras's .keras are such)", _CONVERT),
+    (b"\x80\x02", "a pickle, which can run code when it is loaded", _CONVERT),
+    (b"\x80\x03", "a pickle, which can run code when it is loaded", _CONVERT),
+    (b"\x80\x04", "a pickle, which can run code when it is loaded", _CONVERT),
+    (b"\x80\x05", "a pickle, which can run code when it is loaded", _CONVERT),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras's .h5 is such)", _CONVERT),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"BZh", "a bzip2 archive", "unpack it first"),
     (b"\xfd7zXZ\x00", "an xz archive", "unpack it first"),
@@ -58,7 +59,7 @@ def _check_download(head: bytes, path: Path) -> None:
         what = "an HTML page, not a model"
     elif text.startswith(b"<?xml"):
         what = "an XML document, not a model"
-    elif text.startswith((b"{", b"[")) and _is_text(head):
+    elif text.startswith((b"{", b"[")) and _is_text(head) and path.suffix != ".json":
         what = f"a JSON document, not a model: {_message(head)}"
     else:
         return
@@ -68,7 +69,7 @@ def _check_download(head: bytes, path: Path) -> None:
 def _check_format(head: bytes, path: Path) -> None:
     found = [(name, hint) for magic, name, hint in _OTHERS if head.startswith(magic)]
     if name := _FLATBUFFERS.get(head[4:8]):
-        found.append((name, None))
+        found.append((name, _CONVERT if name.startswith("a TensorFlow") else None))
     if head[_TAR[0] :].startswith(_TAR[1]):
         found.append(("a tar archive", "unpack it first"))
     if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:

@@ -102,3 +102,13 @@ def test_a_json_document_is_known_by_its_start(tmp_path: Path) -> None:
     path.write_text("[" * 4000)
     with pytest.raises(IntegrityError, match="is a JSON document"):
         check(path)
+
+
+def test_what_can_be_converted_is_told_how(tmp_path: Path) -> None:
+    (tmp_path / "m.joblib").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    with pytest.raises(InvalidModel, match="is a pickle") as caught:
+        check(tmp_path / "m.joblib")
+    assert caught.value.hint == "zoo convert FILE --name NAME"
+    (tmp_path / "tokenizer.json").write_text('{"version": "1.0"}')
+    with pytest.raises(InvalidModel, match=r"`tokenizer.json` is plain text"):
+        check(tmp_path / "tokenizer.json")
