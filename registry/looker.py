@@ -93,7 +93,8 @@ def _check_valid(path: Path) -> None:
     known = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": onnx.defs.onnx_ml_opset_version()}
     if any(graph.opsets.get(domain, 0) > newest for domain, newest in known.items()):
         return
-    if not all("." in op or onnx.defs.has(op) for op in graph.ops):
+    foreign = tuple(f"{domain}." for domain in graph.opsets if domain)
+    if not all(op.startswith(foreign) or onnx.defs.has(op) for op in graph.ops):
         return
     try:
         onnx.checker.check_model(str(path))
