@@ -41,8 +41,8 @@ def check_owner(rows: Rows, store: Store, *, claim: bool = False) -> None:
         raise DatabaseError(
             f"the store `{store.root}` belongs to another registry than the database in force; "
             "nothing was changed",
-            hint="set ZOO_HOME or ZOO_DATABASE_URL to what belongs together; where the database "
-            "is lost: zoo doctor --rebuild",
+            hint="set ZOO_HOME or ZOO_DATABASE_URL to what belongs together; where the store's own "
+            "database is lost, move this one away, then: zoo doctor --rebuild",
         )
     if claim:
         store.put(f"{own}\n".encode(), store.root / FILE)

@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from shutil import disk_usage
 
@@ -178,3 +179,43 @@ def test_a_store_from_before_gets_the_id_of_the_database_that_knows_it(
     assert zoo("gc").code == 0
     zoo("tag", "net", "small")
     assert (home / "store" / "registry").read_text() == own
+
+
+def test_a_backup_from_before_registries_had_ids_is_no_stranger_to_its_store(
+    tmp_path: Path, zoo: Run, home: Path
+) -> None:
+    """Restored and migrated again it has the id that its store was given the first time."""
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    database, backup = home / "registry.db", tmp_path / "backup.db"
+    _without_id(database)
+    shutil.copy(database, backup)
+    assert zoo("alias", "net@1", "production").code == 0  # migrates, and the store gets the id
+    own = (home / "store" / "registry").read_text()
+    for _ in range(2):
+        shutil.copy(backup, database)
+        assert zoo("alias", "net@1", "staging").code == 0
+        assert zoo("gc").code == 0
+    assert (home / "store" / "registry").read_text() == own
+
+
+def test_a_database_that_is_a_stranger_to_the_store_is_moved_away_and_made_again(
+    tmp_path: Path, zoo: Run, home: Path
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net")
+    with Registry(tmp_path / "elsewhere") as other:
+        other.register(models.linear(tmp_path / "n.onnx", value=2), "other")
+    shutil.copy(tmp_path / "elsewhere" / "registry.db", home / "registry.db")
+    ran = zoo("doctor", "--rebuild")
+    assert (ran.code, "move this one away" in ran.err) == (9, True)
+    (home / "registry.db").rename(home / "away.db")
+    assert zoo("doctor", "--rebuild").code == 0
+    assert zoo("alias", "net@1", "production").code == 0
+
+
+def _without_id(path: Path) -> None:
+    """Take a database back to the schema before registries had ids; its store carries none."""
+    (path.parent / "store" / "registry").unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE registry")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+        connection.execute("PRAGMA user_version = 4")
