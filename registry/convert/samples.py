@@ -1,13 +1,17 @@
 """The file in which a framework's own inputs and outputs reach the proof."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.convert.job import Sample
+from onnxzoo.registry.errors import Refused
 
 _FILE = "samples.npz"
+# A sample's number, and the name of an input or the place of an output: few enough to count up to.
+_KEY = re.compile(r"([0-9]{1,5})/(?:in/.*|out/([0-9]{1,4}))", re.DOTALL)
 
 
 def save(samples: Sequence[Sample], folder: Path) -> None:
@@ -29,10 +33,13 @@ def read(folder: Path) -> Iterator[Sample]:
     """Yield the samples of a folder; an output that has no reference is None.
 
     The converting child wrote them, which runs code of others: they are read within bounds.
+
+    Raises:
+        UsageError: see `read_npz`.
+        Refused: if an array has a name that `save` does not give.
     """
     arrays = read_npz(folder / _FILE)
-    count = 1 + max((int(key.partition("/")[0]) for key in arrays), default=-1)
-    for number in range(count):
+    for number in range(_count(arrays)):
         inputs, outputs = f"{number}/in/", f"{number}/out/"
         given = {
             key.removeprefix(inputs): _fed(array)
@@ -44,6 +51,21 @@ def read(folder: Path) -> Iterator[Sample]:
         for place in places:
             wanted[place] = arrays[f"{outputs}{place}"]
         yield Sample(given, wanted)
+
+
+def _count(arrays: Mapping[str, Any]) -> int:
+    """Return the number of samples, all names of arrays checked."""
+    numbers = set[int]()
+    for key in arrays:
+        match = _KEY.fullmatch(key)
+        if match is None or any(n != str(int(n)) for n in match.groups() if n is not None):
+            raise Refused(
+                f"what the converter wrote to be proven holds `{key}`, which is no sample"
+            )
+        numbers.add(int(match[1]))
+    if numbers != set(range(len(numbers))):
+        raise Refused("what the converter wrote to be proven lacks samples between others")
+    return len(numbers)
 
 
 def _plain(value: Any) -> Any:
