@@ -163,7 +163,7 @@ def _no_proof(context: Context) -> str | None:
     """Return why a drift with this context says nothing; None where it does."""
     if not context.get("shapes"):
         return "on which sizes of inputs it was measured is not recorded"
-    if context.get("unproven") and not {"inputs", "given"} & context.keys():
+    if context.get("unproven"):
         return str(context["unproven"])
     return None
 

@@ -133,6 +133,7 @@ def test_a_drift_from_something_else_does_not_count(registry: Registry) -> None:
     [
         ({"shapes": ""}, "not recorded"),
         ({"unproven": "compared on length 1 only"}, "compared on length 1 only"),
+        ({"unproven": "they are the same", "inputs": "sha256:a"}, "they are the same"),
     ],
 )
 def test_a_drift_that_proves_nothing_does_not_count(

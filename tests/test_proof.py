@@ -140,6 +140,17 @@ def test_a_length_of_one_that_a_user_gave_counts(tmp_path: Path) -> None:
     assert unfit(Proof(found, 1.0, None, 1), USUAL) is None
 
 
+def test_zeros_that_a_user_gave_prove_nothing_either(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "m.onnx", [helper.make_node("Sub", ["x", "x"], ["y"])], {"x": (FLOAT, ["n", 4])}
+    )
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 4), np.float32))
+    found = proven(path, path, inputs=str(tmp_path / "x.npz"))
+    assert found.given
+    assert "show nothing" in str(found.unproven)
+    assert "cannot be told" in str(unfit(Proof(found, 1.0, None, 1), USUAL))
+
+
 def noise(path: Path, **attributes: Any) -> Path:
     return saved(
         path,

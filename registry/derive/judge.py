@@ -38,7 +38,7 @@ def unfit(proof: Proof, bounds: Bounds) -> str | None:
     drift = proof.drift
     if drift.cosine is None or drift.max is None:
         return f"its outputs cannot be compared with its parent's: {drift.why}"
-    if drift.unproven and not drift.given:
+    if drift.unproven:
         return f"whether it is fit cannot be told: {drift.unproven} ({drift.shapes})"
     if drift.cosine < bounds.min_cosine:
         apart = "it fell apart: " if drift.cosine < MIN_COSINE else ""
