@@ -87,7 +87,7 @@ def _ids(random: "np.random.Generator", shape: list[int], below: int) -> "Array"
     """
     import numpy as np
 
-    ranks: Array = np.floor(np.exp(random.uniform(0, np.log(max(below, 1)), shape)))
+    ranks: Array = np.floor(np.exp(random.uniform(0, np.log(below + 1), shape)))
     # Common words lie anywhere in a table, and in all of it: a step that shares no factor with
     # the table's length reaches every row.
     step = next(n for n in range(max(below * 5 // 8, 1), 2 * below + 2) if np.gcd(n, below) == 1)
@@ -97,8 +97,9 @@ def _ids(random: "np.random.Generator", shape: list[int], below: int) -> "Array"
 def _halves(shape: list[int]) -> "Array":
     import numpy as np
 
-    length = shape[-1] if shape else 1
-    return np.broadcast_to(np.arange(length) >= (length + 1) // 2, shape).astype(np.int64)
+    if not shape:
+        return np.zeros(shape, np.int64)
+    return np.broadcast_to(np.arange(shape[-1]) >= (shape[-1] + 1) // 2, shape).astype(np.int64)
 
 
 def _image(random: "np.random.Generator", shape: list[int], most: float) -> "Array":

@@ -26,7 +26,7 @@ def _unlike(kind: str, old: Sequence[Tensor], new: Sequence[Tensor]) -> Iterator
     before, after = {t.name: t for t in old}, {t.name: t for t in new}
     yield from (f"{kind} `{name}` is gone" for name in before if name not in after)
     yield from (f"{kind} `{name}` is new" for name in after if name not in before)
-    for name in before.keys() & after.keys():
+    for name in (name for name in before if name in after):
         was, now = before[name], after[name]
         if was.dtype != now.dtype or not _fits(was, now, narrowing=kind == "output"):
             yield f"{kind} `{name}` is {_shown(now)} instead of {_shown(was)}"

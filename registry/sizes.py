@@ -45,13 +45,13 @@ def levels(
         first, second = (_at(roles, level, 2 if batch is None else batch), _half(roles, level))
         if batch is not None:
             second = {k: batch if roles[k] == "batch" else size for k, size in second.items()}
-        both = _summed(first) | dict(given), _summed(second) | dict(given)
+        both = _summed(first, given), _summed(second, given)
         if both not in seen:
             seen.append(both)
             yield both
     for size in _EQUAL:
         for most in (2, 1) if batch is None else (batch,):
-            equal = {k: _equal(role, size, most) for k, role in roles.items()} | dict(given)
+            equal = _summed({k: _equal(role, size, most) for k, role in roles.items()}, given)
             if (equal, equal) not in seen:
                 seen.append((equal, equal))
                 yield equal, equal
@@ -188,15 +188,20 @@ def _equal(role: str, size: int, batch: int) -> int:
     return {"batch": min(size, batch), "channels": 3}.get(role, size)
 
 
-def _summed(sizes: dict[str, int]) -> dict[str, int]:
-    """Return sizes in which an axis that is named a sum, ``past + sequence``, is that sum."""
-    found = dict(sizes)
+def _summed(sizes: Sizes, given: Sizes) -> dict[str, int]:
+    """Return sizes in which an axis that is named a sum, ``past + sequence``, is that sum.
+
+    Sizes that are given stay, and count in sums.
+    """
+    known = {**sizes, **given}
+    found = dict(known)
     for name in sizes:
         terms = [term.strip() for term in name.split("+")]
-        if len(terms) > 1 and all(term in sizes or term.isdecimal() for term in terms):
-            found[name] = sum(sizes[term] if term in sizes else int(term) for term in terms)
+        if len(terms) > 1 and all(term in known or term.isdecimal() for term in terms):
+            found[name] = sum(known[term] if term in known else int(term) for term in terms)
     total = next((name for name in sizes if name.lower().startswith("total_seq")), None)
-    parts = [size for name, size in sizes.items() if re.match(r"past_seq|seq", name.lower())]
+    alone = [name for name in sizes if "+" not in name]
+    parts = [known[name] for name in alone if re.match(r"past_seq|seq", name.lower())]
     if total and len(parts) > 1:
         found[total] = sum(parts)
-    return found
+    return {**found, **given}

@@ -158,6 +158,43 @@ def test_an_axis_without_a_name_is_sized_by_its_place(tmp_path: Path) -> None:
     assert shapes_text(sampled(path, axes={"x:1": 7}, count=1).feeds) == "x 2x7"
 
 
+def test_a_size_that_is_asked_for_counts_in_sums(tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "m.onnx",
+        [
+            helper.make_node("Concat", ["past", "x"], ["all"], axis=1),
+            helper.make_node("Concat", ["all", "attention_mask"], ["y"], axis=0),
+        ],
+        {
+            "past": (FLOAT, ["batch", "past_sequence_length"]),
+            "x": (FLOAT, ["batch", "sequence_length"]),
+            "attention_mask": (FLOAT, ["batch", "past_sequence_length + sequence_length"]),
+        },
+        {},
+    )
+    found = sampled(path, axes={"sequence_length": 24}, count=4)
+    assert {feed["x"].shape[1] for feed in found.feeds} == {24}
+    assert found.silent is None
+
+
+def test_a_table_of_two_rows_is_looked_up_throughout(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gather", ["table", "segments"], ["y"])]
+    path = made(
+        tmp_path / "m.onnx", nodes, {"segments": (INT64, ["n", "len"])}, {"table": random(2, 4)}
+    )
+    found = sampled(path)
+    assert set(np.unique(found.feeds[0]["segments"])) == {0, 1}
+    assert found.silent is None
+
+
+def test_a_type_that_is_a_scalar_is_zero(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gather", ["table", "token_type_ids"], ["y"])]
+    path = made(
+        tmp_path / "m.onnx", nodes, {"token_type_ids": (INT64, [])}, {"table": random(2, 4)}
+    )
+    assert sampled(path, count=1).feeds[0]["token_type_ids"] == 0
+
+
 def test_given_values_stay_and_size_the_others(tmp_path: Path) -> None:
     ids = np.ones((4, 6), np.int64)
     feed = sampled(words(tmp_path), given={"input_ids": ids}, count=1).feeds[0]
