@@ -1,12 +1,14 @@
 """Addresses that a request may end at: a server leads to none that its own address is not like.
 
 A redirect or a name that somebody else controls could make this machine ask what only it can reach:
-its own services, a private network, a cloud's metadata service. The user names where it begins.
+its own services, a private network, a cloud's metadata service. Whoever named the first address
+decides: the user may name any, an index or a lock (`Namer`) not.
 
 Source: OWASP, "Server-Side Request Forgery Prevention"; RFC 6890; the clouds' documentation.
 """
 
 import socket
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from onnxzoo.registry.errors import Refused
@@ -57,11 +59,50 @@ def kind_of_host(host: str) -> str:
         return GLOBAL
 
 
-class Hops:
-    """The kinds of network that one request is led through: the first is the user's choice."""
+@dataclass(frozen=True, slots=True)
+class Namer:
+    """An index, a lock or a record that names the address of a source, in the place of the user.
 
-    def __init__(self) -> None:
+    Attributes:
+        shown: for messages: ``the index `https://…```.
+        network: the kind of network that it was fetched from; None for a file of the user's own.
+    """
+
+    shown: str
+    network: str | None = None
+
+    def check_network(self, host: str, kind: str) -> None:
+        """Raise Refused if it may not name an address of this kind.
+
+        What came over a network may name the internet and its own kind of network; a file of the
+        user's may name any but this machine's own link, where no models are.
+        """
+        if kind in {GLOBAL, self.network} or (self.network is None and kind != _LINK):
+            return
+        at = "" if self.network is None else f", which came from {self.network},"
+        raise Refused(
+            f"{self.shown}{at} names `{host}` on {kind}, which is not asked",
+            hint="if it is what you want, name that address yourself: zoo pull URL"
+            if self.network is None
+            else "if you trust it, keep it in a file here and name that instead: ZOO_INDEX=FILE",
+        )
+
+
+class Hops:
+    """The kinds of network that one request is led through.
+
+    Args:
+        named_by: who named where it begins; None for the user, who may name any address.
+    """
+
+    def __init__(self, named_by: Namer | None = None) -> None:
+        self._named_by = named_by
         self._first: str | None = None
+
+    @property
+    def first(self) -> str | None:
+        """The kind of network where the last request began; None before any."""
+        return self._first
 
     def start(self) -> None:
         """Forget the hops of an earlier request."""
@@ -72,9 +113,11 @@ class Hops:
 
         Raises:
             Refused: if it is of another kind than the first and not on the internet, or leaves the
-                user's own network without encryption.
+                user's own network without encryption; or if whoever named the first may not.
         """
         if self._first is None:
+            if self._named_by is not None:
+                self._named_by.check_network(host, kind)
             self._first = kind
         if kind == self._first or (kind == GLOBAL and encrypted):
             return

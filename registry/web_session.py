@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from onnxzoo.registry.peers import Hops, kind_of, kind_of_host
+from onnxzoo.registry.peers import Hops, Namer, kind_of, kind_of_host
 
 if TYPE_CHECKING:
     import requests
@@ -29,6 +29,7 @@ def may_pass(status: int) -> bool:
 
 def new_session(
     tell: Callable[[str, str], None] = lambda _url, _reason: None,
+    named_by: Namer | None = None,
 ) -> "requests.Session":
     """Return a session that keeps no cookies and leaves redirects to its caller.
 
@@ -37,6 +38,7 @@ def new_session(
 
     Args:
         tell: called with the URL and the reason where asking again may help.
+        named_by: who named the addresses that are asked; None for the user.
     """
     from http.cookiejar import DefaultCookiePolicy
 
@@ -63,7 +65,7 @@ def new_session(
 
     session = Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    session.hops = hops = Hops()  # type: ignore[attr-defined]
+    session.hops = hops = Hops(named_by)  # type: ignore[attr-defined]
     _guard_connections(session, hops)
     return session
 

@@ -12,6 +12,7 @@ from onnxzoo.registry.exported import Contents, Member
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.packed import HEADER, head_size, offsets_of, opened, read_head
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reading, reporting_storage
@@ -73,16 +74,17 @@ class ArchiveSource:
     Args:
         text: ``https://…/models.zoo#sha256:…``, or a local path, with a bundle's digest.
         settings: whether the network may be touched, and where part files lie.
+        named_by: who named it; None for the user.
     """
 
-    def __init__(self, text: str, settings: Settings) -> None:
+    def __init__(self, text: str, settings: Settings, named_by: Namer | None = None) -> None:
         match = _TEXT.fullmatch(text)
         if match is None:
             raise Refused(f"`{text}` names no bundle in a `{SUFFIX}` file")
         where, self._digest = match["where"], match["digest"]
         self._settings = settings
-        self._web = WebSource(where, settings) if where.lower().startswith(_WEB) else None
-        local = None if self._web else open_local(where)
+        self._web = WebSource(where, settings, named_by) if where.lower().startswith(_WEB) else None
+        local = None if self._web else open_local(where, named_by)
         self._path = local.root / str(local.name) if local else Path()
         self._known: tuple[Contents, int] | None = None
 

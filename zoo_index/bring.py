@@ -12,6 +12,7 @@ from onnxzoo.registry.errors import IntegrityError, NotFound
 from onnxzoo.registry.fetch import WebPage
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import File
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import Stage, reporting_storage
@@ -47,7 +48,8 @@ def bring(
     from onnxzoo.registry.inspect import describe
     from onnxzoo.registry.sniff import check
 
-    source = plan.opened or open_source(pinned(plan.source, plan.revision), settings)
+    where = pinned(plan.source, plan.revision)
+    source = plan.opened or open_source(where, settings, plan.named_by)
     registry.expect_write()
     with registry.store.stage() as stage:
         with _naming(plan):
@@ -96,7 +98,8 @@ def bring_back(
     if variant.source.startswith(_DERIVED):
         _make_again(registry, checked, variant, progress)
         return
-    source = open_source(pinned(variant.source, variant.revision), settings)
+    recorded = Namer(f"the record of `{variant.ref}`")
+    source = open_source(pinned(variant.source, variant.revision), settings, recorded)
     with registry.store.stage() as stage:
         for file in variant.files:
             _fetch(stage, source, Listed(file.path, file.bytes, file.sha256), progress)

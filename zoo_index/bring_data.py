@@ -50,7 +50,8 @@ def bring_data(
     if entry is None or entry.test_data is None:
         return False
     file = entry.test_data
-    source = open_source(pinned(entry.source, entry.revision), settings)
+    where = pinned(entry.source, entry.revision)
+    source = open_source(where, settings, indexes.namer(entry))
     try:
         fetched = source.fetch(file.path, sha256=file.sha256, size=file.bytes, progress=progress)
     except NotFound as error:

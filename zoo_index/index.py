@@ -22,9 +22,11 @@ from onnxzoo.registry.errors import (
 )
 from onnxzoo.registry.fetch import WebPage, download
 from onnxzoo.registry.names import fold, slug
+from onnxzoo.registry.peers import GLOBAL, Namer
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.registry.transport import without_query
+from onnxzoo.registry.web_session import hops_of
 from onnxzoo.zoo_index.archives import SUFFIX, entries_at, entries_below
 from onnxzoo.zoo_index.entries import Entry, dump, entry_of, parse
 from onnxzoo.zoo_index.listed import limits_of, part_of, telling_session
@@ -37,6 +39,7 @@ ZOO = "onnxmodelzoo"  # the organisation on the Hub, and the name of its index
 SHIPPED = Path(__file__).parent / "data" / "onnx_model_zoo.jsonl"
 SHIPPED_AS_OF = datetime(2026, 11, 24, tzinfo=UTC)  # when its facts were compiled
 _LARGEST = 256 << 20  # bytes of an index that is fetched
+_NETWORK = ".network"  # beside an index that was fetched: from which kind of network
 _MEND = "mend ZOO_INDEX, or unset it"
 _NEAR = 0.7  # how alike a suggestion must be, of 1
 
@@ -138,6 +141,19 @@ class Index:
         """Where it comes from, as it may be shown: a URL has its secrets taken out."""
         return without_query(self.url) if self.url else str(self.path)
 
+    @property
+    def namer(self) -> Namer | None:
+        """What names its sources; None where they are the user's own, or this project's."""
+        if self._trusted or self._read is not None or self._is_archive:
+            return None
+        shown = f"the index `{self.where}`"
+        return Namer(shown, _network(self.path)) if self.url else Namer(shown)
+
+    @property
+    def _is_archive(self) -> bool:
+        """Whether it lists a `.zoo` file at the URL that the user named, which is every source."""
+        return self.url is not None and urlsplit(self.url).path.endswith(SUFFIX)
+
     @cached_property
     def _text(self) -> str:
         try:
@@ -192,9 +208,15 @@ class Indexes:
 
     def origin(self, entry: Entry) -> str:
         """Return whose weights an entry's are: ``<index>:<model>``."""
+        return f"{self._of(entry).name}:{entry.name}"
+
+    def namer(self, entry: Entry) -> Namer | None:
+        """Return what names an entry's source; see `Index.namer`."""
+        return self._of(entry).namer
+
+    def _of(self, entry: Entry) -> Index:
         key = fold(entry.name)
-        index = next(index for index in self._indexes if index.find(key))
-        return f"{index.name}:{entry.name}"
+        return next(index for index in self._indexes if index.find(key))
 
     def search(
         self,
@@ -307,6 +329,14 @@ def cached_path(url: str, settings: Settings) -> Path:
     return settings.cache / "indexes" / f"{digest}.jsonl"
 
 
+def _network(path: Path) -> str:
+    """Return the kind of network that a kept index was fetched from; where nobody knows, GLOBAL."""
+    try:
+        return path.with_suffix(_NETWORK).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return GLOBAL
+
+
 def fetch_index(url: str, settings: Settings) -> None:
     """Fetch a private index again and keep it, if every line of it is sound.
 
@@ -338,6 +368,7 @@ def fetch_index(url: str, settings: Settings) -> None:
                 limits=limits_of(settings, most=_LARGEST),
                 session=session,
             )
+            network = hops_of(session).first
     except StorageError:
         raise
     except WebPage as error:
@@ -354,6 +385,7 @@ def fetch_index(url: str, settings: Settings) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             Index(fetched.path, path.stem, trusted=False, url=url).status()
+            path.with_suffix(_NETWORK).write_text(network or GLOBAL, encoding="utf-8")
             fetched.path.replace(path)
         finally:
             fetched.path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import RemoteError
 from onnxzoo.registry.logs import logger
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import Limits, without_query
 from onnxzoo.registry.web_session import new_session
@@ -55,8 +56,12 @@ def need_network(settings: Settings, url: str) -> None:
 
 
 @contextmanager
-def telling_session() -> Iterator["requests.Session"]:
-    """Give a session for `download` that tells once, as a warning, why it asks again."""
+def telling_session(named_by: Namer | None = None) -> Iterator["requests.Session"]:
+    """Give a session for `download` that tells once, as a warning, why it asks again.
+
+    Args:
+        named_by: who named the address that is asked; None for the user.
+    """
     told: list[str] = []
 
     def tell(url: str, reason: str) -> None:
@@ -64,5 +69,5 @@ def telling_session() -> Iterator["requests.Session"]:
             told.append(reason)
             _retries.warning("`%s` %s; asking again", without_query(url), reason)
 
-    with new_session(tell) as session:
+    with new_session(tell, named_by) as session:
         yield session

@@ -2,19 +2,23 @@
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENAMETOOLONG
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from urllib.request import url2pathname
 
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.external import look
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.manifest import check_path
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.store import reporting_storage
 from onnxzoo.zoo_index.listed import Listed
+
+_OF_SYSTEM = (Path("/proc"), Path("/sys"))  # what is a plain file there need not have an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,13 @@ class FolderSource:
         url: what to record.
         root: the folder.
         name: the one file that is meant, None for all.
+        named_by: what named it; None for the user.
     """
 
     url: str
     root: Path
     name: str | None
+    named_by: Namer | None = None
 
     @property
     def revision(self) -> None:
@@ -76,9 +82,10 @@ class FolderSource:
             found = self._found(path)
             if not found.is_file():
                 raise NotFound(f"no file `{path}` in `{self.root}`")
-            fetched = Fetched(found, _sha256(found), found.stat().st_size, owned=False)
-        if size not in {None, fetched.bytes}:
-            raise IntegrityError(f"`{found}` has {fetched.bytes} bytes; expected {size}")
+            there = found.stat().st_size
+            if size not in {None, there}:
+                raise IntegrityError(f"`{found}` has {there} bytes; expected {size}")
+            fetched = Fetched(found, _sha256(found), there, owned=False)
         if sha256 not in {None, fetched.sha256}:
             raise IntegrityError(f"`{found}` has SHA-256 {fetched.sha256}; expected {sha256}")
         return fetched
@@ -89,14 +96,26 @@ class FolderSource:
         What a package manager installed is taken as it is: some install by links.
         """
         found = self.root / check_path(path)
+        _check_plain(found, self.named_by)
         if path != self.name and not self.url.startswith("pkg://"):
             with suppress(NotFound):
                 look(self.root / (self.name or "model"), path, f"a file of `{self.root}`")
         return found
 
 
-def open_local(text: str) -> FolderSource:
-    """Return the source of a local path or a ``file://`` URL; ``~`` is the user's home."""
+def open_local(text: str, named_by: Namer | None = None) -> FolderSource:
+    """Return the source of a local path or a ``file://`` URL; ``~`` is the user's home.
+
+    Args:
+        text: the path or the URL.
+        named_by: what named it; what came over a network may name no file of this machine.
+    """
+    if named_by is not None and named_by.network is not None:
+        raise Refused(
+            f"{named_by.shown}, which came from {named_by.network}, names the file `{text}` here, "
+            "which is not read",
+            hint=f"if you trust it, name the file yourself: zoo pull {quote(text)}",
+        )
     path = Path(text)
     if text.lower().startswith("file://"):
         host, _, rest = text.partition("://")[2].partition("/")
@@ -104,7 +123,8 @@ def open_local(text: str) -> FolderSource:
             raise UsageError(f"`{text}` names the host `{host}`; expected a local file")
         path = Path(url2pathname(f"/{rest}"))
     path = path.expanduser().absolute()
-    return _opened(str(path), path)
+    _check_plain(path, named_by)
+    return replace(_opened(str(path), path), named_by=named_by)
 
 
 def open_package(text: str) -> FolderSource:
@@ -134,6 +154,11 @@ def _opened(url: str, path: Path) -> FolderSource:
         if error.errno != ENAMETOOLONG:
             raise
     raise NotFound(f"no file or folder `{path}`")
+
+
+def _check_plain(path: Path, named_by: Namer | None) -> None:
+    if named_by is not None and any(map(path.resolve().is_relative_to, _OF_SYSTEM)):
+        raise Refused(f"{named_by.shown} names `{path}`, a file of the system, which is not read")
 
 
 def _sha256(path: Path) -> str:

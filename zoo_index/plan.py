@@ -10,6 +10,7 @@ from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.fit import Runtime, judge, runs, runtime_for
 from onnxzoo.registry.goal import pick
 from onnxzoo.registry.names import Ref, check_word
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.settings import show_size
 from onnxzoo.zoo_index.entries import Entry
@@ -56,6 +57,7 @@ class Plan:
         version: to which it belongs; None follows the rule of `Registry.publish`.
         inputs, outputs, ops, parameters: of the graph, where an index recorded them.
         indexed: an index pins it, so that no file without a hash is taken.
+        named_by: what named the source in the place of the user; see `open_source`.
         opened: the source that was asked already; it may hold a secret that `source` has not.
         fit: whether it runs, and where; None for a source, whose graph is not known yet.
         why: one sentence on why this variant was chosen, where one was.
@@ -79,6 +81,7 @@ class Plan:
     ops: Mapping[str, int] = field(default_factory=dict)
     parameters: int | None = None
     indexed: bool = False
+    named_by: Namer | None = field(default=None, compare=False)
     opened: Source | None = field(default=None, repr=False, compare=False)
     fit: "Fit | None" = None
     why: str | None = field(default=None, compare=False)
@@ -141,7 +144,7 @@ def from_index(
     if choice is None:
         raise _no_variant(ref, wish, entries)
     entry = choice.found
-    plan = of_entry(entry, indexes.origin(entry))
+    plan = of_entry(entry, indexes)
     return replace(plan, fit=fit_of(entry, there, entries), why=choice.why)
 
 
@@ -226,8 +229,8 @@ def of_held(variant: Variant, runtime: str | None = None) -> Plan:
     )
 
 
-def of_entry(entry: Entry, origin: str) -> Plan:
-    """Return the plan of an entry's pull, whether or not it runs."""
+def of_entry(entry: Entry, indexes: Indexes) -> Plan:
+    """Return the plan of the pull of an index's entry, whether or not it runs."""
     model = next(file.path for file in entry.files if file.path.endswith(".onnx"))
     return Plan(
         name=entry.name,
@@ -236,7 +239,7 @@ def of_entry(entry: Entry, origin: str) -> Plan:
         entry=model,
         files=tuple(Listed(file.path, file.bytes, file.sha256) for file in entry.files),
         revision=entry.revision,
-        origin=origin,
+        origin=indexes.origin(entry),
         precision=entry.precision,
         opset=entry.opset,
         license=entry.license,
@@ -247,6 +250,7 @@ def of_entry(entry: Entry, origin: str) -> Plan:
         ops=entry.ops,
         parameters=entry.parameters,
         indexed=True,
+        named_by=indexes.namer(entry),
     )
 
 

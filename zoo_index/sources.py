@@ -5,6 +5,7 @@ from typing import Protocol
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.fetch import Fetched
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.zoo_index.archives import ArchiveSource, names_archive
@@ -74,7 +75,7 @@ class Source(Protocol):
         """
 
 
-def open_source(text: str, settings: Settings) -> Source:
+def open_source(text: str, settings: Settings, named_by: Namer | None = None) -> Source:
     """Return the source that a text names.
 
     Args:
@@ -82,24 +83,26 @@ def open_source(text: str, settings: Settings) -> Source:
             ``pkg://package/path``, ``file://…`` or a local path; a file or a folder; or a bundle
             in a `.zoo` file, ``https://…/models.zoo#sha256:…``.
         settings: the Hub's endpoint, the folder of downloads, offline or not.
+        named_by: what named it in the place of the user, who may name any address and file.
 
     Raises:
         UsageError: if the text is none of these.
-        Refused: for ``http://`` to another machine, or a path that climbs out.
+        Refused: for ``http://`` to another machine, a path that climbs out, or what an index or a
+            lock may not name.
         NotFound: if a local file or a package is not there.
     """
     if names_archive(text):
-        return ArchiveSource(text, settings)
+        return ArchiveSource(text, settings, named_by)
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else "file"
     if scheme == "hf":
         return HubSource.parse(text, settings)
     if scheme in {"https", "http"}:
-        return WebSource(text, settings)
+        return WebSource(text, settings, named_by)
     if scheme == "pkg":
         return open_package(text)
     if scheme == "file":
-        return open_local(text)
+        return open_local(text, named_by)
     raise UsageError(
         f"`{scheme}://` is not a kind of source; "
         "expected `hf://`, `https://`, `pkg://` or a local path"

@@ -20,6 +20,7 @@ from onnxzoo.registry.lockfile import read
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import Ref, fold
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Added, Progress, Variant
 from onnxzoo.zoo_index.bring import bring, pinned, waiting_for_others
 from onnxzoo.zoo_index.entries import Entry
@@ -125,9 +126,9 @@ def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = Non
         if (whole := _whole(zoo.registry, locked)) is not None:
             return Added(whole, new=False)
         first: ZooError | None = None
-        for source in _sources(zoo, plan, locked, entry):
+        for source, namer in _sources(zoo, lock, plan, locked, entry):
             try:
-                there = replace(plan, opened=open_source(source, zoo.settings))
+                there = replace(plan, opened=open_source(source, zoo.settings, namer))
                 bring(zoo.registry, there, zoo.settings, progress, must_open=False)
                 return Added(held_as(zoo, lock, locked), new=True)
             except _ELSEWHERE as error:
@@ -213,7 +214,7 @@ def _license(locked: Locked, entry: Entry | None) -> str | None:
 
 def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
     """Plan how an entry is kept: beside the locked variants of its version, where one is held."""
-    known = of_entry(entry, zoo.indexes.origin(entry)) if entry else None
+    known = of_entry(entry, zoo.indexes) if entry else None
     held = _held(zoo.registry, locked)
     version = held.version if held else _version(zoo.registry, lock, locked)
     at = origin_of(locked.source, locked.entry, locked.revision or "")
@@ -246,15 +247,17 @@ def _version(registry: Registry, lock: Lock, locked: Locked) -> int | None:
     return next(iter(there), None)
 
 
-def _sources(zoo: Zoo, plan: Plan, locked: Locked, entry: Entry | None) -> Iterator[str]:
-    """Yield where the bytes may be had, the nearest first."""
+def _sources(
+    zoo: Zoo, lock: Lock, plan: Plan, locked: Locked, entry: Entry | None
+) -> Iterator[tuple[str, Namer | None]]:
+    """Yield where the bytes may be had, the nearest first, and what names that place."""
     registry = zoo.registry
     if any(registry.is_whole(variant) for variant in registry.holding(locked.digest)):
-        yield str(registry.store.path(locked.digest))
+        yield str(registry.store.path(locked.digest)), None
     if locked.made_from is None:
-        yield pinned(plan.source, plan.revision)
+        yield pinned(plan.source, plan.revision), Namer(f"the lock `{lock.path}`")
     if entry is not None:
-        yield pinned(entry.source, entry.revision)
+        yield pinned(entry.source, entry.revision), zoo.indexes.namer(entry)
 
 
 def _not_had(locked: Locked, error: ZooError | None) -> ZooError:

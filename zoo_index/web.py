@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.manifest import check_path
+from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
@@ -23,6 +24,11 @@ _SECRET = re.compile(r"(sig|signature|token|key|credential|auth|password|expires
 class WebSource:
     """A file by its URL; its external data is looked for beside it.
 
+    Args:
+        text: the URL.
+        settings: whether the network may be touched, and where part files lie.
+        named_by: who named the URL; None for the user.
+
     Attributes:
         says_onnx: whether the URL's path ends in `.onnx`, or `.zoo`; else it is called so here.
 
@@ -31,11 +37,12 @@ class WebSource:
         Refused: for http to another machine.
     """
 
-    def __init__(self, text: str, settings: Settings) -> None:
+    def __init__(self, text: str, settings: Settings, named_by: Namer | None = None) -> None:
         parts = _split(text)
         self._name = name = unquote(parts.path.rpartition("/")[2])
         self.says_onnx = name.lower().endswith((".onnx", ".zoo"))
         self._settings = settings
+        self._named_by = named_by
         self._headers = authorization(parts.username, parts.password)
         self._full = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
         if not parts.hostname or not self._name:
@@ -93,7 +100,7 @@ class WebSource:
         arrived: list[Fetched] = []
 
         def move(_url: str, output: str, _pooch: object) -> None:
-            with telling_session() as session:
+            with telling_session(self._named_by) as session:
                 arrived.append(
                     download(
                         url,
@@ -135,7 +142,7 @@ class WebSource:
             RemoteError: if the server gives no parts of files.
         """
         need_network(self._settings, without_query(self._full))
-        with telling_session() as session:
+        with telling_session(self._named_by) as session:
             return download(
                 self._full,
                 part_of(self._settings, self._full, f"{start}+{size}", sha256),
