@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive.ground import SAMPLES, ground
+from onnxzoo.registry.dtypes import BEYOND_NUMPY, to_numpy
 from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.records import Context, Tensor, Variant
 from onnxzoo.registry.sample_inputs import Samples, shapes_text, short, silence
@@ -195,6 +196,8 @@ def _in_distribution(
     total, own, spread = _Total(), _Total(), 0.0
     for feed, base in zip(feeds, runs, strict=False):
         other = several(session, feed)
+        if not all(_is_numbers(value) for one in (base[0], other[0]) for value in one.values()):
+            raise Unlike("the model is random, and not all its outputs are tensors of numbers")
         if set(other[0]) != set(base[0]):
             raise Unlike(f"its outputs are {_names(other[0])}; the base's are {_names(base[0])}")
         spread = max(spread, apart(base, other))
@@ -205,6 +208,12 @@ def _in_distribution(
     # What chance alone takes from the cosine of means is not the other model's doing.
     cosine = min((found.cosine or 0) / chance, 1.0) if chance > 0 else found.cosine
     return replace(found, cosine=cosine, labels=None, spread=spread)
+
+
+def _is_numbers(value: Any) -> bool:
+    import numpy as np
+
+    return isinstance(value, np.ndarray) and matrix(value).dtype.kind in "fiub"
 
 
 def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str, Array]":
@@ -222,11 +231,18 @@ def _fitted(inputs: Sequence[Tensor], feed: "Mapping[str, Array]") -> "dict[str,
             continue
         if not tensor.takes(array.shape):
             raise Unlike(f"its input `{name}` does not take the base's shape {list(array.shape)}")
-        wanted = "object" if tensor.dtype == "string" else tensor.dtype
-        if "(" in wanted or array.dtype.kind != np.dtype(wanted).kind:
+        wanted = None if "(" in tensor.dtype else to_numpy(tensor.dtype)
+        if wanted is None or _sort(array.dtype) != _sort(wanted):
             raise Unlike(f"its input `{name}` is {tensor.dtype}; the base's is {array.dtype}")
         fitted[name] = array.astype(wanted)
     return fitted
+
+
+def _sort(dtype: "np.dtype[Any]") -> str:
+    """Return a letter for dtypes of one sort: floats of all widths, text in both its forms."""
+    if dtype.name in BEYOND_NUMPY:
+        return "f" if "float" in dtype.name else dtype.name[0]
+    return "U" if dtype.kind == "O" else dtype.kind
 
 
 class _Total:
@@ -292,7 +308,7 @@ class _Total:
 def _cosine(products: Sequence[float]) -> float:
     """Return a cosine from a·b, a·a and b·b; of two that are zero throughout it is 1."""
     dot, one, two = products
-    length = (one * two) ** 0.5
+    length = (one * two) ** 0.5 or one**0.5 * two**0.5  # the product of small ones is 0
     return min(dot / length, 1.0) if length else float(one == two)
 
 

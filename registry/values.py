@@ -48,10 +48,40 @@ def load_value(path: Path, tensor: Tensor) -> Any:
         )
     else:
         arrays = {tensor.name: read_npy(path)}
-    if tensor.dtype.startswith("optional(") or any(_belongs(key, tensor.name) for key in arrays):
-        return _composed(tensor.dtype, tensor.name, arrays)
-    there = ", ".join(f"`{name}`" for name in arrays) or "nothing"
-    raise UsageError(f"`{path}` holds no `{tensor.name}`; it holds {there}")
+    return compose(arrays, tensor, f"`{path}`")
+
+
+def compose(arrays: "Mapping[str, Array]", tensor: Tensor, where: str) -> Any:
+    """Return an input's value from the arrays that an `.npz` holds; see `flattened`.
+
+    Args:
+        arrays: by name; those of other inputs are passed over.
+        tensor: the input.
+        where: the file, as errors call it.
+
+    Raises:
+        UsageError: if they do not make up such a value.
+    """
+    own = parts(arrays, tensor.name)
+    if not own and not tensor.dtype.startswith("optional("):
+        there = ", ".join(f"`{name}`" for name in arrays) or "nothing"
+        raise UsageError(f"{where} holds no `{tensor.name}`; it holds {there}")
+    used: set[str] = set()
+    value = _composed(tensor.dtype, tensor.name, own, used)
+    inside = f"{tensor.name}."  # may be another input's name
+    left = [key for key in own if key not in used and not (used and key.startswith(inside))]
+    if left and "(" in tensor.dtype:
+        raise UsageError(
+            f"{where} holds `{left[0]}`, which is no part of `{tensor.name}` ({tensor.dtype})",
+            hint="a sequence is NAME[0], NAME[1] …; a map NAME.keys and NAME.values",
+        )
+    return value
+
+
+def parts(arrays: "Mapping[str, Array]", name: str) -> "dict[str, Array]":
+    """Return the arrays that are a value of this name, or parts of one."""
+    inside = (f"{name}[", f"{name}.")
+    return {k: array for k, array in arrays.items() if k == name or k.startswith(inside)}
 
 
 def flattened(name: str, value: Any) -> "Iterator[tuple[str, Array]]":
@@ -75,32 +105,33 @@ def flattened(name: str, value: Any) -> "Iterator[tuple[str, Array]]":
         yield name, array.astype(str) if array.dtype.kind == "O" else array
 
 
-def _belongs(key: str, name: str) -> bool:
-    return key == name or key.startswith((f"{name}[", f"{name}."))
-
-
-def _composed(dtype: str, name: str, arrays: "Mapping[str, Array]") -> Any:
-    """Return the value of this type that arrays make up, under the names that `flattened` gives."""
+def _composed(dtype: str, name: str, arrays: "Mapping[str, Array]", used: set[str]) -> Any:
+    """Return the value of this type that arrays make up, and add the names of those it took."""
     kind, _, rest = dtype.partition("(")
     inner = rest.removesuffix(")")
     if kind == "optional":
-        there = any(_belongs(key, name) for key in arrays)
-        return _composed(inner, name, arrays) if there else None
+        return _composed(inner, name, arrays, used) if arrays else None
     if kind == "seq":
         values: list[Any] = []
-        while any(_belongs(key, f"{name}[{len(values)}]") for key in arrays):
-            values.append(_composed(inner, f"{name}[{len(values)}]", arrays))
+        while part := parts(arrays, f"{name}[{len(values)}]"):
+            values.append(_composed(inner, f"{name}[{len(values)}]", part, used))
         return values
     if kind == "map":
-        pairs = (_one(f"{name}.{part}", arrays).tolist() for part in ("keys", "values"))
-        return dict(zip(*pairs, strict=False))
-    return _typed(_one(name, arrays), inner if kind == "tensor" else dtype, name)
+        keys, each = (_one(f"{name}.{part}", arrays, used) for part in ("keys", "values"))
+        if keys.ndim != 1 or keys.shape != each.shape:
+            raise UsageError(
+                f"`{name}.keys` is {list(keys.shape)} and `{name}.values` {list(each.shape)}; "
+                "expected as many of both, in one row"
+            )
+        return dict(zip(keys.tolist(), each.tolist(), strict=True))
+    return _typed(_one(name, arrays, used), inner if kind == "tensor" else dtype, name)
 
 
-def _one(name: str, arrays: "Mapping[str, Array]") -> "Array":
+def _one(name: str, arrays: "Mapping[str, Array]", used: set[str]) -> "Array":
     if name not in arrays:
         there = ", ".join(f"`{key}`" for key in arrays)
         raise UsageError(f"there is no `{name}`; there is {there}")
+    used.add(name)
     return arrays[name]
 
 

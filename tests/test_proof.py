@@ -19,11 +19,13 @@ from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.spread import MOST
 from tests import networks
+from tests.archives import npz
 
 CASES = [
     (net, name) for net, make in networks.NETWORKS.items() for name in networks.matrices(make())
 ]
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+PARTS = {"s[0]": np.arange(3, dtype=np.float32), "s[1]": np.ones(2, np.float32)}
 
 
 @pytest.fixture
@@ -202,6 +204,98 @@ def test_reference_data_prove_a_conversion(registry: Registry, tmp_path: Path) -
     assert proof is not None
     assert proof.drift.given
     assert proof.drift.shapes == "x 2x3x4, shape 3"
+
+
+def cast(path: Path, target: int, opset: int = 15) -> Path:
+    """Write a model whose input has another type than its float output."""
+    return saved(
+        path,
+        [helper.make_node("Cast", ["x"], ["y"], to=FLOAT)],
+        {"x": (target, ["n"])},
+        opset=opset,
+    )
+
+
+def sequence(path: Path, *more: onnx.NodeProto, output: str = "y") -> Path:
+    """Write a model that joins a sequence of tensors."""
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, ["n"]))
+    value = helper.make_tensor_value_info(output, FLOAT, ["m"])
+    graph = helper.make_graph(
+        [helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0), *more],
+        "g",
+        [helper.make_value_info("s", kind)],
+        [value if output == "y" else helper.make_value_info(output, kind)],
+    )
+    opsets = [helper.make_opsetid("", 15)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_reference_data_of_sequences_prove_a_conversion(registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "d" / "test_data_set_0"
+    folder.mkdir(parents=True)
+    parts = [np.arange(3, dtype=np.float32), np.ones(2, np.float32)]
+    for name, value in (
+        ("input_0", numpy_helper.from_list(parts, "s")),
+        ("output_0", numpy_helper.from_array(np.concatenate(parts), "y")),
+    ):
+        (folder / f"{name}.pb").write_bytes(value.SerializeToString())
+    path = sequence(tmp_path / "m.onnx")
+    parent = registry.register(path, "m", test_data=tmp_path / "d").variant
+    proof = to_opset(registry, parent, 17).proof
+    assert proof is not None
+    assert proof.drift.given
+    assert proof.drift.cosine == 1
+
+
+def test_sequences_that_a_user_gives_are_compared_on(tmp_path: Path) -> None:
+    path = sequence(tmp_path / "m.onnx")
+    given = npz(tmp_path / "s.npz", PARTS)
+    found = proven(path, path, inputs=str(given))
+    assert (found.given, found.cosine, found.shapes) == (True, 1.0, "s 2 values")
+
+
+def test_text_that_a_user_gives_is_compared_on(tmp_path: Path) -> None:
+    path = cast(tmp_path / "m.onnx", TensorProto.STRING)
+    np.savez(tmp_path / "x.npz", x=np.array(["1", "2.5", "-3"]))
+    found = proven(path, path, inputs=str(tmp_path / "x.npz"))
+    assert (found.given, found.cosine, found.why) == (True, 1.0, None)
+
+
+def test_bfloat16_that_a_user_gives_is_compared_on(tmp_path: Path) -> None:
+    paths = [cast(tmp_path / f"{t}.onnx", t) for t in (TensorProto.BFLOAT16, FLOAT)]
+    np.savez(tmp_path / "x.npz", x=np.array([1, 2.5, -3], np.float32))
+    for base, other in (paths, paths[::-1]):
+        found = proven(base, other, inputs=str(tmp_path / "x.npz"))
+        assert (found.given, found.cosine, found.why) == (True, 1.0, None)
+
+
+def test_small_numbers_that_point_elsewhere_are_seen(tmp_path: Path) -> None:
+    double = TensorProto.DOUBLE
+    paths = []
+    for sign in (1, -1):
+        nodes = [helper.make_node("Mul", ["x", "k"], ["y"])]
+        path = saved(
+            tmp_path / f"{sign}.onnx",
+            nodes,
+            {"x": (double, ["n", 4])},
+            {"k": np.float64(sign * 1e-100)},
+        )
+        model = onnx.load(path)
+        model.graph.output[0].type.tensor_type.elem_type = double
+        onnx.save(model, path)
+        paths.append(path)
+    assert proven(*paths).cosine == pytest.approx(-1)
+
+
+def test_a_random_model_of_sequences_says_why_it_is_not_compared(tmp_path: Path) -> None:
+    more = (
+        helper.make_node("RandomNormalLike", ["y"], ["r"]),
+        helper.make_node("SequenceConstruct", ["r"], ["out"]),
+    )
+    path = sequence(tmp_path / "m.onnx", *more, output="out")
+    given = npz(tmp_path / "s.npz", PARTS)
+    assert "random" in str(proven(path, path, inputs=str(given)).why)
 
 
 def test_what_no_sample_fits_says_how_to_give_inputs(registry: Registry, tmp_path: Path) -> None:

@@ -107,6 +107,32 @@ def test_what_is_written_by_parts_is_read_as_it_was(tmp_path: Path, dtype: str, 
         assert dict(flattened("v", found))[key].tolist() == array.tolist()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "arrays", "said"),
+    [
+        ("seq(tensor(float32))", {"v": np.ones(3)}, "`v`, which is no part of `v`"),
+        ("seq(tensor(float32))", {"v[1]": np.ones(3)}, r"`v\[1\]`, which is no part"),
+        ("seq(tensor(float32))", {"v": np.ones(3), "v[0]": np.ones(3)}, "`v`, which is no part"),
+        ("map(int64,tensor(float32))", {"v.keys": np.ones(2), "v.values": np.ones(1)}, "as many"),
+        (
+            "map(int64,tensor(float32))",
+            {"v.keys": np.ones(()), "v.values": np.ones(())},
+            "in one row",
+        ),
+    ],
+)
+def test_parts_that_make_up_no_value_are_named(
+    tmp_path: Path, dtype: str, arrays: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_value(npz(tmp_path / "v.npz", arrays), Tensor("v", dtype, None))
+
+
+def test_an_input_that_is_called_like_a_part_is_another(tmp_path: Path) -> None:
+    path = npz(tmp_path / "v.npz", {"v": np.ones(3), "v.1": np.zeros(2)})
+    assert load_value(path, Tensor("v", "float32", None)).tolist() == [1, 1, 1]
+
+
 def test_values_are_read_as_onnx_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "s.pb"
     path.write_bytes(numpy_helper.from_list([np.ones(2, np.float32)], "s").SerializeToString())

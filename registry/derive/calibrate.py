@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.arrays import read_npy, read_npz
 from onnxzoo.registry.derive.pictures import PICTURES, PREPROCESSING, read_picture
+from onnxzoo.registry.dtypes import to_numpy
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sample_inputs import sample_inputs
+from onnxzoo.registry.values import compose, flattened, parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +128,8 @@ def bounded(feeds: "Iterable[Mapping[str, Array]]") -> "Iterator[Mapping[str, Ar
     total = 0
     for feed in feeds:
         yield feed
-        total += sum(values.nbytes for values in feed.values())
+        arrays = (array for name in feed for _, array in flattened(name, feed[name]))
+        total += sum(array.nbytes for array in arrays)
         if total > _ENOUGH:
             return
 
@@ -220,6 +223,14 @@ def _fitting(
     feed: "Mapping[str, Array]", inputs: Sequence[Tensor], file: str
 ) -> "Mapping[str, Array]":
     """Return what a file holds in the model's types, or say what does not fit."""
+    composed = [tensor for tensor in inputs if "(" in tensor.dtype]
+    if composed:  # sequences, maps, optionals: of several arrays each, or of none
+        of = {tensor.name: parts(feed, tensor.name) for tensor in composed}
+        values = {one.name: compose(of[one.name], one, f"`{file}`") for one in composed}
+        tensors = [tensor for tensor in inputs if tensor not in composed]
+        taken = {key for each in of.values() for key in each} - {one.name for one in tensors}
+        rest = {key: array for key, array in feed.items() if key not in taken}
+        return {**values, **_fitting(rest, tensors, file)}
     wanted = [tensor.name for tensor in inputs]
     if set(feed) != set(wanted):
         found, takes = (", ".join(f"`{name}`" for name in names) for names in (feed, wanted))
@@ -236,10 +247,14 @@ def _typed(tensor: Tensor, values: "Array", file: str) -> "Array":
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise UsageError(f"`{tensor.name}` in `{file}` holds NaN; expected numbers")
     try:
-        return values.astype(tensor.dtype)
-    except ValueError as error:
+        wanted = to_numpy(tensor.dtype)
+        if values.dtype.kind == "V" and values.dtype.itemsize == wanted.itemsize:
+            return values.view(wanted)  # a type that NumPy cannot name in a file
+        return values.astype(wanted)
+    except (TypeError, ValueError) as error:
+        held = "text" if values.dtype.kind in "SU" else values.dtype.name
         raise UsageError(
-            f"`{tensor.name}` in `{file}` holds text; the model takes {tensor.dtype}"
+            f"`{tensor.name}` in `{file}` holds {held}; the model takes {tensor.dtype}"
         ) from error
 
 
@@ -247,8 +262,11 @@ def _batches(
     fitting: "Mapping[str, Array]", inputs: Sequence[Tensor]
 ) -> "Iterator[Mapping[str, Array]]":
     """Split what holds more examples than the model takes at once, or than memory is good for."""
+    import numpy as np
+
     firsts = {tensor.shape[0] for tensor in inputs if tensor.shape}
-    counts = {len(values) for values in fitting.values() if values.ndim}
+    arrays = all(isinstance(values, np.ndarray) for values in fitting.values())
+    counts = {len(values) for values in fitting.values() if arrays and values.ndim}
     if len(firsts) != 1 or len(counts) != 1:
         yield fitting
         return
