@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from onnxzoo.registry import errors
+from onnxzoo.registry.answers import Told, read_answer
 from onnxzoo.registry.errors import Refused, StorageError, ZooError
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.settings import Settings, child_environment
@@ -108,29 +109,39 @@ def ask(
     sent = {**request, "folder": str(folder), "limits": limits, "parent": parent}
     with reporting_storage(folder):
         (folder / "request.json").write_text(json.dumps(sent), encoding="utf-8")
-        code = _run(
-            [*command, str(folder / "request.json")],
-            folder,
-            limits,
-            tell,
-            child_environment(isolated=False) if environment is None else environment,
-            doing=doing,
-        )
-    try:
-        told = json.loads((folder / _ANSWER).read_bytes())
-    except (OSError, ValueError):
-        told = {}
-    if "answer" in told:
-        if not told["bounded"]:
-            _warn_of_no_bound(sys.platform)
-        return dict(told["answer"])
-    if "error" in told:
-        kind: type[ZooError] = getattr(errors, told["error"]["type"])
-        raise kind(told["error"]["message"], hint=told["error"]["hint"])
-    said = _last_words(folder / _LOG)
+        with (folder / _LOG).open(
+            "w+b"
+        ) as log:  # held open: the child may put another in its place
+            code = _run(
+                [*command, str(folder / "request.json")],
+                folder,
+                limits,
+                tell,
+                log=log,
+                environment=environment or child_environment(isolated=False),
+                doing=doing,
+            )
+            said = _last_words(log)
+    told = _answered(folder, code, doing)
+    if not told.bounded:
+        _warn_of_no_bound(sys.platform)
+    if told.values is not None:
+        return dict(told.values)
+    if told.error is not None:
+        raise told.error
     if code == _NOT_WRITTEN:
         raise StorageError(f"`{folder}` takes no more while {doing}", hint="free some space")
-    raise _broken(code, said, doing, limits, _seconds(limits, folder), no_memory="limit" in told)
+    raise _broken(code, said, doing, limits, _seconds(limits, folder), no_memory=told.short)
+
+
+def _answered(folder: Path, code: int | None, doing: str) -> Told:
+    """Return what a child said; half an answer of one that broke off counts as none."""
+    try:
+        return read_answer(folder / _ANSWER, doing)
+    except Refused:
+        if code == 0:
+            raise
+        return Told()
 
 
 @cache
@@ -218,20 +229,20 @@ def _run(
     folder: Path,
     limits: Limits,
     tell: Callable[[], None],
-    environment: Mapping[str, str] | None,
     *,
+    log: IO[bytes],
+    environment: Mapping[str, str],
     doing: str,
 ) -> int | None:
     """Run a child and return its exit code, None if its time was up."""
-    with (folder / _LOG).open("wb") as log:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=None if environment is None else dict(environment),
-        )
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=dict(environment),
+    )
     try:
         started = time.monotonic()
         while _worked(child.pid, started, limits) < _seconds(limits, folder):
@@ -239,7 +250,7 @@ def _run(
                 return child.wait(_STEP)
             except subprocess.TimeoutExpired:
                 tell()
-            if (folder / _LOG).stat().st_size > _LOUDEST:
+            if os.fstat(log.fileno()).st_size > _LOUDEST:
                 raise Refused(f"a process printed over {_LOUDEST >> 20} MiB while {doing}")
         return None
     finally:
@@ -267,10 +278,9 @@ def _worked(pid: int, started: float, limits: Limits) -> float:
     return time.monotonic() - started - min(waited, _PATIENCE * limits.seconds)
 
 
-def _last_words(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LAST))
-        return file.read(_LAST).decode("utf-8", errors="replace").strip()
+def _last_words(log: IO[bytes]) -> str:
+    log.seek(max(0, os.fstat(log.fileno()).st_size - _LAST))
+    return log.read(_LAST).decode("utf-8", errors="replace").strip()
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:

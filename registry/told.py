@@ -80,6 +80,13 @@ def number(value: Any) -> float:
     raise _unlike("a number", value)
 
 
+def switch(value: Any) -> bool:
+    """Return true or false."""
+    if isinstance(value, bool):
+        return value
+    raise _unlike("true or false", value)
+
+
 def version_number(value: Any) -> int:
     """Return the number of a version."""
     if 0 < whole(value) <= _LAST:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from onnxzoo.registry.answers import check_files
 from onnxzoo.registry.child import Limits, ask
+from onnxzoo.registry.convert.children import checked
 from onnxzoo.registry.errors import InvalidModel, Refused, StorageError
 
 PLENTY = 2 << 30
+WRITE = "open(request['folder'] + '/answer.json', 'w').write({!r}); os._exit(0)"
 
 
 def child(folder: Path, body: str, *, memory: int = PLENTY, seconds: int = 30) -> dict[str, Any]:
@@ -73,6 +76,11 @@ def test_a_child_that_prints_for_ever_is_stopped(tmp_path: Path) -> None:
         )
 
 
+def test_half_an_answer_of_a_crash_counts_as_none(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"crashed \(exit 3\) while converting `m`"):
+        child(tmp_path, WRITE.format('{"answer": {').replace("_exit(0)", "_exit(3)"))
+
+
 def test_a_full_disk_in_a_child_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no space left on device") as caught:
         child(tmp_path, "import errno; raise OSError(errno.ENOSPC, 'No space left on device')")
@@ -90,6 +98,86 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> N
     assert "ZOO_MAX_SECONDS=2" in (caught.value.hint or "")
     time.sleep(2)
     assert not marker.exists()
+
+
+LINK = "os.symlink({!r}, request['folder'] + '/answer.json'); os._exit(0)"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (WRITE.format("not JSON"), "Expecting value"),
+        (WRITE.format("[1]"), "expected an object"),
+        (WRITE.format("{}"), "`answer` is missing"),
+        (WRITE.format('{"answer": 7, "bounded": true}'), "expected an object, found 7"),
+        (WRITE.format('{"answer": {}, "bounded": 7}'), "expected true or false"),
+        (WRITE.format('{"answer": {}}'), "`bounded` is missing"),
+        (WRITE.format('{"answer": {"x": "a\\u0000"}, "bounded": true}'), "a zero byte"),
+        (WRITE.format('{"answer": {"x": "\\ud800"}, "bounded": true}'), "surrogates"),
+        (WRITE.format('{"error": 7}'), "`error` is malformed"),
+        (WRITE.format('{"error": {"type": "Path"}}'), "no error of ours"),
+        (WRITE.format('{"error": {"type": "ClassVar"}}'), "no error of ours"),
+        (WRITE.format('{"error": {"type": "NotFound", "message": 7}}'), "`message` is malformed"),
+        (WRITE.format('{"error": {"type": "NotFound", "message": "m"}}'), "`hint` is missing"),
+        ("open(request['folder'] + '/answer.json', 'wb').write(b'[' * 100_000); os._exit(0)", ""),
+        ("open(request['folder'] + '/answer.json', 'wb').truncate(1 << 40); os._exit(0)", "16 MiB"),
+        (LINK.format("/dev/zero"), "[Ss]ymbolic link"),
+        (LINK.format("/etc/hostname"), "[Ss]ymbolic link"),
+        ("os.mkfifo(request['folder'] + '/answer.json'); os._exit(0)", "no plain file"),
+        ("os.mkdir(request['folder'] + '/answer.json'); os._exit(0)", "Is a directory"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(tmp_path: Path, body: str, message: str) -> None:
+    with pytest.raises(Refused, match=f"an answer that is none while converting `m`:.*{message}"):
+        child(tmp_path, body)
+
+
+@pytest.mark.parametrize("other", ["os.mkfifo(log)", "os.symlink('/dev/zero', log)", "0"])
+def test_another_log_in_its_place_is_not_read(tmp_path: Path, other: str) -> None:
+    put = f"log = request['folder'] + '/log'; os.write(1, b'said'); os.remove(log); {other}"
+    with pytest.raises(Refused, match=r"crashed \(exit 3\) while converting `m`: said$"):
+        child(tmp_path, f"{put}; os._exit(3)")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_a_child_leaves_is_plain_files(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "made" / "below").mkdir(parents=True)
+    path = tmp_path / "made" / "below" / "weights"
+    if kind == "link":
+        path.symlink_to("/etc/hostname")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(Refused, match="what torch wrote holds `weights`, which is no plain file"):
+        check_files(tmp_path / "made", "torch")
+
+
+def test_a_folder_that_is_a_link_is_not_what_a_child_was_given(tmp_path: Path) -> None:
+    (tmp_path / "made" / "below").mkdir(parents=True)
+    (tmp_path / "made" / "below" / "weights").touch()
+    check_files(tmp_path / "made", "torch")
+    (tmp_path / "link").symlink_to(tmp_path / "made")
+    with pytest.raises(Refused, match="what torch wrote holds `link`, which is no plain file"):
+        check_files(tmp_path / "link", "torch")
+
+
+SOUND: dict[str, Any] = {
+    "notes": ["n"], "tools": {"python": "3.11"}, "reference": None, "within": {"0": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("notes", "n"), ("notes", [7]), ("tools", []), ("tools", {"a": 7}), ("reference", 7),
+        ("within", {"x": 1.0}), ("within", {"0": "1"}), ("notes", ["n" * (1 << 20)]),
+        ("tools", {"a": "n" * (1 << 20)}),
+    ],
+)  # fmt: skip
+def test_the_answer_of_a_converter_is_checked(key: str, value: Any) -> None:
+    assert checked(SOUND) == SOUND | {"notes": ("n",)}
+    for told in (SOUND | {key: value}, {k: v for k, v in SOUND.items() if k != key}):
+        with pytest.raises(Refused, match="the converter gave an answer that is none"):
+            checked(told)
 
 
 NO_LIMITS = """

@@ -19,6 +19,7 @@ LAYERS = (
      "registry.external", "registry.folding", "registry.logs", "registry.exported",
      "registry.makers", "registry.peers", "registry.signature",
      "registry.told", "registry.zips"},
+    {"registry.answers"},
     {"registry.child", "registry.cost", "registry.messages", "registry.exported_text",
      "registry.ort_values"},
     {"registry.connect", "registry.web_session"},

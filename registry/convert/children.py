@@ -1,19 +1,27 @@
 """The children of a conversion: one loads the framework, one proves what was made."""
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnxzoo
 import onnxzoo.registry
+from onnxzoo.registry.answers import read_plain
 from onnxzoo.registry.child import Budget, Limits, ask
+from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings, child_environment
+from onnxzoo.registry.told import each, get, mapping, maybe, number, text
+
+T = TypeVar("T")
 
 _log = logger()
+_LARGEST = 64 << 10  # bytes of an answer: notes, versions, tolerances
+_LONGEST_LOG = 128 << 20  # bytes
 _SAME_ORDER = {"PYTHONHASHSEED": "0"}  # some exporters write what they keep in sets
 # Finds onnxzoo alone: what else lies beside it must not shadow the framework's own packages.
 _FIND = """
@@ -78,7 +86,40 @@ class Child:
             )
         finally:
             if settings.debug:
-                _log.warning("%s", (own / "log").read_text(encoding="utf-8", errors="replace"))
+                _log.warning("%s", _log_of(own / "log"))
+
+
+def _log_of(path: Path) -> str:
+    try:
+        return read_plain(path, _LONGEST_LOG).decode("utf-8", errors="replace")
+    except (OSError, ValueError) as error:
+        return f"the log cannot be read: {error}"
+
+
+def checked(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the answer of a converting child, in which code of others may have written anything.
+
+    Raises:
+        Refused: if it is not what `worker.perform` gives, or has more than a record should hold.
+    """
+    try:
+        found: dict[str, Any] = {
+            "notes": get(told, "notes", each(text)),
+            "tools": get(told, "tools", _each_value(text)),
+            "reference": get(told, "reference", maybe(text)),
+            "within": get(told, "within", _each_value(number)),
+        }
+    except ValueError as error:
+        raise Refused(f"the converter gave an answer that is none: {error}") from error
+    if len(json.dumps(found)) > _LARGEST or not all(map(str.isdecimal, found["within"])):
+        raise Refused(
+            "the converter gave an answer that is none: it has too much, or tolerances of no output"
+        )
+    return found
+
+
+def _each_value(read: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
+    return lambda values: {name: get(values, name, read) for name in mapping(values)}
 
 
 def limits(memory: int, size: int, settings: Settings) -> Limits:

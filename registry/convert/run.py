@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onnxzoo.registry.answers import check_files
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.children import Child, limits
+from onnxzoo.registry.convert.children import Child, checked, limits
 from onnxzoo.registry.convert.converters import converter, converter_of, require
 from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.formats import Format, code_in
@@ -248,13 +249,14 @@ def _converted(
         environment=one.environment,
     )
     request = {"job": job.as_json(), "needs": one.needs}
-    return child.ask(request, job.folder.parent, settings, progress)
+    return checked(child.ask(request, job.folder.parent, settings, progress))
 
 
 def _check_made(job: Job, settings: Settings) -> None:
     """Walk what a framework wrote, before onnx and onnxruntime read it."""
     from onnxzoo.registry.guard import guard
 
+    check_files(job.folder, job.converter)
     try:
         guard(job.model, domains=settings.allow_domains)
     except Refused as error:
