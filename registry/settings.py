@@ -51,6 +51,7 @@ class Settings:
         indexes: private indexes, searched before the shipped one: paths or https URLs.
         offline: never touch the network.
         endpoint: another Hugging Face Hub than the public one, or None.
+        hub_cache: the folder in which huggingface_hub keeps what it fetched, or None.
         ci: a continuous-integration run, where a moving progress bar is noise.
         debug: show where in the code an unexpected error happened.
         cache_size: bytes of prepared sessions to keep at most; 0: prepare none.
@@ -71,6 +72,7 @@ class Settings:
     indexes: tuple[str, ...] = ()
     offline: bool = False
     endpoint: str | None = None
+    hub_cache: Path | None = None
     ci: bool = False
     debug: bool = False
     cache_size: int = CACHE_SIZE
@@ -101,6 +103,7 @@ class Settings:
             indexes=_words(env, "ZOO_INDEX"),
             offline=_switch(env, "ZOO_OFFLINE") or _switch(env, "HF_HUB_OFFLINE"),
             endpoint=env.get("HF_ENDPOINT", "").rstrip("/") or None,
+            hub_cache=_hub_cache(env),
             ci=env.get("CI", "").lower() not in _FALSE,
             debug=_switch(env, "ZOO_DEBUG"),
             cache_size=CACHE_SIZE if size is None else size,
@@ -267,6 +270,23 @@ def _folders(env: Mapping[str, str]) -> tuple[Path, Path]:
             "this user has no home folder, and `ZOO_HOME` names no other place for models",
             hint="export ZOO_HOME=/a/folder",
         ) from error
+
+
+def _hub_cache(env: Mapping[str, str]) -> Path | None:
+    """Return the folder of huggingface_hub's cache; None where there is no home for it.
+
+    Source: huggingface_hub's documentation, "Environment variables".
+    """
+    if own := env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE"):
+        text = own
+    elif home := env.get("HF_HOME"):
+        text = f"{home}/hub"
+    else:
+        text = f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface/hub"
+    try:
+        return Path(os.path.expandvars(text)).expanduser()
+    except RuntimeError:
+        return None
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ LAYERS = (
     {"registry.derive.quantize", "registry.derive.precision"},
     {"zoo_index.addresses", "zoo_index.entries", "zoo_index.file_names", "zoo_index.listed",
      "zoo_index.composite"},
-    {"zoo_index.hub_answers"},
+    {"zoo_index.hub_answers", "zoo_index.hub_cache"},
     {"zoo_index.index", "zoo_index.hub", "zoo_index.web", "zoo_index.local",
      "zoo_index.archives"},
     {"zoo_index.build", "zoo_index.update", "zoo_index.sources", "zoo_index.hub_info",

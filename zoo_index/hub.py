@@ -1,17 +1,26 @@
 """A repository on the Hugging Face Hub."""
 
 import re
-from functools import partial
+from functools import cached_property, partial
 from typing import Self
 from urllib.parse import quote, unquote
 
-from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
+from onnxzoo.registry.errors import (
+    IntegrityError,
+    NotAuthorised,
+    NotFound,
+    RemoteError,
+    UsageError,
+    ZooError,
+)
 from onnxzoo.registry.fetch import Fetched, download
+from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.transport import without_query
 from onnxzoo.zoo_index.hub_answers import (
+    MayPass,
     authorization,
     endpoint_of,
     gated,
@@ -19,8 +28,10 @@ from onnxzoo.zoo_index.hub_answers import (
     persist,
     repository_of,
 )
+from onnxzoo.zoo_index.hub_cache import CachedRepository, cached_repository
 from onnxzoo.zoo_index.listed import Listed, limits_of, need_network, part_of, telling_session
 
+_log = logger()
 _TEXT = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>refs/[^/]+/[^/]+|[^/]+))?(/(?P<file>.+))?",
     re.IGNORECASE | re.ASCII,
@@ -33,7 +44,8 @@ class HubSource:
     """A repository, at a revision or at ``main``; one file or folder of it, or all.
 
     Once its commit is known, from the API or from the first file's answer, every further file
-    is taken from that commit.
+    is taken from that commit. Where the Hub cannot be asked, what huggingface_hub's cache holds of
+    it is taken; a file whose SHA-256 is known always is.
     """
 
     def __init__(
@@ -46,6 +58,7 @@ class HubSource:
         self._endpoint = endpoint_of(settings)
         self._commit: str | None = None
         self._license: str | None = None
+        self._here: str | None = None  # the commit in the cache, where the Hub cannot be asked
         self._all: tuple[Listed, ...] | None = None  # of the commit, once it was asked
 
     @classmethod
@@ -108,6 +121,8 @@ class HubSource:
         progress: Progress | None = None,
     ) -> Fetched:
         """Return a verified file; the API is asked only to explain a failure."""
+        if (kept := self._kept(path, sha256, progress)) is not None:
+            return kept
         need_network(self._settings, self.url)
         revision = self._commit or self._asked or "main"
         url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
@@ -137,11 +152,46 @@ class HubSource:
 
     def _ask(self) -> tuple[Listed, ...]:
         """Ask the API what the revision holds, and keep the commit that it stands for."""
-        need_network(self._settings, self.url)
+        if self._settings.offline:
+            if not (here := self._listed_here()):
+                need_network(self._settings, self.url)
+            return here
         ask = partial(model_info, self._repo, self._settings, revision=self._asked)
-        told = repository_of(persist(ask, self._settings, longest=_LONGEST_WAIT))
+        try:
+            told = repository_of(persist(ask, self._settings, longest=_LONGEST_WAIT))
+        except MayPass as error:
+            if not (here := self._listed_here()):
+                raise
+            _log.warning("%s; huggingface_hub's cache has `%s`", error.message, self.url)
+            return here
         self._commit, self._license = told.commit, told.license
         return told.files
+
+    @cached_property
+    def _cache(self) -> CachedRepository | None:
+        return cached_repository(self._repo, self._settings.hub_cache)
+
+    def _listed_here(self) -> tuple[Listed, ...]:
+        """Return what the cache holds of the revision, and keep its commit."""
+        if self._cache is None:
+            return ()
+        self._here = self._cache.commit(self._asked or "main")
+        self._commit = self._here
+        return tuple(self._cache.files(self._here)) if self._here else ()
+
+    def _kept(self, path: str, sha256: str | None, progress: Progress | None) -> Fetched | None:
+        """Return a file from the cache, if it is there and may be taken from there."""
+        if self._cache is None:
+            return None
+        if self._settings.offline and self._here is None:
+            self._here = self._cache.commit(self._asked or "main")
+        try:
+            return self._cache.fetch(path, self._here, sha256, progress)
+        except IntegrityError as error:
+            if self._here is not None:
+                raise
+            _log.warning("%s; it is fetched again", error.message)
+            return None
 
     def _explained(self, error: ZooError, path: str) -> ZooError:
         """Return what a refused file is due to: the API tells a missing one from a gated one."""
