@@ -191,7 +191,11 @@ def bench(
     for trial in trials:
         trial.size()
     _prepare(registry, trials)
-    asks = [_request(registry, trial, effort) for trial in trials]
+    data = [data_of(registry, trial) for trial in trials]
+    asks = [
+        _request(registry, trial, effort, given=bool(own))
+        for trial, own in zip(trials, data, strict=True)
+    ]
     answers: list[list[dict[str, Any]]] = [[] for _ in trials]
     shares = effort.shares()
     done = 0
@@ -207,8 +211,8 @@ def bench(
     if progress:
         progress("measuring", len(shares) * len(trials), len(shares) * len(trials))
     found = [
-        _figures(trial, effort, data_of(registry, trial), rounds)
-        for trial, rounds in zip(trials, answers, strict=True)
+        _figures(trial, effort, own, rounds)
+        for trial, own, rounds in zip(trials, data, answers, strict=True)
     ]
     for figures in found:
         registry.measure(figures.trial.variant.digest, figures.measurements)
@@ -256,8 +260,8 @@ def _prepare(registry: Registry, trials: Sequence[Trial]) -> None:
             registry.loader.look(trial.variant, device=trial.device)
 
 
-def _request(registry: Registry, trial: Trial, effort: Effort) -> dict[str, Any]:
-    """Return what a worker is asked for, the sizes of all open axes included."""
+def _request(registry: Registry, trial: Trial, effort: Effort, *, given: bool) -> dict[str, Any]:
+    """Return what a worker is asked for; where no inputs are given, sizes of all open axes too."""
     settings = registry.settings
     request = {
         "settings": {
@@ -275,7 +279,7 @@ def _request(registry: Registry, trial: Trial, effort: Effort) -> dict[str, Any]
         "warmup": effort.warmup,
         "seconds": effort.seconds / effort.rounds,
     }
-    if data_of(registry, trial) or all(
+    if given or all(
         is_batch(*axis) or key(*axis) in trial.axes
         for axis in open_axes(trial.variant.graph.inputs)
     ):
@@ -336,7 +340,7 @@ def _figures(
     ]
     values += [
         ("latency_spread", _spread(medians, effort.rounds) if len(medians) > 1 else None, ""),
-        ("throughput", first["batch"] * len(latencies) / float(latencies.sum()), "1/s"),
+        ("throughput", sum(one["examples"] for one in rounds) / float(latencies.sum()), "1/s"),
         ("open_time", median(answer["open"] for answer in rounds), "s"),
         ("peak_memory", max(answer["peak"] for answer in rounds), "B"),
         ("private_memory", _median(answer["private"] for answer in rounds), "B"),

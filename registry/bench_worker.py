@@ -69,13 +69,15 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     latencies = _timed(
         [runner(session, feed) for feed in feeds], request["runs"], seconds=request["seconds"]
     )
+    batches = [batch_of(feed, variant.graph.inputs) for feed in feeds]
     return {
         "open": opened,
         "latencies": latencies,
         "peak": before.peak_growth(),
         "private": before.private_growth(),
         "provider": session.get_providers()[0],
-        "batch": batch_of(feeds[0], variant.graph.inputs),
+        "batch": batches[0],
+        "examples": sum(batches[number % len(feeds)] for number in range(len(latencies))),
         "shapes": shapes_text(feeds),
     }
 

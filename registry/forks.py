@@ -32,7 +32,7 @@ class _Gate:
         self.changed = threading.Condition(threading.Lock())
         self.depth = threading.local()
         self.inside = 0
-        self.forking = False
+        self.forking = 0  # threads: several may fork at once
 
 
 _gate = _Gate()
@@ -59,7 +59,7 @@ def in_use() -> Iterator[None]:
         yield
     finally:
         gate.depth.count = depth
-        if not depth:
+        if not depth and gate is _gate:  # a child has another; a lost thread may hold the old one
             with gate.changed:
                 gate.inside -= 1
                 gate.changed.notify_all()
@@ -68,7 +68,7 @@ def in_use() -> Iterator[None]:
 def _before() -> None:
     own = 1 if getattr(_gate.depth, "count", 0) else 0
     with _gate.changed:
-        _gate.forking = True
+        _gate.forking += 1
         _gate.changed.wait_for(lambda: _gate.inside <= own, _PATIENCE)
         known = list(_ours)
     for one in known:
@@ -77,7 +77,7 @@ def _before() -> None:
 
 def _in_parent() -> None:
     with _gate.changed:
-        _gate.forking = False
+        _gate.forking -= 1
         _gate.changed.notify_all()
 
 

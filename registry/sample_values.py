@@ -8,7 +8,7 @@ from onnxzoo.registry.dtypes import to_numpy
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.input_kinds import CHANNELS, Kind
 from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.sizes import Sizes, shape_of
+from onnxzoo.registry.sizes import Sizes, is_batch, open_axes, shape_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,9 +177,16 @@ def _padded(
             for other in (name, *ids):
                 if arrays[other].shape == arrays[name].shape:
                     arrays[other][-1, tail:] = 0
-    longest = [n for n in arrays if kinds[n].name != "length" and arrays[n].ndim > 1]
+    longest = [t for t in inputs if kinds[t.name].name != "length" and arrays[t.name].ndim > 1]
     for tensor in inputs:
         if kinds[tensor.name].name == "length" and longest:
-            shape = arrays[longest[0]].shape
-            arrays[tensor.name][...] = shape[-1] if len(shape) == 2 else max(shape[1:])  # noqa: PLR2004
+            arrays[tensor.name][...] = _length(longest[0], arrays[longest[0].name].shape)
     return arrays
+
+
+def _length(tensor: Tensor, shape: tuple[int, ...]) -> int:
+    """Return the length of what an input holds: along its open axis beside the batch."""
+    places = [place for _, place in open_axes([tensor]) if place and not is_batch(tensor, place)]
+    if len(places) == 1:
+        return shape[places[0]]
+    return shape[-1] if len(shape) == 2 else max(shape[1:])  # noqa: PLR2004

@@ -14,7 +14,8 @@ TIMEOUT = 30  # seconds
 ATTEMPTS = 5
 _SHOWN_UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000  # decimal units, as the Hub and disks are labelled
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = 1024
+_UNITS = ("", "k", "m", "g", "t")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 # Variables that a child gets: of the system, of Python, of numeric libraries and frameworks; none
@@ -185,18 +186,19 @@ def at(home: Path, settings: Settings) -> Settings:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a size stands for, in decimal units.
+    """Return the bytes that a size stands for, in decimal units, or in binary ones (KiB, MiB).
 
     Raises:
         UsageError: if it is not a size.
 
-    >>> parse_size("50MB"), parse_size("1.5g"), parse_size("12")
-    (50000000, 1500000000, 12)
+    >>> parse_size("50MB"), parse_size("1.5g"), parse_size("12"), parse_size("2MiB")
+    (50000000, 1500000000, 12, 2097152)
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    if match is None:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if match is None or (match[3] and not match[2]):
         raise UsageError(f"`{text}` is not a size", hint="for example: 50MB, 2GB, 123456")
-    return int(float(match[1]) * _UNITS[match[2]])
+    power = _UNITS.index(match[2])
+    return int(float(match[1]) * (_BINARY if match[3] else _STEP) ** power)
 
 
 def show_size(count: int | None) -> str:

@@ -170,6 +170,14 @@ def test_an_image_is_taken_whatever_listed_format_it_has(tmp_path: Path) -> None
         images(tmp_path / "e.png")
 
 
+def test_an_image_for_whole_numbers_is_not_made_zeros(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (20, 10), (200, 100, 0)).save(tmp_path / "a.png")
+    tensor = Tensor("x", "uint8", (1, 3, 8, 8))
+    with pytest.raises(UsageError, match="the input `x` is uint8; a preprocessing makes fractions"):
+        list(calibrate.feeds(str(tmp_path / "a.png"), None, [tensor], "0-1"))
+
+
 def test_an_image_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for width in (9_500, 20_000):  # above Pillow's bound: a warning; above twice that: an error

@@ -486,6 +486,17 @@ def test_given_inputs_come_before_test_data_and_those_before_samples(
     assert (own.context["shapes"], own.context["inputs"]) == ("ids 1x5x4", digest(given))
 
 
+def test_throughput_counts_each_batch_of_given_inputs(registry: Registry, tmp_path: Path) -> None:
+    registry.register(sentence(tmp_path / "a.onnx"), "net")
+    given = npz(tmp_path / "g.npz", {"ids": np.ones((18, 5, 4), np.float32)})  # of 16 and of 2
+    effort = Effort(runs=2, warmup=0, rounds=1)
+    (found,) = bench(registry, [Trial(registry.resolve("net"), inputs=given)], effort=effort)
+    middle, rate = found.value("latency_p50"), found.value("throughput")
+    assert middle is not None
+    assert rate is not None
+    assert rate * 2 * middle == pytest.approx(18)
+
+
 def test_rounds_are_added_until_the_median_settles(net: Registry) -> None:
     effort = Effort(seconds=0.01, warmup=0, rounds=2)
     (found,) = bench(net, [Trial(net.resolve("net"))], effort=effort)

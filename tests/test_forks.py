@@ -3,14 +3,18 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
+from onnxzoo.registry import forks
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.pool import SessionPool
 from tests import models
@@ -72,6 +76,87 @@ def test_a_fork_inside_a_read_leaves_it_to_the_parent(registry: Registry) -> Non
         assert in_child(registry._database.close) == 0
         assert rows("SELECT name FROM model")[0]["name"] == "net"
     assert registry.resolve("net").version == 1
+
+
+class Hook:
+    """Does something before each fork."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        self._before = before
+
+    def before_fork(self) -> None:
+        self._before()
+
+    def after_fork(self) -> None:
+        pass
+
+
+# In a process of its own: what was imported after `forks` locks before it, and one fork waits for
+# another there.
+TWO_FORKS = """
+import os
+from threading import Event, Thread, current_thread
+from onnxzoo.registry import forks
+
+waits, go_on, entered = Event(), Event(), Event()
+
+class Hook:
+    def before_fork(self):
+        if current_thread().name == "slow":
+            waits.set()
+            go_on.wait(30)
+
+    def after_fork(self):
+        pass
+
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def enter():
+    with forks.in_use():
+        entered.set()
+
+hook = Hook()
+forks.at_fork(hook)
+threads = [Thread(target=fork, name="slow"), Thread(target=enter)]
+threads[0].start()
+waits.wait(30)
+fork()  # begins and ends meanwhile
+threads[1].start()
+print(entered.wait(0.3))
+go_on.set()
+for thread in threads:
+    thread.join(60)
+print(entered.is_set())
+"""
+
+
+def test_nobody_enters_while_one_of_two_threads_still_forks() -> None:
+    command = [sys.executable, "-c", TWO_FORKS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_a_child_leaves_a_block_although_a_lost_thread_held_its_lock() -> None:
+    holds = Event()
+
+    def hold() -> None:
+        with forks._gate.changed:
+            holds.set()
+            Event().wait(0.3)
+
+    def held() -> None:
+        Thread(target=hold).start()
+        holds.wait(30)
+
+    hook = Hook(held)
+    forks.at_fork(hook)
+    with ExitStack() as block:
+        block.enter_context(forks.in_use())
+        assert in_child(block.close, seconds=5) == 0
 
 
 def test_a_child_of_a_pool_opens_anew(registry: Registry) -> None:

@@ -187,6 +187,20 @@ def test_a_table_of_two_rows_is_looked_up_throughout(tmp_path: Path) -> None:
     assert found.silent is None
 
 
+@pytest.mark.parametrize("axes", [["B", 80, "T"], ["B", "T", 80]])
+def test_a_length_is_that_of_the_open_axis(tmp_path: Path, axes: list[Any]) -> None:
+    nodes = [
+        helper.make_node("Cast", ["length"], ["l"], to=FLOAT),
+        helper.make_node("ReduceSum", ["features"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["sum", "l"], ["y"]),
+    ]
+    inputs = {"features": (FLOAT, axes), "length": (INT64, ["B"])}
+    found = sampled(made(tmp_path / "m.onnx", nodes, inputs, {}), count=4)
+    place = axes.index("T")
+    for feed in found.feeds:
+        assert set(feed["length"].tolist()) == {feed["features"].shape[place]}
+
+
 def test_a_type_that_is_a_scalar_is_zero(tmp_path: Path) -> None:
     nodes = [helper.make_node("Gather", ["table", "token_type_ids"], ["y"])]
     path = made(

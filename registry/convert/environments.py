@@ -5,7 +5,6 @@ with its hashes, and none that runs code while it is installed (wheels only).
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from onnxzoo.registry.errors import RemoteError, StorageError, UsageError
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.settings import Settings, child_environment
 from onnxzoo.registry.staging import staging_folder, staging_name
-from onnxzoo.registry.store import clear
+from onnxzoo.registry.store import clear, size_of
 
 _ONLY = ["--quiet", "--require-hashes", "--only-binary", ":all:"]
 _SHOWN = 300  # characters of an installer's last line
@@ -63,7 +62,7 @@ def interpreter(one: Converter, settings: Settings, progress: Progress | None = 
 
         def tell() -> None:
             if progress:
-                progress(f"environment of {one.name}", _bytes(making), None)
+                progress(f"environment of {one.name}", size_of(making), None)
 
         try:
             with staging_folder(making):
@@ -154,14 +153,6 @@ def _reason(said: str) -> str:
     errors = [place for place, line in enumerate(lines) if "error" in line.lower()]
     last = lines[errors[-1] :] if errors else lines[-1:]
     return "; ".join(last)[:_SHOWN] or "it said nothing"
-
-
-def _bytes(folder: Path) -> int:
-    return sum(
-        (Path(where) / file).lstat().st_size
-        for where, _, files in os.walk(folder)
-        for file in files
-    )
 
 
 def _keep(making: Path, folder: Path) -> None:

@@ -210,7 +210,7 @@ def _job(source: Source, one: Converter, form: Format, order: Order, folder: Pat
         options=order.options,
         trust=order.trust,
         seed=order.seed,
-        example=order.example and order.example.absolute(),
+        example=order.example and order.example.expanduser().absolute(),
         value=source.value,
         given=order.given,
     )

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxzoo.registry.dtypes import to_numpy
 from onnxzoo.registry.errors import Refused, UsageError
 from onnxzoo.registry.records import Tensor
 
@@ -40,8 +41,8 @@ def read_picture(file: Path, tensor: Tensor, preprocess: str | None) -> "Array":
 
     Raises:
         Refused: if Pillow is not installed.
-        UsageError: if there is no preprocessing, the input is none of images, the file is no such
-            image, or it has more pixels than Pillow takes without a warning.
+        UsageError: if there is no preprocessing, the input is none of images or not of floats, the
+            file is no such image, or it has more pixels than Pillow takes without a warning.
     """
     import numpy as np
 
@@ -50,13 +51,18 @@ def read_picture(file: Path, tensor: Tensor, preprocess: str | None) -> "Array":
             "images need a preprocessing: the one that the model was trained with",
             hint=f"--preprocess {'|'.join(PREPROCESSING)}, or write inputs as .npy yourself",
         )
+    if "float" not in tensor.dtype:
+        raise UsageError(
+            f"the input `{tensor.name}` is {tensor.dtype}; a preprocessing makes fractions",
+            hint="write inputs as .npy yourself",
+        )
     how = PREPROCESSING[preprocess]
     channels, height, width = _layout(tensor)
     pixels = np.asarray(_resized(file, "RGB" if channels == _RGB else "L", (width, height)))
     mean, deviation = (np.array(values[:channels], np.float32) for values in how)
     scaled = pixels.astype(np.float32).reshape(height, width, channels) / 255
     example: Array = ((scaled - mean) / deviation).transpose(2, 0, 1)[np.newaxis]
-    return example.astype(tensor.dtype)
+    return example.astype(to_numpy(tensor.dtype))
 
 
 def _resized(file: Path, mode: str, size: tuple[int, int]) -> Any:
