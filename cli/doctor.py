@@ -31,6 +31,7 @@ _PACKAGES = (
     "onnxzoo", "onnx", "numpy", "sqlmodel", "alembic",
     "huggingface-hub", "requests", "pooch", "typer",
 )  # fmt: skip
+_NAMED = 3  # variants that are not here
 _LITTLE = 1 << 30  # bytes free; less is worth a word, since a model is often that large
 
 
@@ -264,17 +265,35 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
     try:
         with Registry(settings=settings) as registry:
             registry.check()
-            for variant in registry.list():
-                try:
-                    registry.check_there(variant)
-                except (IntegrityError, StorageError) as error:
-                    yield Problem(error.message, error.hint, error.exit_code)
+            yield from _file_problems(registry)
             _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
             if garbage.bytes:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
         yield Problem(error.message, error.hint, error.exit_code)
+
+
+def _file_problems(registry: "Registry") -> Iterator[Problem]:
+    """Yield each damaged variant, and in one problem those of which nothing is here."""
+    absent, held = list[str](), registry.list()
+    for variant in held:
+        try:
+            registry.check_there(variant)
+        except NotFound:
+            absent.append(variant.ref)
+        except (IntegrityError, StorageError) as error:
+            yield Problem(error.message, error.hint, error.exit_code)
+    if absent:
+        shown = ", ".join(f"`{ref}`" for ref in absent[:_NAMED])
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        yield Problem(
+            f"{len(absent)} of {count(len(held), 'variant')} are registered, but not here: "
+            f"{shown}{more}; none of their files is in `{registry.store.root}`",
+            "zoo verify --repair fetches them again from where they came from; for one database on "
+            "several machines, share the folder ZOO_HOME too",
+            NotFound.exit_code,
+        )
 
 
 def _write_sidecars(registry: "Registry") -> None:

@@ -130,7 +130,8 @@ def list_held(
         for variant in found:
             try:
                 if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
-                    talk(f"damaged: {variant.ref}; zoo verify {variant.name} --repair")
+                    state = "not here" if registry.store.is_absent(variant.digest) else "damaged"
+                    talk(f"{state}: {variant.ref}; zoo verify {variant.name} --repair")
             except StorageError as error:
                 talk(f"{variant.ref}: {error.message}")
     elif words:
@@ -177,7 +178,7 @@ def show(
         if lineage:
             _show_lineage(zoo.registry, variant, json=json)
             return
-        whole = zoo.registry.is_whole(variant)
+        state = _state(zoo.registry, variant)
         prepared = zoo.registry.loader.found(variant)
         runtime = runtime_for(for_)
         verdict = zoo.registry.loader.judge(variant, runtime)
@@ -194,7 +195,7 @@ def show(
         document(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
-        _show_variant(variant, fit, whole=whole, full=full, prepared=prepared, data=data)
+        _show_variant(variant, fit, state=state, full=full, prepared=prepared, data=data)
         show_measurements(measured)
         _show_history(events)
 
@@ -237,7 +238,7 @@ def _show_variant(
     variant: "Variant",
     fit: tuple[str, str],
     *,
-    whole: bool,
+    state: str | None,
     full: bool,
     prepared: "Prepared | None",
     data: Mapping[str, Any] | None,
@@ -246,7 +247,7 @@ def _show_variant(
     fields(
         [
             ("reference", variant.ref),
-            ("files", "missing or changed: zoo verify --repair" if not whole else None),
+            ("files", state),
             ("precision", variant.precision),
             ("opset", opsets(graph.opsets)),
             ("ir version", graph.ir_version),
@@ -276,6 +277,14 @@ def _show_variant(
     for file in variant.files:
         line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
     metadata(graph.metadata, full=full)
+
+
+def _state(registry: "Registry", variant: "Variant") -> str | None:
+    """Return how a variant's files are and the way out; None where all is well."""
+    if registry.is_whole(variant):
+        return None
+    state = "not here" if registry.store.is_absent(variant.digest) else "missing or changed"
+    return f"{state}: zoo verify {variant.name} --repair"
 
 
 def _made_from(variant: "Variant") -> str | None:

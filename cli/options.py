@@ -101,9 +101,7 @@ Lock = Annotated[
     Path | None,
     typer.Option("--lock", metavar="FILE", help="Take the bytes that this lock has, no others."),
 ]
-Repair = Annotated[
-    bool, typer.Option("--repair", help="Fetch what is damaged again from where it came from.")
-]
+Repair = Annotated[bool, typer.Option("--repair", help="Fetch what is damaged or not here again.")]
 
 
 def pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:

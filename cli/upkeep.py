@@ -34,7 +34,8 @@ def verify(
 ) -> None:
     """Re-hash what is held; move damaged bundles aside.
 
-    Models that would be refused today are named too, with exit code 5 if no byte is damaged.
+    Ends with 4 if something is damaged, with 3 if it is only not here, and with 5 if a model would
+    be refused today.
     """
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -61,7 +62,8 @@ def verify(
     else:
         _say_whole(len(reports), len(damaged), len(damaged) - len(errors) if repair else 0)
     if damaged and (errors or not repair):
-        raise typer.Exit(IntegrityError.exit_code)
+        absent = all(checked.absent for checked in damaged)
+        raise typer.Exit((NotFound if absent else IntegrityError).exit_code)
     if refused:
         raise typer.Exit(Refused.exit_code)
 
@@ -195,8 +197,9 @@ def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
 
 
 def _say_damage(checked: "Checked") -> None:
+    state = "not here" if checked.absent else "damaged"
     for problem in checked.problems:
-        talk(f"damaged: {', '.join(checked.refs)}: {problem}")
+        talk(f"{state}: {', '.join(checked.refs)}: {problem}")
     if checked.moved_to:
         talk(f"moved aside: {checked.moved_to}")
 
@@ -236,6 +239,7 @@ def _checked_document(checked: "Checked") -> dict[str, object]:
         "digest": checked.digest,
         "refs": checked.refs,
         "problems": checked.problems,
+        "absent": checked.absent,
         "moved_to": checked.moved_to,
         "refused": checked.refused,
     }

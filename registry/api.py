@@ -358,16 +358,24 @@ class Registry:
         return not self.store.changes(Manifest(variant.files))
 
     def check_there(self, variant: Variant) -> None:
-        """Raise IntegrityError unless every file of a variant is as it was published."""
+        """Check that every file of a variant is as it was published.
+
+        Raises:
+            NotFound: if nothing of it is in this machine's store.
+            IntegrityError: if a file is missing or was changed.
+        """
         problems = self.store.changes(Manifest(variant.files))
         if problems:
             from onnxzoo.registry.convert.again import command
 
+            hint = command(variant) or f"zoo verify {variant.name} --repair"
+            if self.store.is_absent(variant.digest):
+                raise self.store.not_here(variant.ref, hint)
             raise IntegrityError(
                 f"the files of `{variant.ref}` are missing or were changed, in "
                 f"`{self.store.path(variant.digest)}`: {'; '.join(problems[:_NAMED])}"
                 f"{f' and {len(problems) - _NAMED} more' if len(problems) > _NAMED else ''}",
-                hint=command(variant) or f"zoo verify {variant.name} --repair",
+                hint=hint,
             )
 
     def list(
@@ -680,7 +688,7 @@ class Registry:
             progress: told of the bytes of all files.
 
         Raises:
-            NotFound: if one of them is not held, or nothing is.
+            NotFound: if one of them is not held, or its files are not here, or nothing is held.
             IntegrityError: if a file is damaged or missing.
         """
         check_list(refs, "refs")

@@ -59,7 +59,15 @@ def gathered(rows: Rows, refs: Sequence[Ref]) -> Contents:
 
 
 def places_of(contents: Contents, store: Store) -> Mapping[str, Path]:
-    """Return where in the store the file of each SHA-256 lies."""
+    """Return where in the store the file of each SHA-256 lies.
+
+    Raises:
+        NotFound: if nothing of a bundle is here.
+    """
+    for model, version, variant in contents.variants():
+        if store.is_absent(variant.digest):
+            ref = f"{model.name}:{variant.label}@{version.number}"
+            raise store.not_here(ref, f"zoo verify {model.name} --repair")
     return {
         file.sha256: store.path(digest) / file.path
         for digest, manifest in contents.bundles.items()

@@ -269,6 +269,7 @@ class Checked:
         problems: what is wrong with its bytes.
         moved_to: where they were set aside.
         refused: why its models would not be let in today, though its bytes are whole.
+        absent: nothing of it is in this machine's store: it is not damaged, but not here.
     """
 
     digest: str
@@ -276,6 +277,7 @@ class Checked:
     problems: tuple[str, ...]
     moved_to: Path | None
     refused: tuple[str, ...] = ()
+    absent: bool = False
 
 
 def _now() -> datetime:

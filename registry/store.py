@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from onnxzoo.registry.errors import Refused, StorageError
+from onnxzoo.registry.errors import NotFound, Refused, StorageError
 from onnxzoo.registry.manifest import File, Manifest, check_path
 from onnxzoo.registry.records import Progress
 from onnxzoo.registry.staging import abandoned, hold, staging_folder, staging_name
@@ -204,6 +204,25 @@ class Store:
             raise unreadable(folder) from error
         except OSError:
             return False
+
+    def is_absent(self, digest: str) -> bool:
+        """Tell whether nothing of a bundle is here, in its place or set aside as damaged.
+
+        Then another machine that uses the same database has its bytes, or somebody removed them.
+        """
+        name, folder = digest.removeprefix("sha256:"), self.path(digest)
+        try:
+            if folder.exists():
+                return False
+        except PermissionError as error:
+            raise unreadable(folder) from error
+        return not any(one.name.startswith(name) for one in entries(self.root / ".damaged"))
+
+    def not_here(self, ref: str, hint: str) -> NotFound:
+        """Return the error for a variant whose bundle is absent."""
+        return NotFound(
+            f"`{ref}` is registered, but not here: none of its files is in `{self.root}`", hint=hint
+        )
 
     def changes(self, manifest: Manifest) -> list[str]:
         """Return what is wrong with a bundle, one line a file, reading no more than it must.

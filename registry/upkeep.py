@@ -287,7 +287,7 @@ def _checked(
     refs: tuple[str, ...],
     progress: Progress | None,
 ) -> Checked | None:
-    """Re-hash a bundle and set it aside if it is damaged.
+    """Re-hash a bundle and set it aside if it is damaged; one that is not here is no damage.
 
     No transaction is held while hashing, so others may heal or remove the bundle meanwhile: None
     if it is not what was hashed any more, and no references if nothing refers to it any more.
@@ -298,6 +298,10 @@ def _checked(
     problems = tuple(store.damage(manifest, progress))
     if not problems:
         return Checked(digest, refs, (), None)
+    if store.is_absent(digest):
+        return Checked(
+            digest, refs, (f"none of its files is in `{store.root}`",), None, absent=True
+        )
     moved = None
     with suppress(StorageError), database.write() as session:  # what was found is said all the same
         if not rows_of(session)(_IS_USED, digest=digest):

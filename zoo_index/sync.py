@@ -38,7 +38,7 @@ class State:
     """How a registry stands to one entry of a lock.
 
     Attributes:
-        held: the variant that has the locked bytes; None where they are missing.
+        held: the variant that has the locked bytes; None where nothing of them is here.
         problems: what is wrong with its files.
         other: what the reference means here instead, though the locked bytes are held.
     """
@@ -68,7 +68,7 @@ def state(zoo: Zoo, locked: Locked, progress: Progress | None = None, *, hashed:
         hashed: read every byte again; else only sizes are looked at.
     """
     held = _held(zoo.registry, locked)
-    if held is None:
+    if held is None or zoo.registry.store.is_absent(held.digest):
         return State(locked, None)
     problems: tuple[str, ...] = ()
     if hashed:

@@ -117,6 +117,9 @@ class Zoo:
         held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
             return of_held(held, wish.get("runtime")), held
+        absent = self._absent(ref, name, wish)
+        if absent is not None:
+            return of_held(absent, wish.get("runtime")), None
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
         held = held_of_plan(self.registry, plan)
         if held is None and name is None and plan.opened is not None:
@@ -153,6 +156,12 @@ class Zoo:
         held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
             return Added(held, new=False)
+        absent = self._absent(ref, name, wish)
+        if absent is not None:
+            for checked in self.registry.verify([absent.ref]):
+                if checked.digest == absent.digest:
+                    self.repair(checked, progress)
+            return Added(absent, new=False, repaired=True)
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
         held = held_of_plan(self.registry, plan)
         if held is not None:
@@ -274,6 +283,16 @@ class Zoo:
         if held is not None:
             self._check_license(held.ref, held.license)
         return held
+
+    def _absent(self, ref: str, name: str | None, wish: Wish) -> Variant | None:
+        """Return the held variant that a name means if it is not here and no index has it."""
+        if name is not None or is_source(ref) or self.indexes.find(Ref.parse(ref).name):
+            return None
+        try:
+            found = self.registry.resolve(ref, **wish)
+        except NotFound:
+            return None
+        return found if self.registry.store.is_absent(found.digest) else None
 
     def _meant(self, ref: str, sha256: str | None, wish: Wish) -> tuple[str, str | None]:
         """Return the source or name that a text means, and the hash that was asked for."""
