@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -86,6 +87,7 @@ def search(
             license=license_,
             runs_on=runtime_for(for_) if runs_here or for_ else None,
         )
+        near = zoo.indexes.suggest("-".join(words or ()), zoo.registry.names()) if not found else []
     models: dict[str, list[Found]] = defaultdict(list)
     for item in found:
         models[item.name].append(item)
@@ -100,8 +102,27 @@ def search(
         table(headers, (_model_row(name, items) for name, items in shown.items()))
     if len(shown) < len(models):
         talk(f"{len(shown)} of {len(models)} models; --limit 0 shows all")
-    if not shown:
-        raise NotFound("no model matches", hint="search for fewer words; zoo index list")
+    if not found:
+        bounded = any((task, opset, max_size is not None, license_, runs_here, for_))
+        raise _no_match(" ".join(words or ()), near, bounded=bounded)
+
+
+def _no_match(words: str, near: Sequence[str], *, bounded: bool) -> NotFound:
+    """Return the error of a search that found nothing: a near name, fewer bounds, or the Hub."""
+    from onnxzoo.zoo_index.addresses import hub_repository
+
+    said = f"no model matches `{words}`" if words else "no model matches"
+    if bounded or not words:
+        return NotFound(said, hint="search for fewer words, with fewer options; zoo index list")
+    if near:
+        names = ", ".join(f"`{name}`" for name in near)
+        return NotFound(f"{said}; did you mean {names}?", hint=f"zoo search {near[0]}")
+    if (source := hub_repository(words)) is not None:
+        hint = f"if it is a repository on the Hub: zoo pull {source} --dry-run"
+    else:
+        page = f"https://huggingface.co/models?library=onnx&search={quote(words)}"
+        hint = f"other words, or the Hub: {page}, then: zoo pull hf://OWNER/REPOSITORY --dry-run"
+    return NotFound(said, hint=hint)
 
 
 def list_held(

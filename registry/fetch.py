@@ -35,6 +35,7 @@ _REPORT = 0.1  # seconds between two reports of progress
 _HEADERS = {"User-Agent": "onnxzoo", "Accept": "*/*", "Accept-Encoding": "identity"}
 _SHARE = 2  # the part of free space that a file may take of which nobody says the size
 _LEFT = 60.0  # seconds; whoever fetched a file takes it at once, or was killed
+_OTHER_BYTES = "its source holds other bytes now, or something on the way changed them"
 _NO_LIMITS = Limits()
 
 
@@ -222,11 +223,13 @@ def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> F
 
 def _check(job: _Job, part: Part) -> None:
     if job.size not in {None, part.done}:
-        raise IntegrityError(f"`{job.shown}` has {part.done} bytes; expected {job.size}")
+        raise IntegrityError(
+            f"`{job.shown}` has {part.done} bytes; expected {job.size}", hint=_OTHER_BYTES
+        )
     if job.sha256 not in {None, part.sha256()}:
         raise IntegrityError(
             f"`{job.shown}` has SHA-256 {part.sha256()}; expected {job.sha256}",
-            hint="its source holds other bytes now, or something on the way changed them",
+            hint=_OTHER_BYTES,
         )
 
 
@@ -313,9 +316,17 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
     else:
         part.restart(answer.validator)
     if job.size is not None and total not in {None, job.size}:
-        raise IntegrityError(f"`{answer.url}` has {total} bytes; expected {job.size}")
+        raise _wrong_size(job, answer, total, f"{job.size}")
     part.pieces += 1
     return job.size if total is None else total
+
+
+def _wrong_size(job: _Job, answer: Answer, found: int | None, expected: str) -> IntegrityError:
+    """Return the error for a file by the URL that was asked; a CDN's says nothing to a user."""
+    by = "" if answer.url == job.shown else f", as `{answer.url}` says"
+    return IntegrityError(
+        f"`{job.shown}` has {found} bytes{by}; expected {expected}", hint=_OTHER_BYTES
+    )
 
 
 def _refuse_page(answer: Answer) -> None:
@@ -335,9 +346,7 @@ def _resumed(answer: Answer, job: _Job, part: Part) -> int:
     if job.start is None or job.size is None:
         return total
     if total < job.start + job.size:
-        raise IntegrityError(
-            f"`{answer.url}` has {total} bytes; expected {job.start + job.size} at least"
-        )
+        raise _wrong_size(job, answer, total, f"{job.start + job.size} at least")
     if not part.done:
         part.restart(answer.validator)
     return job.size

@@ -264,8 +264,9 @@ class _Guard:
             f"`{self._walk.name}` wants an op of the domain `{cut(op[0])}`, `{cut(op[1])}`"
             + (f" (the node `{cut(node)}`)" if node else "")
             + ": nothing here defines it, only a library of custom ops can",
-            hint=f"if you mean to run it with one: --allow-domain {domain}, or "
-            f"ZOO_ALLOW_DOMAINS={domain}",
+            hint=f"if you mean to run it with one: export ZOO_ALLOW_DOMAINS={domain}; "
+            f"for this model alone: zoo register FILE --allow-domain {domain} "
+            "(zoo pull and zoo import take it too)",
         )
 
     def _check_cost(self, main: Body, size: int) -> None:

@@ -1,6 +1,7 @@
 """References: how a model, a version and a variant are named, parsed and printed."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from onnxzoo.registry.errors import UsageError
@@ -49,6 +50,8 @@ class Ref:
         """
         if not isinstance(text, str):
             raise _malformed(repr(text))
+        if "://" in text:
+            raise _no_name(text)
         head, at, version = text.strip().lower().partition("@")
         name, colon, variant = head.partition(":")
         if (at and not version) or (colon and not variant):
@@ -84,6 +87,15 @@ def fold(name: str) -> str:
     'resnet-50'
     """
     return name.lower().replace("_", "-")
+
+
+def keys_of(words: Iterable[str]) -> list[str]:
+    """Return the keys of words to search for; a phrase is its words, since hyphens join them.
+
+    >>> keys_of(["Image classification", "int8"])
+    ['image', 'classification', 'int8']
+    """
+    return [fold(part) for word in words for part in word.split()]
 
 
 def slug(text: str) -> str:
@@ -127,6 +139,17 @@ def check_text(text: str | None, kind: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"the {kind} is no Unicode text: {error.reason}") from error
+
+
+def _no_name(text: str) -> UsageError:
+    """Return the error for a source; what is not the Hub's may hold a secret."""
+    hub = text.strip().lower().startswith("hf://")
+    shown = text.strip() if hub else f"{text.strip().partition('://')[0]}://…"
+    return UsageError(
+        f"`{shown}` is a source; expected the name of a model",
+        hint=f"zoo pull {shown if hub else 'URL'} --dry-run shows what it has and what it would be "
+        "called; then: zoo list",
+    )
 
 
 def _malformed(text: str) -> UsageError:

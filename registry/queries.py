@@ -12,7 +12,7 @@ from onnxzoo.registry.connect import REBUILD
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import Damaged, Refused, UsageError
 from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import LATEST, fold
+from onnxzoo.registry.names import LATEST, fold, keys_of
 from onnxzoo.registry.records import (
     Context,
     Event,
@@ -131,10 +131,11 @@ def listed(
     if source is not None:
         clauses.append("r.source = :source")
         values["source"] = source
-    if limit is not None and not words and len(clauses) == 1:
+    keys = keys_of(words)
+    if limit is not None and not keys and len(clauses) == 1:
         clauses.append(_FIRST_MODELS)
-    for number, word in enumerate(words):
-        values[f"w{number}"] = f"%{fold(word).translate(_ESCAPED)}%"
+    for number, key in enumerate(keys):
+        values[f"w{number}"] = f"%{key.translate(_ESCAPED)}%"
         occurs = (_OCCURS + " OR " + _IN_GRAPH if ops else _OCCURS).format(number)
         clauses.append(f"({occurs})")
     sql = f"{_VARIANTS} WHERE {' AND '.join(clauses)} ORDER BY m.name, v.number DESC, r.label"

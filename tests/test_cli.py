@@ -90,7 +90,16 @@ def test_the_version_is_printed(zoo: Run) -> None:
         (["register", "gone.onnx", "--name", "x"], 3, "no file `gone.onnx`", None),
         (["pull", "resnet50", "--opset", "abc"], 2, "`abc` is not an opset", "--opset 12"),
         (["search", "x", "--max-size", "huge"], 2, "`huge` is not a size", "50MB, 2GB"),
-        (["search", "qwertz"], 3, "no model matches", None),
+        (["search", "qwertz"], 3, "no model matches `qwertz`", "zoo pull hf://OWNER/REPOSITORY"),
+        (["search", "whisper"], 3, "no model matches", "models?library=onnx&search=whisper"),
+        (["search", "resnt50"], 3, "did you mean `resnet50`", "zoo search resnet50"),
+        (["search", "resnt", "50"], 3, "did you mean `resnet50`", "zoo search resnet50"),
+        (["search", "acme/small"], 3, "no model matches", "zoo pull hf://acme/small --dry-run"),
+        (["search", "resnet50", "--max-size", "1kB"], 3, "matches `resnet50`", "fewer options"),
+        (["show", "acme/small"], 3, "no model", "zoo pull hf://acme/small --dry-run"),
+        (["show", "hf://acme/small"], 2, "is a source", "zoo pull hf://acme/small --dry-run"),
+        (["run", "hf://acme/small:q4"], 2, "is a source", "zoo pull hf://acme/small:q4 --dry-run"),
+        (["show", "https://a:b@c/m?sig=1"], 2, "`https://…` is a source", "zoo pull URL --dry-run"),
         (["alias", "gone", "production"], 3, "no model `gone`", None),
         (["pull", "a", "b", "--name", "c"], 2, "--name and --sha256 go with one", None),
     ],
@@ -641,6 +650,16 @@ def test_opsets_says_what_a_model_converts_to(zoo: Run, old: None) -> None:
     rows = json.loads(zoo("opsets", "old", "--for", "onnxruntime==1.17", "--json").out)
     assert rows[0]["converts_to"] == [14, 15, 16, 17, 18, 20]
     assert [row["may_convert_to"] for row in rows] == [[*range(7, 14)], [*range(7, 21)]]
+
+
+def test_a_phrase_is_its_words(zoo: Run, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    assert zoo("register", path, "--name", "mine", "--task", "image-classification").code == 0
+    phrases = ("image-classification", "image classification", "Image  classification ")
+    found = [zoo("search", phrase, "-q", "--limit", "0").out for phrase in phrases]
+    assert found[0].count("\n") > 20
+    assert set(found) == {found[0]}
+    assert [zoo("list", phrase, "-q").out for phrase in phrases] == ["mine:fp32@1\n"] * 3
 
 
 def test_search_finds_what_runs(zoo: Run, old: None) -> None:

@@ -181,6 +181,21 @@ def test_what_is_held_needs_no_index_to_be_missed(net: Settings, tmp_path: Path)
             zoo.resolve("mine@9")
 
 
+def test_a_file_of_another_size_is_named_by_its_repository(hub: Hub, net: Settings) -> None:
+    hub.fault("short", after=7)
+    with Zoo(Registry(settings=net)) as zoo, pytest.raises(IntegrityError) as caught:
+        zoo.pull("net")
+    said = re.fullmatch(
+        r"cannot pull `net:fp32`: `(.*)` has \d+ bytes, as `(.*)` says; expected \d+",
+        caught.value.message,
+    )
+    assert said is not None
+    assert said[1].startswith(f"{hub.url}/")
+    assert said[1].endswith(".onnx")
+    assert said[2].startswith(hub.cdn)
+    assert caught.value.hint == "if the index is old: zoo index update"
+
+
 def test_wrong_bytes_are_never_kept(hub: Hub, net: Settings) -> None:
     hub.fault("wrong")
     with Zoo(Registry(settings=net)) as zoo:

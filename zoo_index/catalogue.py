@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge, misfits
-from onnxzoo.registry.names import fold
+from onnxzoo.registry.names import fold, keys_of
 from onnxzoo.registry.reach import at_opset, reach, reach_by_trying
 from onnxzoo.registry.records import Variant
 from onnxzoo.zoo_index.entries import Entry
@@ -88,7 +88,7 @@ def search(
 
 def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry]) -> list[Variant]:
     """Return the held variants that mention every word, and those that the index found."""
-    keys = [fold(word) for word in words]
+    keys = keys_of(words)
     by_word = [
         variant for variant in zoo.registry.list(words, ops=True) if _mentions(variant, keys)
     ]

@@ -21,7 +21,7 @@ from onnxzoo.registry.errors import (
     ZooError,
 )
 from onnxzoo.registry.fetch import WebPage, download
-from onnxzoo.registry.names import fold, slug
+from onnxzoo.registry.names import fold, keys_of, slug
 from onnxzoo.registry.peers import GLOBAL, Namer
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import reporting_storage
@@ -237,7 +237,7 @@ class Indexes:
             max_bytes: the size of all files.
             license: an SPDX identifier, upper and lower case alike.
         """
-        keys = [fold(word) for word in words]
+        keys = keys_of(words)
         found = [
             entry
             for entry in self._entries()

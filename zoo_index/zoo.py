@@ -308,7 +308,7 @@ class Zoo:
         except NotFound as error:
             source = hub_repository(ref)
             if source and not self.indexes.find(asked.name):
-                error.hint = f"if it is a repository on the Hub: zoo pull {source}"
+                error.hint = f"if it is a repository on the Hub: zoo pull {source} --dry-run"
             raise
 
     def _check_license(self, what: str, license: str | None) -> None:  # noqa: A002
