@@ -323,9 +323,9 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
 
 def _wrong_size(job: _Job, answer: Answer, found: int | None, expected: str) -> IntegrityError:
     """Return the error for a file by the URL that was asked; a CDN's says nothing to a user."""
-    by = "" if answer.url == job.shown else f", as `{answer.url}` says"
+    by = "" if answer.url == job.shown else f" (from `{answer.url}`)"
     return IntegrityError(
-        f"`{job.shown}` has {found} bytes{by}; expected {expected}", hint=_OTHER_BYTES
+        f"`{job.shown}`{by} has {found} bytes; expected {expected}", hint=_OTHER_BYTES
     )
 
 

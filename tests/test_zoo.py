@@ -186,7 +186,7 @@ def test_a_file_of_another_size_is_named_by_its_repository(hub: Hub, net: Settin
     with Zoo(Registry(settings=net)) as zoo, pytest.raises(IntegrityError) as caught:
         zoo.pull("net")
     said = re.fullmatch(
-        r"cannot pull `net:fp32`: `(.*)` has \d+ bytes, as `(.*)` says; expected \d+",
+        r"cannot pull `net:fp32`: `(.*)` \(from `(.*)`\) has \d+ bytes; expected \d+",
         caught.value.message,
     )
     assert said is not None

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onnxzoo.registry.answers import check_files
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.child import Budget, Limits, ask
 from onnxzoo.registry.derive.calibrate import Examples
@@ -191,6 +192,7 @@ def make(
         request = {"model": str(parent.path), "into": str(made), "options": dict(recipe.options)}
         command = _command(recipe.kind)
         told = ask(command, request, asked, doing=doing, limits=limits, tell=tell)
+        check_files(made, recipe.kind)
         for path in sorted(made.rglob("*")):
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
