@@ -38,7 +38,7 @@ def draw(
         if tensor.shape is None or "(" in tensor.dtype:
             raise UsageError(
                 f"cannot make up the input `{tensor.name}` ({tensor.dtype})",
-                hint=f"give it, as an `.npz` or `.pb` file: --input {tensor.name}=FILE",
+                hint=f"give it: zoo run --input {tensor.name}=FILE, or --inputs DATA elsewhere",
             )
         arrays[tensor.name] = _draw(random, tensor, kinds[tensor.name], shape_of(tensor, sizes))
     return _padded(inputs, kinds, arrays, seed)

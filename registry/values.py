@@ -124,7 +124,10 @@ def _composed(dtype: str, name: str, arrays: "Mapping[str, Array]", used: set[st
                 "expected as many of both, in one row"
             )
         return dict(zip(keys.tolist(), each.tolist(), strict=True))
-    return _typed(_one(name, arrays, used), inner if kind == "tensor" else dtype, name)
+    array = _typed(_one(name, arrays, used), inner if kind == "tensor" else dtype, name)
+    if kind == "tensor" and array.dtype != to_numpy(inner):
+        raise UsageError(f"`{name}` is {array.dtype.name}; the model takes {inner}")
+    return array
 
 
 def _one(name: str, arrays: "Mapping[str, Array]", used: set[str]) -> "Array":

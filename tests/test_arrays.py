@@ -178,6 +178,29 @@ def test_an_image_for_whole_numbers_is_not_made_zeros(tmp_path: Path) -> None:
         list(calibrate.feeds(str(tmp_path / "a.png"), None, [tensor], "0-1"))
 
 
+@pytest.mark.parametrize(
+    ("values", "dtype", "said"),
+    [
+        (np.full((2, 3), 1j), "float32", "holds complex numbers; the model takes float32"),
+        (np.full((2, 3), 0.5), "int64", "holds float64 with other values than int64 has"),
+        (np.full((2, 3), 300), "uint8", "holds int64 with other values than uint8 has"),
+    ],
+)
+def test_inputs_that_a_cast_would_change_are_refused(
+    tmp_path: Path, values: np.ndarray, dtype: str, said: str
+) -> None:
+    np.save(tmp_path / "x.npy", values)
+    tensor = Tensor("x", dtype, ("n", 3))
+    with pytest.raises(UsageError, match=said):
+        list(calibrate.feeds(str(tmp_path / "x.npy"), None, [tensor], None))
+
+
+def test_whole_numbers_in_floats_are_whole_numbers(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((2, 3)))
+    (feed,) = calibrate.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", "int64", ("n", 3))], None)
+    assert feed["x"].dtype == np.int64
+
+
 def test_an_image_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for width in (9_500, 20_000):  # above Pillow's bound: a warning; above twice that: an error

@@ -112,7 +112,16 @@ def test_what_is_written_by_parts_is_read_as_it_was(tmp_path: Path, dtype: str, 
     [
         ("seq(tensor(float32))", {"v": np.ones(3)}, "`v`, which is no part of `v`"),
         ("seq(tensor(float32))", {"v[1]": np.ones(3)}, r"`v\[1\]`, which is no part"),
-        ("seq(tensor(float32))", {"v": np.ones(3), "v[0]": np.ones(3)}, "`v`, which is no part"),
+        (
+            "seq(tensor(float32))",
+            {"v": np.ones(3), "v[0]": np.ones(3, np.float32)},
+            "`v`, which is no part",
+        ),
+        (
+            "seq(tensor(float32))",
+            {"v[0]": np.arange(3)},
+            r"`v\[0\]` is int64; the model takes float",
+        ),
         ("map(int64,tensor(float32))", {"v.keys": np.ones(2), "v.values": np.ones(1)}, "as many"),
         (
             "map(int64,tensor(float32))",

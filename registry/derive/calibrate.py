@@ -225,10 +225,10 @@ def _fitting(
     """Return what a file holds in the model's types, or say what does not fit."""
     composed = [tensor for tensor in inputs if "(" in tensor.dtype]
     if composed:  # sequences, maps, optionals: of several arrays each, or of none
-        of = {tensor.name: parts(feed, tensor.name) for tensor in composed}
-        values = {one.name: compose(of[one.name], one, f"`{file}`") for one in composed}
+        values = {tensor.name: compose(feed, tensor, f"`{file}`") for tensor in composed}
         tensors = [tensor for tensor in inputs if tensor not in composed]
-        taken = {key for each in of.values() for key in each} - {one.name for one in tensors}
+        taken = {key for one in composed for key in parts(feed, one.name)}
+        taken -= {tensor.name for tensor in tensors}
         rest = {key: array for key, array in feed.items() if key not in taken}
         return {**values, **_fitting(rest, tensors, file)}
     wanted = [tensor.name for tensor in inputs]
@@ -246,16 +246,27 @@ def _typed(tensor: Tensor, values: "Array", file: str) -> "Array":
         return values
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise UsageError(f"`{tensor.name}` in `{file}` holds NaN; expected numbers")
+    held = {"U": "text", "S": "text", "c": "complex numbers"}.get(values.dtype.kind)
+    problem = UsageError(
+        f"`{tensor.name}` in `{file}` holds {held or values.dtype.name}; "
+        f"the model takes {tensor.dtype}"
+    )
     try:
         wanted = to_numpy(tensor.dtype)
         if values.dtype.kind == "V" and values.dtype.itemsize == wanted.itemsize:
             return values.view(wanted)  # a type that NumPy cannot name in a file
-        return values.astype(wanted)
+        if values.dtype.kind == "c" != wanted.kind:
+            raise problem
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = values.astype(wanted)
     except (TypeError, ValueError) as error:
-        held = "text" if values.dtype.kind in "SU" else values.dtype.name
+        raise problem from error
+    if wanted.kind in "iub" and not np.array_equal(cast, values):
         raise UsageError(
-            f"`{tensor.name}` in `{file}` holds {held}; the model takes {tensor.dtype}"
-        ) from error
+            f"`{tensor.name}` in `{file}` holds {values.dtype.name} with other values than "
+            f"{tensor.dtype} has, which the model takes"
+        )
+    return cast
 
 
 def _batches(
