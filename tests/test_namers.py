@@ -109,6 +109,23 @@ def test_an_index_that_is_fetched_keeps_from_where_it_came(
     assert "hint: if you trust it, keep it in a file here" in ran.err
 
 
+def test_reference_data_are_held_to_it_too(
+    zoo: Run, server: Server, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    data = {"path": "data.tar.gz", "sha256": "0" * 64, "bytes": 9}
+    server.content["/i.jsonl"] = line(f"{server.url}/m.onnx", model, test_data=data).encode()
+    monkeypatch.setenv("ZOO_INDEX", url := f"{server.url}/i.jsonl")
+    assert zoo("pull", "net", "-q").code == 0
+    assert zoo("test", "net").code != 5
+    assert "/data.tar.gz" in {request.path for request in server.requests}
+    cached_path(url, Settings.from_env()).with_suffix(".network").write_text(GLOBAL)
+    before = len(server.requests)
+    ran = zoo("test", "net")
+    assert (ran.code, len(server.requests)) == (5, before)
+    assert "which came from the internet, names `127.0.0.1`" in ran.err
+
+
 def test_an_index_fetched_again_says_so_anew(
     settings: Settings, server: Server, model: Path
 ) -> None:
@@ -181,6 +198,13 @@ def test_another_size_is_said_before_a_byte_is_read(settings: Settings, tmp_path
         file.truncate(1 << 42)  # a hole, which would take days to read
     with pytest.raises(IntegrityError, match="expected 7"):
         open_source(str(path), settings, FILE).fetch("m.onnx", sha256="0" * 64, size=7)
+
+
+def test_the_hash_of_a_file_that_others_named_is_not_told(settings: Settings, model: Path) -> None:
+    for namer, told in ((None, True), (FILE, False)):
+        with pytest.raises(IntegrityError, match=f"expected {'0' * 64}") as caught:
+            open_source(str(model), settings, namer).fetch("m.onnx", sha256="0" * 64, size=None)
+        assert (sha256(model) in caught.value.message) is told
 
 
 def test_a_lock_and_a_record_are_held_to_it(
