@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Reader
+from onnxzoo.registry.wire import BYTES, FIXED32, FIXED64, VARINT, Field, Reader, varint
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,34 +43,20 @@ def _message(reader: Reader, message: Field, kind: str, depth: int) -> bytes:
     for found in reader.fields(message.start, message.end):
         within = _WITHIN.get(kind, {}).get(found.number)
         if found.kind == VARINT:
-            written += _tag(found) + _varint(found.value or 0)
+            written += _tag(found) + varint(found.value or 0)
         elif found.kind in {FIXED32, FIXED64}:
             written += _tag(found) + reader.payload(found)
         elif within is not None and found.kind == BYTES:
             inner = _message(reader, found, within, depth + 1)
-            written += _tag(found) + _varint(len(inner)) + inner
+            written += _tag(found) + varint(len(inner)) + inner
         elif not (kind == "tensor" and found.number in _DATA and _length(found) > _SMALL):
-            written += _tag(found) + _varint(_length(found)) + reader.payload(found)
+            written += _tag(found) + varint(_length(found)) + reader.payload(found)
     return bytes(written)
 
 
 def _tag(field: Field) -> bytes:
-    return _varint(field.number << 3 | field.kind)
+    return varint(field.number << 3 | field.kind)
 
 
 def _length(field: Field) -> int:
     return field.end - field.start
-
-
-def _varint(number: int) -> bytes:
-    """Return a number as protobuf writes it.
-
-    >>> _varint(1), _varint(300)
-    (b'\\x01', b'\\xac\\x02')
-    """
-    written = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  (seven bits a byte)
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

@@ -6,9 +6,12 @@ last one installed runs, and removing any of them takes files of the others away
 
 import sys
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onnxzoo.registry.errors import NotFound
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
 
 # The packages by the extras of onnxzoo that bring them. Source: onnxruntime's documentation,
 # "Install ONNX Runtime".
@@ -19,6 +22,7 @@ EXTRAS = {
     "directml": "onnxruntime-directml",
 }
 _FOLDER = "onnxruntime"
+_FATAL_ONLY = 4  # onnxruntime's log severity
 
 
 class Build(NamedTuple):
@@ -55,6 +59,16 @@ def runtime() -> Any:
     if not hasattr(onnxruntime, "InferenceSession"):
         raise _broken("files are missing from it")
     return onnxruntime
+
+
+def quiet_options() -> "SessionOptions":
+    """Return session options under which onnxruntime logs nothing short of its own end.
+
+    Errors are raised, too; its lines hold a model's text as it is.
+    """
+    options: SessionOptions = runtime().SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    return options
 
 
 def installed() -> list[Build]:

@@ -19,6 +19,7 @@ _DTYPES = (
     ("uint4", 4), ("int4", 4), ("float4_e2m1fn", 4), ("float8_e8m0fnu", 8), ("uint2", 2),
     ("int2", 2), ("float6_e2m3fn", 6), ("float6_e3m2fn", 6),
 )  # fmt: skip
+WIDTHS = frozenset({"float16", "float32", "float64"})  # one is cast to another that is wanted
 NAMES = tuple(name for name, _ in _DTYPES)
 BITS = dict(_DTYPES)
 # What NumPy lacks and ml_dtypes adds. Source: ml_dtypes' README, "Specifications".

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onnxzoo.registry.dtypes import WIDTHS
 from onnxzoo.registry.records import Graph, Tensor
-from onnxzoo.registry.testdata import WIDTHS, read, sets
+from onnxzoo.registry.testdata import read, sets
 
 
 def held_inputs(folder: Path, graph: Graph) -> Iterator[Mapping[str, Any]]:

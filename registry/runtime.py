@@ -4,20 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from onnxzoo.registry.builds import runtime
+from onnxzoo.registry.builds import quiet_options, runtime
 from onnxzoo.registry.providers import CPU, available_providers
-
-if TYPE_CHECKING:
-    from onnxruntime import SessionOptions
+from onnxzoo.registry.wire import varint
 
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")  # whose opsets onnxruntime numbers and bounds
-_FATAL = 4  # onnxruntime's log severity: a question that is answered with no is no error
 _IR_VERSION = 3  # the lowest with opsets, which every onnxruntime reads
 _LOWEST = {"": 7}  # the lowest opset that every onnxruntime since 1.0 accepts
 _PLAIN = {CPU, "AzureExecutionProvider"}  # what the builds for the CPU alone have
-_BYTE = 0x80
 _OPEN = 2**31 - 1  # the end of a kernel's range that has none
 
 
@@ -59,7 +54,7 @@ def accepts(opsets: tuple[tuple[str, int], ...], ir_version: int) -> bool:
     versions = _LOWEST | dict(opsets)
     model = _one_node(versions, ir_version)
     try:
-        onnxruntime.InferenceSession(model, _silent(), providers=[CPU])
+        onnxruntime.InferenceSession(model, quiet_options(), providers=[CPU])
     except Exception:  # noqa: BLE001  (whatever it raises, it is a no)
         return False
     return True
@@ -135,12 +130,6 @@ def _key(domain: str, name: str) -> str:
     return f"{domain}.{name}" if domain else name
 
 
-def _silent() -> "SessionOptions":
-    options = runtime().SessionOptions()
-    options.log_severity_level = _FATAL
-    return options
-
-
 def _one_node(opsets: Mapping[str, int], ir_version: int) -> bytes:
     """Return a ModelProto with one Identity node, encoded by hand: importing onnx costs 0.1 s.
 
@@ -149,10 +138,10 @@ def _one_node(opsets: Mapping[str, int], ir_version: int) -> bytes:
     node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Identity")
     graph = _field(1, node) + _field(2, b"g") + _field(11, _value(b"x")) + _field(12, _value(b"y"))
     imports = b"".join(
-        _field(8, _field(1, domain.encode()) + b"\x10" + _varint(opset))
+        _field(8, _field(1, domain.encode()) + b"\x10" + varint(opset))
         for domain, opset in opsets.items()
     )
-    return b"\x08" + _varint(ir_version) + _field(7, graph) + imports
+    return b"\x08" + varint(ir_version) + _field(7, graph) + imports
 
 
 def _value(name: bytes) -> bytes:
@@ -161,12 +150,4 @@ def _value(name: bytes) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= _BYTE:
-        out.append(value & (_BYTE - 1) | _BYTE)
-        value >>= 7
-    return bytes([*out, value])
+    return bytes([number << 3 | 2]) + varint(len(payload)) + payload

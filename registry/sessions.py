@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.builds import runtime
+from onnxzoo.registry.builds import quiet_options, runtime
 from onnxzoo.registry.dtypes import from_runtime
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError, ZooError
 from onnxzoo.registry.ort_values import runner
@@ -24,8 +24,6 @@ _COMPILERS = {
     "TensorrtExecutionProvider",
     "VitisAIExecutionProvider",
 }
-# onnxruntime's log severity. Errors are raised, too; its lines hold a model's text as it is.
-_FATAL_ONLY = 4
 
 
 def open_session(
@@ -48,7 +46,7 @@ def open_session(
         InvalidModel: if onnxruntime cannot open the model.
     """
     onnxruntime = runtime()
-    options = session_options or _quiet_options()
+    options = session_options or quiet_options()
     try:
         session = _session(path, options, providers)
     except Refused:
@@ -80,7 +78,7 @@ def save_prepared(path: Path, graph: Path, weights: str, providers: Sequence[Pro
 
     Source: onnxruntime, onnxruntime_session_options_config_keys.h.
     """
-    options = _quiet_options()
+    options = quiet_options()
     entries = {
         "session.optimized_model_external_initializers_file_name": weights,
         "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
@@ -123,7 +121,7 @@ def open_prepared(
     if compiles(providers):  # what the provider left to the CPU is not optimised yet
         return open_session(graph, providers, session_options, strict=strict)
     onnxruntime = runtime()
-    options = session_options or _quiet_options()
+    options = session_options or quiet_options()
     level = options.graph_optimization_level
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not prepack:
@@ -212,7 +210,7 @@ def options_with(threads: int | None) -> "SessionOptions | None":
     """Return session options with so many intra-op threads; None: the runtime's own choice."""
     if threads is None:
         return None
-    options = _quiet_options()
+    options = quiet_options()
     options.intra_op_num_threads = threads
     return options
 
@@ -238,12 +236,6 @@ def _session(
             elif name != CPU:  # which is always there, last
                 options.add_provider(name, settings)
     return onnxruntime.InferenceSession(path, options)
-
-
-def _quiet_options() -> "SessionOptions":
-    options = runtime().SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
-    return options
 
 
 def _reason(error: Exception) -> str:

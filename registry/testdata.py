@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.archive import members
 from onnxzoo.registry.arrays import read_npz
-from onnxzoo.registry.dtypes import STRING
+from onnxzoo.registry.dtypes import STRING, WIDTHS
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.records import Graph, Tensor
 from onnxzoo.registry.settings import show_size
@@ -29,7 +29,6 @@ _SET = re.compile(r"test_data_set_\d+")
 _FILE = re.compile(r"(input|output)_\d+\.pb")
 _KEY = re.compile(r"(input|output):(.+)")
 _LARGEST = 2 << 30  # bytes of one file: no serialised protobuf can be larger
-WIDTHS = {"float16", "float32", "float64"}  # one of them is cast to another that a variant takes
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _EXPECTED = (
     "a folder or a .tar.gz or .zip of test_data_set_0/input_0.pb, output_0.pb …, "

@@ -41,6 +41,20 @@ class Field(NamedTuple):
     kind: int = BYTES
 
 
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it.
+
+    >>> varint(1), varint(300)
+    (b'\\x01', b'\\xac\\x02')
+    """
+    written = bytearray()
+    while number > 0x7F:  # noqa: PLR2004  (seven bits a byte)
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
 class Reader:
     """A file of protobuf messages, read in blocks; a skipped payload costs nothing.
 

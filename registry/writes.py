@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from onnxzoo.registry.db import Rows, rows_of
+from onnxzoo.registry.dtypes import WIDTHS
 from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.manifest import Manifest
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WIDTHS = {"float16", "float32", "float64"}
 _HELD = """
 SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest, r.entry
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
@@ -358,7 +358,7 @@ def _suited(rows: Rows, target: Row | None, draft: Draft) -> Row | None:
 def _widened(graph: Graph) -> Graph:
     """Return a graph whose inputs and outputs have floats of one width: half is full to callers."""
     wide = [
-        tuple(replace(t, dtype="float32") if t.dtype in _WIDTHS else t for t in tensors)
+        tuple(replace(t, dtype="float32") if t.dtype in WIDTHS else t for t in tensors)
         for tensors in (graph.inputs, graph.outputs)
     ]
     return replace(graph, inputs=wide[0], outputs=wide[1])
