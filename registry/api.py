@@ -249,7 +249,7 @@ class Registry:
             progress=progress,
             held=held,
         )
-        with changing(self._database, self.store, draft.name) as session:
+        with changing(self._database, self.store) as session:
             whole = not self.store.changes(stage.manifest)
             manifest = self.store.publish(stage)
             ref, new, learnt = writes.add(session, draft, manifest, action)
@@ -501,8 +501,7 @@ class Registry:
 
     def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
         """Keep reference data that are staged in the layout of `testdata.gather`."""
-        name = Ref.parse(ref).name
-        with changing(self._database, self.store, name) as session:
+        with changing(self._database, self.store) as session:
             keep(session, self.store, ref, stage, source)
         with suppress(ZooError):  # what is not prepared opens from its plain file
             self.loader.look_again(self.resolve(ref))
@@ -544,7 +543,7 @@ class Registry:
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias)
-        with changing(self._database, self.store, parsed.name) as session:
+        with changing(self._database, self.store) as session:
             rows = rows_of(session)
             target = chosen(rows, parsed, {}).found.row
             if not force:
@@ -556,7 +555,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         model = _model(name)
-        with changing(self._database, self.store, model.name) as session:
+        with changing(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
             if not writes.unpoint(session, alias.lower(), row):
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
@@ -568,7 +567,7 @@ class Registry:
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
         model = _tagged(name, tags)
-        with changing(self._database, self.store, model.name) as session:
+        with changing(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
             writes.label(session, row, words)
 
@@ -578,7 +577,7 @@ class Registry:
         from onnxzoo.registry import writes
 
         model = _tagged(name, tags)
-        with changing(self._database, self.store, model.name) as session:
+        with changing(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
             for tag in tags:
                 if not writes.unlabel(session, row, tag.lower()):
@@ -747,9 +746,8 @@ class Registry:
             for (digest, entry), (folder, draft) in found.new.items():
                 guard(folder / entry, domains=self.settings.allow_domains)
                 self._look(folder, digest, draft, must_open=False, progress=progress)
-            names = [model.name for model in packed.contents.models]
             published = set()
-            with changing(self._database, self.store, *names) as session:
+            with changing(self._database, self.store) as session:
                 for digest, manifest in packed.contents.bundles.items():
                     if digest in found.stages:
                         if self.store.changes(manifest):  # else it arrived meanwhile

@@ -16,9 +16,9 @@ from onnxzoo.registry.store import clear, make_folder, reporting_storage, sync
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0005"  # the newest revision in migrations/versions
+SCHEMA = "0006"  # the newest revision in migrations/versions
 # The first release that has each schema: a new schema comes with a new version number.
-RELEASES = {"0001": "0.1.0", "0005": "0.2.0"}
+RELEASES = {"0001": "0.1.0", "0006": "0.2.0"}
 _NO_SCHEMA = "it does not say which schema it has"
 APPLICATION_ID = 0x5A4F4F31  # "ZOO1": SQLite's mark of whose file this is
 _NEW = ".new-"  # begins the names of folders in which databases are made

@@ -3,12 +3,14 @@
 It is written in the transaction that changes the rows, before the commit. So a kill leaves a
 sidecar that is ahead of the database at most, never behind: what is made again from it is what the
 user had asked for, told of it or not. A change that fails takes its sidecars back, as far as the
-disk lets it. Of two that disagree the newest counts; `write_missing` brings all in step with the
-database again.
+disk lets it. Of two that disagree the newest counts. So the cost of a change does not grow with a
+model's versions: only the sidecars of versions that it touched are written, and of what is said of
+a whole model (its task, its tags) the newest variant's. `write_missing` brings all in step with
+the database again.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import StorageError, ZooError
-from onnxzoo.registry.names import fold
 from onnxzoo.registry.ownership import check_owner
 from onnxzoo.registry.queries import USED, events, listed, reading_rows, records
 from onnxzoo.registry.store import Store, reporting_storage, sync
+from onnxzoo.registry.touched import Touched
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -27,17 +29,12 @@ if TYPE_CHECKING:
 _ALL = (1 << 31) - 1  # a limit that is none
 _BATCH = 200  # sidecars written in one transaction: others wait for it, and give up after 30 s
 
-_OF_MODEL = """
-SELECT r.digest FROM model m JOIN version v ON v.model_id = m.id
-JOIN variant r ON r.version_id = v.id WHERE m.key = :key
-UNION
-SELECT d.digest FROM model m JOIN version v ON v.model_id = m.id
-JOIN reference_data d ON d.version_id = v.id WHERE m.key = :key
-"""
 _ALIASES = """
 SELECT a.name, r.label FROM alias a LEFT JOIN variant r ON r.id = a.variant_id
 WHERE a.version_id = :id ORDER BY a.name
 """
+_WHOLE = ("task", "tags")  # what a claim says of its whole model, and may change
+_LISTS = ("variants", "reference_data")
 _MODEL = "m.id AS model_id, m.name, m.task, m.created_at AS model_created_at"
 _VERSION = "v.id AS version_id, v.number, v.origin, v.license, v.created_at AS version_created_at"
 _VARIANTS = f"""
@@ -55,18 +52,22 @@ WHERE d.digest = :digest ORDER BY m.name, v.number
 
 
 @contextmanager
-def changing(database: Database, store: Store, *names: str) -> "Iterator[Session]":
-    """Give a session in one transaction; the sidecars of these models' bundles follow it."""
+def changing(database: Database, store: Store) -> "Iterator[Session]":
+    """Give a session in one transaction; the sidecars of what it changes follow it."""
+    from sqlalchemy import event
+
     written = set[str]()
     try:
         with database.write() as session:
             rows = rows_of(session)
             check_owner(rows, store, claim=True)
-            before = _of_models(rows, names)
+            touched = Touched()
+            event.listen(session, "before_flush", touched.note)
             yield session
             session.flush()
-            written = before | _of_models(rows, names)
-            _keep(rows, store, written)
+            whole = touched.newest(rows)
+            written = touched.digests(rows) | whole
+            _keep(rows, store, written, anew=whole)
     except BaseException:
         if written:
             _take_back(database, store, written)
@@ -83,12 +84,17 @@ def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None
 
 def behind(database: Database, store: Store) -> list[str]:
     """Return the bundles whose sidecar is not what the database says: none yet, or another's."""
+    late, newest = set[str](), dict[str, tuple[str, str, bool]]()
     with database.read() as rows:
-        return [
-            digest
-            for digest in sorted(_digests(rows(USED)))
-            if _read(store, digest) != _content(rows, digest)
-        ]
+        for digest in sorted(_digests(rows(USED))):
+            (at, old), new = _read(store, digest), _content(rows, digest)
+            if _of_bundle(old) != _of_bundle(new):
+                late.add(digest)
+                continue
+            for said, so in zip(_claims(old), _claims(new), strict=True):
+                found = at, digest, _of_model(said) == _of_model(so)
+                newest[said["name"]] = max(found, newest.get(said["name"], found))
+    return sorted(late | {digest for _, digest, right in newest.values() if not right})
 
 
 def check(rows: Rows, store: Store) -> None:
@@ -123,16 +129,18 @@ def discard(store: Store, digest: str) -> None:
             sync(path.parent)
 
 
-def _keep(rows: Rows, store: Store, digests: Iterable[str]) -> None:
-    """Write the sidecars that are not what the rows say.
+def _keep(rows: Rows, store: Store, digests: Iterable[str], *, anew: Container[str] = ()) -> None:
+    """Write the sidecars that are not what the rows say, and some in any case.
 
     What is gained comes before what is lost: an alias that moves is never nowhere.
     """
-    found = {digest: (_read(store, digest), _content(rows, digest)) for digest in sorted(digests)}
+    found = {
+        digest: (_read(store, digest)[1], _content(rows, digest)) for digest in sorted(digests)
+    }
     for digest, (old, new) in sorted(found.items(), key=lambda item: _loses(*item[1])):
         if new is None:
             discard(store, digest)
-        elif old != new:
+        elif old != new or digest in anew:
             written = {"written_at": _now(), **new}
             store.put(json.dumps(written, indent=1).encode(), store.sidecar(digest))
 
@@ -144,30 +152,44 @@ def _loses(old: object, new: object) -> bool:
 def _aliases(content: Any) -> set[tuple[str, str]]:
     """Return the aliases that a sidecar claims, by model; garbage claims none."""
     try:
-        claims = [*content["variants"], *content["reference_data"]]
-        return {(claim["name"], alias) for claim in claims for alias in claim["aliases"]}
+        return {(claim["name"], alias) for claim in _claims(content) for alias in claim["aliases"]}
     except (KeyError, TypeError):
         return set()
 
 
-def _of_models(rows: Rows, names: Iterable[str]) -> set[str]:
-    return {digest for name in names for digest in _digests(rows(_OF_MODEL, key=fold(name)))}
+def _claims(content: Any) -> list[Any]:
+    return [*content["variants"], *content["reference_data"]]
+
+
+def _of_model(claim: Mapping[str, Any]) -> list[Any]:
+    return [claim[key] for key in _WHOLE]
+
+
+def _of_bundle(content: Any) -> Any:
+    """Return a sidecar without what it says of whole models, which a newer one may say better."""
+    try:
+        claims = [
+            {key: value for key, value in claim.items() if key not in _WHOLE}
+            for claim in _claims(content)
+        ]
+        return {key: value for key, value in content.items() if key not in _LISTS}, claims
+    except (AttributeError, KeyError, TypeError):  # none, or garbage
+        return content
 
 
 def _digests(rows: Sequence[Mapping[str, Any]]) -> set[str]:
     return {row["digest"] for row in rows}
 
 
-def _read(store: Store, digest: str) -> Any:
-    """Return a sidecar without the time of its writing; None if it is not there, or no JSON."""
+def _read(store: Store, digest: str) -> tuple[str, Any]:
+    """Return when a sidecar was written and all else; None if it is not there, or no JSON."""
     try:
         with store.sidecar(digest).open("rb") as file:
             content = json.loads(file.read(LARGEST))
     except (OSError, ValueError, RecursionError):
-        return None
-    if isinstance(content, dict):
-        content.pop("written_at", None)
-    return content
+        return "", None
+    at = content.pop("written_at", "") if isinstance(content, dict) else ""
+    return str(at), content
 
 
 def _content(rows: Rows, digest: str) -> dict[str, Any] | None:

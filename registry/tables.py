@@ -4,7 +4,16 @@ Times are ISO 8601 text in UTC and graphs are JSON text, so that plain SQL reads
 database.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -151,6 +160,14 @@ class Event(SQLModel, table=True):
     """What happened, when, to which reference."""
 
     __tablename__ = "event"
+    __table_args__ = (
+        Index(
+            "ix_event_removed",
+            "reference",
+            sqlite_where=text("action = 'remove'"),
+            postgresql_where=text("action = 'remove'"),
+        ),
+    )
     id: int | None = Field(default=None, primary_key=True)
     at: str
     action: str

@@ -32,7 +32,7 @@ def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Remove
     """Forget everything that a reference means; the bytes stay until they are collected."""
     from onnxzoo.registry import writes
 
-    with changing(database, store, ref.name) as session:
+    with changing(database, store) as session:
         rows = rows_of(session)
         doomed = all_of(rows, ref)
         if not force:

@@ -41,9 +41,10 @@ SELECT v.id AS version_id, v.number, v.origin, r.id, r.label, r.digest, r.entry
 FROM model m JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
 WHERE m.key = :key ORDER BY v.number
 """
+# `+id`: else SQLite walks all newer events, not the index of removals.
 _REMOVED = """
 SELECT reference, detail FROM event WHERE action = 'remove' AND reference LIKE :name || ':%@%'
-AND id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND reference = :name)
+AND +id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND reference = :name)
 """
 
 

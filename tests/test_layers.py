@@ -33,7 +33,7 @@ LAYERS = (
      "registry.runtime", "registry.fit",
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.ownership", "registry.testdata", "registry.migrations.env", "registry.exporting",
-     "registry.importing", "registry.merge"},
+     "registry.importing", "registry.merge", "registry.touched"},
     {"registry.bars", "registry.sample_values", "registry.values"},
     {"registry.prepared", "registry.feeds", "registry.held_inputs", "registry.sample_inputs",
      "registry.spread", "registry.leftovers", "registry.outputs", "registry.given",

@@ -317,7 +317,7 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
         (2, "tag-two-that-is-long"),
         (1, "tag-three-that-is-long"),
     ):
-        with changing(Database(database(registry)), watching, "net") as session:
+        with changing(Database(database(registry)), watching) as session:
             rows = rows_of(session)
             (row,) = rows(
                 "SELECT m.id AS model_id, v.id AS version_id, r.id, m.name, number, r.label "
@@ -329,6 +329,50 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
             add_tags(session, row, [tag])
     assert seen
     assert all(seen)
+
+
+def test_a_write_touches_the_sidecars_of_what_it_changes_alone(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for value in range(1, 6):
+        registry.register(models.linear(tmp_path / f"{value}.onnx", value=value), "net")
+    digests = [registry.resolve(f"net@{number}").digest for number in range(1, 6)]
+
+    def written() -> list[int]:
+        """Return the versions whose sidecars were written since the last call."""
+        now = {digest: registry.store.sidecar(digest).stat().st_mtime_ns for digest in digests}
+        new = [n for n, digest in enumerate(digests, 1) if now[digest] != before.get(digest)]
+        before.update(now)
+        return new
+
+    before: dict[str, int] = {}
+    written()
+    registry.alias("net@2", "production")
+    assert written() == [2]
+    registry.alias("net@4", "production")
+    assert written() == [2, 4]
+    registry.tag("net", ["vision"])
+    assert written() == [5]
+    registry.remove("net@3")
+    digests.pop(2)
+    assert written() == [4]  # the newest says what holds of the whole model
+
+
+def test_what_is_said_of_a_model_is_made_again_from_its_newest_sidecar(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for value in (1, 2, 3):
+        registry.register(models.linear(tmp_path / f"{value}.onnx", value=value), "net")
+    registry.tag("net", ["one"])
+    registry.alias("net@1", "production")
+    registry.tag("net", ["two"])
+    registry.untag("net", ["one"])
+    registry.remove("net@3")
+    registry.rebuild(force=True)
+    assert registry.resolve("net").tags == ("two",)
+    registry.rebuild(force=True)
+    assert registry.resolve("net").tags == ("two",)
+    assert registry.write_sidecars() == 0
 
 
 def test_a_registry_of_an_older_release_gets_its_sidecars_from_the_doctor(
