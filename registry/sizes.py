@@ -185,7 +185,7 @@ def _half(roles: Mapping[str, str], level: int) -> dict[str, int]:
 
 
 def _equal(role: str, size: int, batch: int) -> int:
-    return {"batch": min(size, batch), "channels": 3}.get(role, size)
+    return {"batch": batch, "channels": 3}.get(role, size)
 
 
 def _summed(sizes: Sizes, given: Sizes) -> dict[str, int]:

@@ -298,6 +298,25 @@ def test_a_random_model_of_sequences_says_why_it_is_not_compared(tmp_path: Path)
     assert "random" in str(proven(path, path, inputs=str(given)).why)
 
 
+def test_a_model_that_does_not_run_on_the_others_inputs_is_compared_with_the_rest(
+    registry: Registry, tmp_path: Path
+) -> None:
+    inputs = {"x": (FLOAT, ["n", 4])}
+    nodes = [helper.make_node("Abs", ["x"], ["y"])]
+    registry.register(saved(tmp_path / "a.onnx", nodes, inputs), "base")
+    registry.register(saved(tmp_path / "b.onnx", nodes, inputs, opset=17), "same")
+    fixed = [
+        helper.make_node("Reshape", ["x", "one"], ["z"]),
+        helper.make_node("Abs", ["z"], ["y"]),
+    ]
+    path = saved(tmp_path / "c.onnx", fixed, inputs, {"one": np.array([1, 4])})
+    registry.register(path, "fixed")
+    base, *others = (registry.resolve(name) for name in ("base", "fixed", "same"))
+    one, two = drift(registry, base, others)
+    assert "could not run the model: the Reshape node" in str(one.why)
+    assert two.max == 0
+
+
 def test_what_no_sample_fits_says_how_to_give_inputs(registry: Registry, tmp_path: Path) -> None:
     parent = registry.register(reshaping(tmp_path / "m.onnx"), "m").variant
     with pytest.raises(Refused) as caught:

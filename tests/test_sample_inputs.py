@@ -158,6 +158,14 @@ def test_an_axis_without_a_name_is_sized_by_its_place(tmp_path: Path) -> None:
     assert shapes_text(sampled(path, axes={"x:1": 7}, count=1).feeds) == "x 2x7"
 
 
+def test_a_batch_that_is_asked_for_is_kept_where_it_does_not_run(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "one"], ["y"])]
+    path = made(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 4])}, {"one": np.array([1, 4])})
+    assert sampled(path).feeds[0]["x"].shape == (1, 4)
+    with pytest.raises(Refused, match="no sample inputs were found on which the model runs"):
+        sampled(path, batch=2)
+
+
 def test_a_size_that_is_asked_for_counts_in_sums(tmp_path: Path) -> None:
     path = made(
         tmp_path / "m.onnx",
