@@ -244,6 +244,8 @@ def _reason(error: Exception) -> str:
     >>> _reason(Exception("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while "
     ... "running Add node. Name:'a' Status Message: /src/add.h:9 f(int) Sizes differ. Ask."))
     'the Add node `a`: Sizes differ'
+    >>> _reason(Exception("running Add node. Name:'' Status Message: Sizes differ"))
+    'the Add node: Sizes differ'
     """
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from x failed:Protobuf parsing…"
     text = " ".join(str(error).split(" : ", 3)[-1].replace("\\n", " ").split())
@@ -253,7 +255,8 @@ def _reason(error: Exception) -> str:
     )
     where = ""
     if node := re.search(r"running (\S+) node\. Name:'(.*?)' Status Message: ", text):
-        where, text = f"the {node[1]} node `{node[2]}`: ", text[node.end() :]
+        name = f" `{node[2]}`" if node[2] else ""
+        where, text = f"the {node[1]} node{name}: ", text[node.end() :]
     text = re.sub(r"^\S*[/\\]\S+:\d+ (.*? was false\. |[^()]*\([^()]*\) )?", "", text)
     first = re.split(r"\.\s+(?=[A-Z])| Please fix ", text)[0].strip().rstrip(".")
     return f"{where}{first}" if first else type(error).__name__
