@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, ZooError
+from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, UsageError, ZooError
 from onnxzoo.registry.settings import hide_password, without_password
 from onnxzoo.registry.store import unreadable
 
@@ -126,6 +126,7 @@ def make_engine(url: str) -> "Engine":
 
     Raises:
         DatabaseError: if its driver is not installed.
+        UsageError: if it is no database's URL.
     """
     from sqlalchemy import NullPool, create_engine, event
 
@@ -135,17 +136,24 @@ def make_engine(url: str) -> "Engine":
         raise DatabaseError(
             f"the driver of `{without_password(url)}` is not installed: "
             f"{hide_password(str(error), url).lower()}",
-            hint="pip install 'psycopg[binary]'" if url.startswith("postgresql") else None,
+            hint="pip install 'onnxzoo[postgresql]'",
         ) from None  # its text may repeat the URL
     except ValueError:
-        raise DatabaseError(
-            f"`{without_password(url)}` is not a database's URL",
-            hint="for example: postgresql://user:password@host:5432/database",
-        ) from None
+        raise no_database(url) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def no_database(url: str) -> UsageError:
+    """Return the error for a URL of a database that is not supported, or for another text."""
+    return UsageError(
+        f"`ZOO_DATABASE_URL={without_password(url)}` is not the URL of a PostgreSQL or SQLite "
+        "database",
+        hint="for example: postgresql://user:password@host:5432/database, or "
+        "sqlite:////srv/zoo/registry.db",
+    )
 
 
 def _set_up_sqlite(connection: "DBAPIConnection", _: "ConnectionPoolEntry") -> None:

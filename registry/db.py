@@ -26,6 +26,7 @@ from onnxzoo.registry.connect import (
     damaged,
     identity,
     make_engine,
+    no_database,
     refuses_to_write,
     state,
     translating,
@@ -374,9 +375,15 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 def _with_driver(url: str) -> str:
-    """Name psycopg where a PostgreSQL URL leaves the driver open, unless only psycopg2 is there."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in {"postgres", "postgresql"}:
+    """Name psycopg where a PostgreSQL URL leaves the driver open, unless only psycopg2 is there.
+
+    Raises:
+        UsageError: if it is another database's URL, or none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise no_database(url)
+    if "+" in scheme:
         return url
     from importlib.util import find_spec
 

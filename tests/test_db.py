@@ -22,6 +22,7 @@ from onnxzoo.registry.connect import _writer, connect, make_engine, translating
 from onnxzoo.registry.db import Database
 from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
 from onnxzoo.registry.schema import APPLICATION_ID, RELEASES, SCHEMA, migrate, revision, upgrade
+from tests.commands import Run
 
 MODELS = "SELECT name FROM model ORDER BY name"
 WRITERS, WRITES = 8, 25
@@ -383,6 +384,18 @@ def test_an_sqlite_url_that_names_no_file_is_refused(tmp_path: Path, url: str) -
         Database(tmp_path, url)
 
 
+@pytest.mark.parametrize("url", ["mysql://me:secret@host/zoo", "nonsense", "://", "postgres"])
+def test_the_url_of_another_database_is_refused(
+    zoo: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("ZOO_DATABASE_URL", url)
+    ran = zoo("list")
+    assert (ran.code, "is not the URL of a PostgreSQL or SQLite database" in ran.err) == (2, True)
+    assert "secret" not in ran.err
+    ran = zoo("doctor")
+    assert (ran.code, "way out: for example: postgresql://" in ran.out) == (2, True), ran
+
+
 def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     absent = "import sys; sys.modules['psycopg'] = None; sys.modules['psycopg2'] = None; "
     code = absent + (
@@ -394,7 +407,7 @@ def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, "postgresql+psycopg://me:secret@host/zoo"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "driver of `postgresql+psycopg://me:***@host/zoo` is not installed" in done.stdout
-    assert "pip install" in done.stdout
+    assert "pip install 'onnxzoo[postgresql]'" in done.stdout
 
 
 HOLD = """

@@ -1,4 +1,4 @@
-"""The same registry on PostgreSQL; skipped where no server or no driver is installed."""
+"""The same registry on PostgreSQL, by a server of its own; skipped where none is installed."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 
 from onnxzoo.registry.api import Registry
@@ -18,10 +19,9 @@ from onnxzoo.registry.schema import APPLICATION_ID
 from onnxzoo.registry.settings import Settings
 from tests import models
 
-psycopg = pytest.importorskip("psycopg")
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
 pytestmark = pytest.mark.skipif(
-    not (BIN / "initdb").exists(), reason="the server of PostgreSQL is not installed"
+    not (BIN / "initdb").exists(), reason="needs PostgreSQL's server: apt-get install postgresql"
 )
 
 
