@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from onnxzoo.registry import releases
 from onnxzoo.registry import runtime as asked
 from onnxzoo.registry.errors import Misfit
+from onnxzoo.registry.op_functions import VANISH, since_of, without_kernel
 from onnxzoo.registry.providers import CPU, providers_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.runtime import Kernel, Operators
@@ -21,9 +22,6 @@ from onnxzoo.registry.sessions import runtime_version
 _GUARANTEED = 7  # the lowest opset that every release runs. Source: the same page
 _FUNCTIONS_SINCE = 8  # the IR version that brought functions of a model's own
 _ONNX = ("", "ai.onnx.ml")  # domains whose ops ONNX defines, and no model
-# Gone before a kernel is looked for: Constant becomes a weight, Dropout is taken out.
-# Source: onnxruntime, core/optimizer/dropout_elimination.cc; proved by the tests.
-_VANISH = {"Constant", "Dropout"}
 # Half precision is not among them: onnxruntime casts around a node that has only a float32 kernel.
 _DTYPES = {"fp64": ("float64", "tensor(double)"), "bf16": ("bfloat16", "tensor(bfloat16)")}
 _FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(bfloat16)"}
@@ -209,7 +207,7 @@ def _absent(op: str, needs: Needs, opsets: Mapping[str, int], there: Operators) 
     missing = f"no op `{name}` in opset {opset} of {domain or 'ai.onnx'}"
     if versions is None:
         return missing
-    since = _since(op, opset, there)
+    since = since_of(op, opset, there)
     if since is None:
         return f"{missing}: it came with {versions[0][0]}"
     return f"{missing}: it ended with {since}" if (since, True) in versions else None
@@ -220,14 +218,19 @@ def _without_kernel(
 ) -> str | None:
     domain, name = _split(op)
     opset = opsets.get(domain)
-    if domain not in _ONNX or name in _VANISH or opset is None:
+    if domain not in _ONNX or name in VANISH or opset is None:
         return None
-    since = _since(op, opset, there)
+    since = since_of(op, opset, there)
     if since is None:
         return None
     kernels = [kernel for kernel in (there.kernels or {}).get(op, ()) if kernel.runs(since)]
-    if not kernels and not asked.is_function(domain, name, since):
-        return f"no kernel for `{name}` of opset {since} of {domain or 'ai.onnx'} on the CPU"
+    missing = () if kernels else without_kernel(op, opset, there)
+    if missing:
+        inner = ", ".join(f"`{one}`" for one in missing if one != op)
+        inside = f" (it runs as {inner})" if inner else ""
+        return (
+            f"no kernel for `{name}` of opset {since} of {domain or 'ai.onnx'} on the CPU{inside}"
+        )
     if kernels and dtype is not None and not _takes(kernels, dtype[1]):
         return f"no kernel for `{name}` in {dtype[0]} on the CPU"
     return None
@@ -281,12 +284,6 @@ def _is_open(needs: Needs, runtime: Runtime) -> bool:
         for op in needs.ops
         if _split(op)[0] not in _ONNX
     )
-
-
-def _since(op: str, opset: int, there: Operators) -> int | None:
-    """Return the opset that made an op what it is in a later one, None if it is not there yet."""
-    known = [since for since, _ in there.versions.get(op, ()) if since <= opset]
-    return known[-1] if known else None
 
 
 def _split(op: str) -> tuple[str, str]:

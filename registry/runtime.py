@@ -112,20 +112,6 @@ def operators() -> Operators | None:
     )
 
 
-@cache
-def is_function(domain: str, name: str, since: int) -> bool:
-    """Tell whether ONNX defines an op by others, which run in its place; yes where unknown."""
-    from onnx import defs
-
-    try:
-        schema = defs.get_schema(name, since, domain)
-    except defs.SchemaError:
-        return True
-    return any(
-        getattr(schema, name, True) for name in ("has_function", "has_context_dependent_function")
-    )
-
-
 def _key(domain: str, name: str) -> str:
     return f"{domain}.{name}" if domain else name
 

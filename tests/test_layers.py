@@ -30,7 +30,7 @@ LAYERS = (
     {"registry.arrays"},
     {"registry.fetch", "registry.guard", "registry.inspect", "registry.sniff",
      "registry.sessions", "registry.providers",
-     "registry.runtime", "registry.fit",
+     "registry.runtime", "registry.op_functions", "registry.fit",
      "registry.queries", "registry.reach", "registry.goal", "registry.lookup", "registry.writes",
      "registry.ownership", "registry.testdata", "registry.migrations.env", "registry.exporting",
      "registry.importing", "registry.merge", "registry.touched"},
