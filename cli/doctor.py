@@ -50,6 +50,9 @@ def doctor(
             "--rebuild", help="Make a damaged or lost database again from what is in the store."
         ),
     ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring a shared database's schema up to date.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="With --rebuild: although it is not damaged.")
     ] = False,
@@ -61,12 +64,19 @@ def doctor(
     """
     from onnxzoo.registry.settings import Settings
 
+    if rebuild and migrate:
+        raise UsageError("`--migrate` and `--rebuild` do not go together", hint="zoo doctor --help")
     if rebuild:
         _rebuild(force=force, json=json)
         return
     if force:
         raise UsageError("`--force` is for `--rebuild`", hint="zoo doctor --rebuild --force")
     settings = Settings.from_env()
+    if migrate:
+        from onnxzoo.registry.api import Registry
+
+        with Registry(settings=settings) as registry:
+            registry.migrate()
     facts = {**_versions(), **_runtime(), **_converters(settings), **_places(settings)}
     problems = list(_problems(settings))
     if json:

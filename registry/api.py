@@ -644,6 +644,10 @@ class Registry:
         with self._database.read() as rows:
             check_rows(rows, self.store)
 
+    def migrate(self) -> None:
+        """Bring the database's schema up to date, where it waits for that: on a server."""
+        self._database.migrate()
+
     def rebuild(self, *, force: bool = False) -> "Rebuilt":
         """Make a damaged or lost database again from what lies beside the bundles in the store.
 

@@ -39,6 +39,7 @@ from onnxzoo.registry.schema import (
     create,
     half_made,
     migrate,
+    must_be_migrated,
     revision,
     revision_of,
     upgrade,
@@ -92,6 +93,7 @@ class Database:
         self._local = threading.local()
         self._readers: WeakSet[_Reader] = WeakSet()  # of all threads
         self._engine_made: tuple[Engine, Identity | None] | None = None
+        self._migrates = False  # a server's database, which others use too
         at_fork(self)
 
     def before_fork(self) -> None:
@@ -134,6 +136,11 @@ class Database:
         """Make the database if it is not there, and import what a write needs."""
         with in_use(), translating(self._url):
             self._engine()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, on a server too; an SQLite file is backed up first."""
+        self._migrates = True
+        self.make()
 
     def stamp(self) -> object | None:
         """Return what changes when anyone else commits; None where nothing can be told cheaply.
@@ -223,6 +230,8 @@ class Database:
                         found = revision_of(connection, without_password(self._url))
                         if found is None:
                             self._check_new(without_password(self._url))
+                        elif found != SCHEMA and not self._migrates:
+                            raise must_be_migrated(without_password(self._url), found)
                         if found != SCHEMA:
                             migrate(connection)
                 made = engine, identity(self._path) if self._path else None

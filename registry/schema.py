@@ -121,6 +121,16 @@ def migrate(connection: "Connection") -> None:
         _mark(connection)
 
 
+def must_be_migrated(shown: str, found: str) -> DatabaseError:
+    """Return the error for a server's database of an older schema: others may be using it."""
+    return DatabaseError(
+        f"`{shown}` has schema `{found}`, and this onnxzoo needs `{SCHEMA}`; onnxzoo before "
+        f"{RELEASES[SCHEMA]} cannot use it once it is migrated",
+        hint="back it up (pg_dump), upgrade onnxzoo on every machine that uses it, then run: "
+        "zoo doctor --migrate",
+    )
+
+
 def revision(connection: sqlite3.Connection, path: Path) -> str:
     """Return the schema's revision in an SQLite file.
 

@@ -18,6 +18,7 @@ from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, NotFound, Refu
 from onnxzoo.registry.schema import APPLICATION_ID
 from onnxzoo.registry.settings import Settings
 from tests import models
+from tests.commands import Run
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
 pytestmark = pytest.mark.skipif(
@@ -120,6 +121,27 @@ def test_a_newer_schema_is_refused_by_name(url: str, tmp_path: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(DatabaseError, match="`9999`"), Database(tmp_path, url).read():
         pass
+
+
+def test_a_migration_waits_until_it_is_asked_for(
+    zoo: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_DATABASE_URL", url)
+    assert zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net").code == 0
+    with psycopg.connect(url) as connection:  # as the release before left it
+        connection.execute("DROP INDEX ix_event_removed")
+        connection.execute("UPDATE alembic_version SET version_num = '0005'")
+    for words in (["list"], ["tag", "net", "edge"], ["doctor"]):
+        ran = zoo(*words)
+        said = ran.out + ran.err
+        assert (ran.code, "has schema `0005`" in said) == (9, True), ran
+        assert "zoo doctor --migrate" in said
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert found == ("0005",)
+    ran = zoo("doctor", "--migrate")
+    assert ran.code == 0, ran
+    assert zoo("list", "-q").out == "net:fp32@1\n"
 
 
 def test_a_registry_moves_to_an_empty_server(
