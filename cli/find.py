@@ -30,6 +30,7 @@ from onnxzoo.cli.output import (
     metadata,
     opsets,
     plan_document,
+    say_what_is_missing,
     show_plan,
     table,
     talk,
@@ -73,7 +74,7 @@ def search(
 ) -> None:
     """Search the models that are held or can be pulled."""
     from onnxzoo.registry.choose import parse_opset
-    from onnxzoo.registry.fit import runtime_for
+    from onnxzoo.registry.fit import installed, release
     from onnxzoo.zoo_index import catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -85,7 +86,7 @@ def search(
             opset=parse_opset(opset),
             max_bytes=max_size,
             license=license_,
-            runs_on=runtime_for(for_) if runs_here or for_ else None,
+            runs_on=release(for_) if for_ else installed() if runs_here else None,
         )
         near = zoo.indexes.suggest("-".join(words or ()), zoo.registry.names()) if not found else []
     models: dict[str, list[Found]] = defaultdict(list)
@@ -219,6 +220,7 @@ def show(
         _show_variant(variant, fit, state=state, full=full, prepared=prepared, data=data)
         show_measurements(measured)
         _show_history(events)
+    say_what_is_missing(runtime)
 
 
 def versions(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:

@@ -19,6 +19,7 @@ from onnxzoo.cli.output import (
     line,
     metadata,
     opsets,
+    say_what_is_missing,
     talk,
     tensors,
     top_ops,
@@ -51,6 +52,7 @@ def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
         _show(path, graph, fit, why, full=full)
+    say_what_is_missing(runtime)
 
 
 def described(path: Path) -> "Graph":

@@ -10,6 +10,7 @@ from onnxzoo.cli.output import (
     fit_title,
     found_document,
     line,
+    say_what_is_missing,
     table,
     talk,
 )
@@ -29,13 +30,16 @@ def opsets(
 
     Each is held, can be pulled, or can be made by `zoo convert`.
     """
-    from onnxzoo.registry.fit import installed, runtime_for
+    from onnx import defs
+
+    from onnxzoo.registry.fit import runtime_for
     from onnxzoo.registry.names import Ref
     from onnxzoo.zoo_index import catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 
     runtime = runtime_for(for_)
-    highest = min(runtime.opsets[""], installed().opsets[""])
+    known = [one.opsets[""] for one in (runtime, runtime_for(None)) if one.is_known]
+    highest = min(known, default=defs.onnx_opset_version())
     with Zoo() as zoo:
         model = Ref.parse(name)
         found = catalogue.of_model(zoo, model.name, runtime, converts_up_to=highest)
@@ -80,7 +84,9 @@ def opsets(
         goal = f"--for {for_}" if for_ else "--opset N"
         talk(f"zoo convert {model.name} {goal} tries what is not sure, and keeps what is sound")
         where = runtime if for_ else f"{runtime.name} here"
-        talk(f"{where} runs opsets up to {runtime.opsets['']}")
+        if runtime.is_known:
+            talk(f"{where} runs opsets up to {runtime.opsets['']}")
+    say_what_is_missing(runtime)
 
 
 def _reach(item: "Found") -> str:

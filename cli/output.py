@@ -264,11 +264,24 @@ def fit_words(verdict: bool | None, misfits: Sequence[str]) -> str:
     return VERDICTS[verdict] + (f": {'; '.join(misfits)}" if misfits else "")
 
 
+def say_what_is_missing(runtime: "Runtime") -> None:
+    """Say that nothing is known of running here, where no onnxruntime is installed."""
+    if not runtime.is_known:
+        from onnxzoo.registry.builds import faults
+
+        missing = faults()[0]
+        talk(f"{missing.what}: nothing can be said of running here; {missing.way_out}")
+
+
 def fit_document(
     runtime: "Runtime", verdict: bool | None, misfits: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the JSON keys of a verdict; ``runtime`` says where "here" is."""
-    return {"runtime": str(runtime), "runs_here": verdict, "misfits": list(misfits)}
+    """Return the JSON keys of a verdict; ``runtime`` is where "here" is, None for nowhere."""
+    return {
+        "runtime": str(runtime) if runtime.is_known else None,
+        "runs_here": verdict,
+        "misfits": list(misfits),
+    }
 
 
 def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str, Any]:
@@ -334,6 +347,8 @@ def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None =
     for file in plan.files:
         known = f"sha256:{file.sha256}" if file.sha256 else "no hash known"
         line(f"  {file.path}  {show_size(file.bytes)}  {known}")
+    if fit:
+        say_what_is_missing(fit.runtime)
 
 
 def _plain(value: object) -> object:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from onnxzoo.registry import releases
 from onnxzoo.registry import runtime as asked
-from onnxzoo.registry.errors import Misfit
+from onnxzoo.registry.errors import Misfit, NotFound
 from onnxzoo.registry.op_functions import VANISH, since_of, without_kernel
 from onnxzoo.registry.providers import CPU, providers_of
 from onnxzoo.registry.records import Tensor
@@ -74,7 +74,12 @@ class Runtime:
     operators: Operators | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"{self.name} {self.version}".rstrip()
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether it is installed, or a release in the table."""
+        return bool(self.version)
 
 
 class Verdict(NamedTuple):
@@ -111,8 +116,16 @@ def release(spec: str) -> Runtime:
 
 
 def runtime_for(spec: str | None) -> Runtime:
-    """Return the release that was asked for, or without one the installed runtime."""
-    return release(spec) if spec is not None else installed()
+    """Return the release that was asked for, or without one the installed runtime.
+
+    Where none is installed it is one of which nothing is known, by which nothing is judged.
+    """
+    if spec is not None:
+        return release(spec)
+    try:
+        return installed()
+    except NotFound:  # reading needs none
+        return Runtime("onnxruntime", "", 0, {})
 
 
 def judge(needs: Needs, runtime: Runtime, device: str = "auto") -> Verdict:
@@ -123,6 +136,8 @@ def judge(needs: Needs, runtime: Runtime, device: str = "auto") -> Verdict:
         runtime: the installed one, or another release.
         device: as for `open_session`; on another than the CPU kernels are not asked for.
     """
+    if not runtime.is_known:
+        return Verdict(runs=None)
     reasons = tuple(_versions(needs, runtime)) or tuple(_operators(needs, runtime, device))
     if reasons:
         return Verdict(runs=False, misfits=reasons)

@@ -95,6 +95,8 @@ def pick(
     goal, most = wish.get("prefer"), wish.get("max_drift")
     if goal is not None and goal not in GOALS:
         raise UsageError(f"`{goal}` is no goal; expected {', '.join(GOALS)}")
+    if goal is None and most is None:
+        return choose(candidates, wish, fits=fits)
     ground = _Ground(name, figures, first_provider(wish.get("device", "auto")))
     drifts = drifts_of(candidates, figures, ground.provider)
     choice = choose(

@@ -7,7 +7,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.errors import NotFound, UsageError, ZooError
 from onnxzoo.registry.forks import at_fork
 from onnxzoo.registry.prepared import Prepared, PreparedSessions, key_of
 from onnxzoo.registry.providers import Provider, wanted_providers
@@ -139,7 +139,10 @@ class Loader:
 
     def found(self, variant: Variant) -> Prepared | None:
         """Return what is prepared of a variant for this machine's default device."""
-        providers = wanted_providers("auto", None)
+        try:
+            providers = wanted_providers("auto", None)
+        except NotFound:  # no onnxruntime is installed, for which something could be prepared
+            return None
         return self.prepared.find(_key(variant, providers))
 
     def recorded_sizes(self, variant: Variant) -> "Sizes | None":

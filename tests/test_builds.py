@@ -20,6 +20,7 @@ from onnxzoo.registry.providers import (
     providers_of,
     wanted_providers,
 )
+from tests import models
 
 SITE = Path(sysconfig.get_path("purelib"))
 
@@ -63,8 +64,42 @@ def test_without_onnxruntime_the_command_to_type_is_named(site: Path, words: str
     assert "pip install 'onnxzoo[cpu]'" in ran.stdout + ran.stderr
 
 
-def test_without_onnxruntime_what_is_held_is_listed(site: Path) -> None:
-    assert zoo(site, "list").returncode == 0
+READ = [
+    "show {name}",
+    "show {file}",
+    "show resnet50",
+    "opsets {name}",
+    "pull resnet50 --dry-run",
+    "pull {name} --dry-run",
+]
+
+
+@pytest.mark.parametrize("words", READ)
+def test_without_onnxruntime_reading_works_and_says_that_running_is_unknown(
+    site: Path, tmp_path: Path, words: str
+) -> None:
+    file = models.linear(tmp_path / "m.onnx")
+    onnxzoo.register(file, name="mine")
+    ran = zoo(site, *words.format(name="mine", file=file).split())
+    assert ran.returncode == 0, ran
+    assert "onnxruntime is not installed: nothing can be said of running here" in ran.stderr
+    assert "pip install 'onnxzoo[cpu]'" in ran.stderr
+    assert "runs here  yes" not in ran.stdout
+
+
+def test_without_onnxruntime_another_release_is_judged(site: Path, tmp_path: Path) -> None:
+    onnxzoo.register(models.linear(tmp_path / "m.onnx"), name="mine")
+    ran = zoo(site, *["opsets", "mine", "--for", "onnxruntime==1.17", "--json"])
+    assert ran.returncode == 0, ran
+    assert '"runs_here": true' in ran.stdout
+    assert "not installed" not in ran.stderr
+    assert '"runtime": null' in zoo(site, "show", "mine", "--json").stdout
+
+
+@pytest.mark.parametrize("words", ["list", "versions mine", "search resnet50 --for 1.17"])
+def test_without_onnxruntime_what_is_held_is_listed(site: Path, tmp_path: Path, words: str) -> None:
+    onnxzoo.register(models.linear(tmp_path / "m.onnx"), name="mine")
+    assert zoo(site, *words.split()).returncode == 0
 
 
 @pytest.mark.parametrize("words", ["run light-squeezenet", "doctor"])

@@ -166,6 +166,7 @@ class Zoo:
         held = held_of_plan(self.registry, plan)
         if held is not None:
             return Added(held, new=False)
+        installed()  # raises NotFound before anything is fetched: what is pulled gets opened
         if name is None and plan.opened is not None:
             check_name(self.registry, plan)
         if not force:
