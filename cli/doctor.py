@@ -238,6 +238,7 @@ def _runtime_problems() -> Iterator[Problem]:
 
 def _problems(settings: "Settings") -> Iterator[Problem]:
     from onnxzoo.registry.api import Registry
+    from onnxzoo.registry.connect import foreign_files
     from onnxzoo.zoo_index.index import Indexes
 
     yield from _runtime_problems()
@@ -266,6 +267,13 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
             if above == settings.home
             else f"`{settings.home}` cannot be made: no right to write `{above}`",
             "set ZOO_HOME to a folder that you may write",
+            StorageError.exit_code,
+        )
+    foreign = foreign_files(settings.home / "registry.db")
+    if foreign:
+        yield Problem(
+            f"`{foreign[0]}` belongs to another user: nothing can be added",
+            f"when no process uses the registry: rm {' '.join(map(str, foreign))}",
             StorageError.exit_code,
         )
     try:

@@ -53,6 +53,43 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
+def connect_reading(path: Path) -> sqlite3.Connection | None:
+    """Connect to a file that this user may not write, beside others that have it open.
+
+    Its log and the log's index are never made: those of a reader would lock the owner out.
+
+    Returns:
+        None if one of them is not there.
+
+    Source: SQLite's documentation, "Write-Ahead Logging", "Read-Only Databases"; src/os_unix.c,
+    "unixOpenSharedMemory".
+    """
+    if not all(side.exists() for side in side_files(path)):
+        return None
+    url = f"{path.absolute().as_uri()}?mode=ro&readonly_shm=1"
+    return _set_up(
+        sqlite3.connect(url, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    )
+
+
+def side_files(path: Path) -> tuple[Path, Path]:
+    """Return the log of an SQLite file and the log's index, whether they are there or not."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def check_writable(path: Path) -> None:
+    """Raise StorageError if this user may not write a file: a mere try would leave a log."""
+    if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110
+        raise _refusal(str(path), "no right to write it", opens=False)
+
+
+def foreign_files(path: Path) -> list[Path]:
+    """Return the log and its index as far as they keep this user from writing the database."""
+    if not os.access(path, os.W_OK):
+        return []
+    return [side for side in side_files(path) if side.exists() and not os.access(side, os.W_OK)]
+
+
 def refuses_to_write(error: sqlite3.Error) -> bool:
     """Tell whether SQLite may not write what it needs beside its file, even to read it."""
     code = getattr(error, "sqlite_errorcode", 0)  # what Python raises by itself has none
@@ -231,10 +268,16 @@ def _translated(error: BaseException, url: str) -> ZooError:
 def _refusal(url: str, text: str, *, opens: bool) -> StorageError:
     if opens and os.path.exists(url) and not os.access(url, os.R_OK):  # noqa: PTH110
         return unreadable(Path(url))
-    return StorageError(
-        f"cannot {'open' if opens else 'write'} `{url}`: {text}",
-        hint="set ZOO_HOME to a folder that you may write, or free some space",
-    )
+    if foreign := foreign_files(Path(url)):
+        names = " ".join(map(str, foreign))
+        return StorageError(
+            f"cannot write `{url}`: `{foreign[0]}` belongs to another user",
+            hint=f"when no process uses the registry: rm {names}",
+        )
+    hint = "set ZOO_HOME to a folder that you may write, or free some space"
+    if os.path.exists(url) and not os.access(url, os.W_OK):  # noqa: PTH110
+        hint = f"set ZOO_HOME to a folder that you may write, or ask its owner: chmod g+w {url}"
+    return StorageError(f"cannot {'open' if opens else 'write'} `{url}`: {text}", hint=hint)
 
 
 def _is_full(path: Path) -> bool:

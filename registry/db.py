@@ -21,8 +21,10 @@ from onnxzoo.registry.connect import (
     REBUILD,
     Identity,
     State,
+    check_writable,
     connect,
     connect_copy,
+    connect_reading,
     damaged,
     identity,
     make_engine,
@@ -43,6 +45,7 @@ from onnxzoo.registry.schema import (
     revision,
     revision_of,
     upgrade,
+    upgrade_copy,
 )
 from onnxzoo.registry.settings import without_password
 
@@ -222,6 +225,7 @@ class Database:
                     if not _is_there(self._path):
                         self._check_new(self._path)
                         create(self._path)
+                    check_writable(self._path)
                     self._reader(self._path)  # which migrates
                 engine = make_engine(self._url)
                 if self._path is None:
@@ -345,26 +349,50 @@ def _open(path: Path) -> "_Reader":
         raise damaged(path, "it is empty")
     until = time.monotonic() + _PATIENCE
     while True:
+        found = identity(path)
+        failed: Exception = StorageError(
+            f"cannot read `{path}`: its log changes, and you have no right to write it",
+            hint="run the command again when the other one is done",
+        )
         try:
-            found = identity(path)
-            return _Reader(_opened(path, connect(path)), found)
+            if os.access(path, os.W_OK):
+                return _Reader(_opened(path, connect(path)), found)
         except sqlite3.OperationalError as error:
             if not refuses_to_write(error):
                 raise
-            copy = connect_copy(path)
-            if copy is not None:
-                return _Reader(_opened(path, copy[0]), found, copy[1])
-            if time.monotonic() > until:
-                raise
+            failed = error
+        if reader := _reading(path, found):
+            return reader
+        if time.monotonic() > until:
+            raise failed
         time.sleep(_AGAIN)  # another user has begun to write, so the file itself can be read
 
 
-def _opened(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+def _reading(path: Path, found: Identity | None) -> "_Reader | None":
+    """Connect without leaving anything beside a file that may not be written; None for now."""
+    if copy := connect_copy(path):
+        return _Reader(_opened(path, copy[0], copied=True), found, copy[1])
+    try:
+        beside = connect_reading(path)
+        return _Reader(_opened(path, beside), found) if beside else None
+    except sqlite3.OperationalError as error:  # the last writer left meanwhile
+        if not refuses_to_write(error):
+            raise
+        return None
+
+
+def _opened(
+    path: Path, connection: sqlite3.Connection, *, copied: bool = False
+) -> sqlite3.Connection:
+    """Return a connection whose schema is up to date: a copy's own, else the file's."""
     try:
         found = revision(connection, path)
         if found != SCHEMA:
             with _MAKING:
-                upgrade(path, connection)
+                if copied:
+                    upgrade_copy(connection)
+                else:
+                    upgrade(path, connection)
     except BaseException:
         connection.close()
         raise

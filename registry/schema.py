@@ -107,6 +107,17 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> None:
         engine.dispose()
 
 
+def upgrade_copy(connection: sqlite3.Connection) -> None:
+    """Migrate a copy in memory of a database that may not be written; the file stays as it is."""
+    from sqlalchemy import StaticPool, create_engine
+
+    factory, connection.row_factory = connection.row_factory, None
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    with engine.begin() as transaction:
+        migrate(transaction)
+    connection.row_factory = factory
+
+
 def migrate(connection: "Connection") -> None:
     """Bring the schema to the newest revision, in the transaction that the connection is in."""
     from alembic import command
