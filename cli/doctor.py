@@ -11,8 +11,9 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.figures import count
-from onnxzoo.cli.output import document, fields, line, talk
+from onnxzoo.cli.output import document, fields, line, talk, unknown_models
 from onnxzoo.registry.errors import (
+    DatabaseError,
     IntegrityError,
     NotFound,
     Refused,
@@ -47,7 +48,8 @@ def doctor(
     rebuild: Annotated[
         bool,
         typer.Option(
-            "--rebuild", help="Make a damaged or lost database again from what is in the store."
+            "--rebuild",
+            help="From what is in the store, make a damaged or lost database again, or add to it.",
         ),
     ] = False,
     migrate: Annotated[
@@ -60,7 +62,8 @@ def doctor(
 ) -> None:
     """Show versions, where things lie, what is wrong and the way out.
 
-    With --rebuild, make the registry's database again; the one of before is set aside.
+    With --rebuild, make the registry's database again, the one of before is set aside; or, where
+    it is whole and does not know all models in the store, add them.
     """
     from onnxzoo.registry.settings import Settings
 
@@ -284,8 +287,12 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
         with Registry(settings=settings) as registry:
             registry.check()
             yield from _file_problems(registry)
-            _write_sidecars(registry)
             garbage = registry.gc(dry_run=True)
+            if garbage.unknown:
+                what = unknown_models(garbage.unknown)
+                yield Problem(what, "zoo doctor --rebuild adds them", DatabaseError.exit_code)
+            else:  # sidecars of models that it does not know may say more than it does
+                _write_sidecars(registry)
             if garbage.bytes:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:

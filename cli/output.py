@@ -236,6 +236,17 @@ def top_ops(ops: Mapping[str, int]) -> str:
     return shown + (f" and {more} other types" if more > 0 else "")
 
 
+def unknown_models(refs: Sequence[str], shown: int = 3) -> str:
+    """Return which models are in the store and not in the database, as a sentence."""
+    more = f" and {len(refs) - shown} more" if len(refs) > shown else ""
+    names = ", ".join(f"`{ref}`" for ref in refs[:shown])
+    lie = "lies" if len(refs) == 1 else "lie"
+    return (
+        f"{names}{more} {lie} in the store and the database does not know of it; "
+        "it may be an older copy"
+    )
+
+
 def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
     """Print what the registry holds now, whether it is new there, and what is known since."""
     variant = added.variant

@@ -12,6 +12,7 @@ from onnxzoo.cli.output import (
     failure,
     line,
     talk,
+    unknown_models,
 )
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
@@ -19,7 +20,7 @@ from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Checked, Variant
+    from onnxzoo.registry.records import Checked, Garbage, Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -106,6 +107,7 @@ def remove(
             freed = registry.gc()
             if not quiet:
                 talk(f"freed {show_size(freed.bytes)}")
+            _say_unknown(freed)
 
 
 def gc(
@@ -118,6 +120,12 @@ def gc(
     downloads: Annotated[
         bool, typer.Option("--downloads", help="Partial downloads of today too.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Models too that the store names and the database does not know."
+        ),
+    ] = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -129,15 +137,31 @@ def gc(
     from onnxzoo.registry.api import Registry
 
     with Registry() as registry:
-        garbage = registry.gc(dry_run=dry_run, environments=environments, downloads=downloads)
+        garbage = registry.gc(
+            dry_run=dry_run, environments=environments, downloads=downloads, force=force
+        )
     items = [{"what": what, "bytes": count} for what, count in garbage.items]
     if json:
-        document({"dry_run": dry_run, "bytes": garbage.bytes, "items": items})
+        document(
+            {
+                "dry_run": dry_run,
+                "bytes": garbage.bytes,
+                "items": items,
+                "unknown": garbage.unknown,
+            }
+        )
         return
     for what, size in garbage.items:
         line(what if quiet else f"{show_size(size):>9}  {what}")
     if not quiet:
         talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
+    _say_unknown(garbage)
+
+
+def _say_unknown(garbage: "Garbage") -> None:
+    if garbage.unknown:
+        talk(f"kept: {unknown_models(garbage.unknown)}")
+        talk("hint: zoo doctor --rebuild adds them, zoo gc --force frees them")
 
 
 def _extent(registry: "Registry", ref: str) -> str:

@@ -596,12 +596,19 @@ class Registry:
         return upkeep.remove(self._database, self.store, Ref.parse(ref), force=force)
 
     def gc(
-        self, *, dry_run: bool = False, environments: bool = False, downloads: bool = False
+        self,
+        *,
+        dry_run: bool = False,
+        environments: bool = False,
+        downloads: bool = False,
+        force: bool = False,
     ) -> Garbage:
         """Free what nothing refers to: bundles, half-made and damaged ones, old downloads.
 
         Args:
             dry_run: only say what it is.
+            force: free bundles, too, that the database does not know, but that the store names:
+                `rebuild` adds them to it.
             environments: free those that converters have for themselves, too.
             downloads: free partial downloads that nobody works at, too, however young.
         """
@@ -615,6 +622,7 @@ class Registry:
             dry_run=dry_run,
             environments=environments,
             downloads=downloads,
+            force=force,
         )
 
     def verify(
@@ -651,8 +659,9 @@ class Registry:
     def rebuild(self, *, force: bool = False) -> "Rebuilt":
         """Make a damaged or lost database again from what lies beside the bundles in the store.
 
-        The damaged one is set aside under another name. No other process should use the registry
-        meanwhile: what it wrote would be in the old one.
+        A whole one that does not know all of them, such as an older copy that was put back, gets
+        what it lacks. A damaged one is set aside under another name. No other process should use
+        the registry meanwhile: what it wrote would be in the old one.
 
         Args:
             force: set a database aside that is not damaged, too.
@@ -661,11 +670,13 @@ class Registry:
             Refused: if the database is not damaged, or the store does not say what it holds.
         """
         from onnxzoo.registry.rebuild import rebuild
+        from onnxzoo.registry.unknown import add_unknown
 
         self.close()
         url = self.settings.database_url
         with closing(Database(self.settings.home / "registry.db", url)) as database:
-            return rebuild(database, self.store, force=force)
+            added = None if force else add_unknown(database, self.store)
+            return added or rebuild(database, self.store, force=force)
 
     def write_sidecars(self) -> int:
         """Write beside each bundle what the database knows of it, where that is not so yet.

@@ -76,6 +76,11 @@ class Claims:
     variants: tuple[VariantClaim, ...]
     data: tuple[DataClaim, ...]
 
+    @property
+    def all(self) -> "tuple[VariantClaim | DataClaim, ...]":
+        """The claims of both kinds."""
+        return *self.variants, *self.data
+
 
 def read(store: Store, digest: str) -> Claims:
     """Return what the sidecar of a bundle claims.

@@ -1,7 +1,7 @@
 """A registry's database made again from the sidecars in its store."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,8 +58,8 @@ class Rebuilt:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What the sidecars say together; of two that disagree, the one that was written last."""
+class Told:
+    """What sidecars say together; of two that disagree, the one that was written last."""
 
     models: dict[str, VersionClaim] = field(default_factory=dict)
     versions: dict[tuple[str, int], VersionClaim] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class _Told:
         default_factory=dict
     )
     data: dict[tuple[str, int], tuple[DataClaim, Manifest]] = field(default_factory=dict)
-    lost: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)  # what, and why
     damage: dict[str, str] = field(default_factory=dict)  # by digest
 
 
@@ -131,7 +131,7 @@ def _into_server(database: Database, store: Store) -> Rebuilt:
     return _rebuilt(store, told, None)
 
 
-def _rebuilt(store: Store, told: _Told, moved: Path | None) -> Rebuilt:
+def _rebuilt(store: Store, told: Told, moved: Path | None) -> Rebuilt:
     held = [(claim.ref, manifest.digest) for claim, manifest, _ in told.variants.values()]
     held += [(data.ref, manifest.digest) for data, manifest in told.data.values()]
     held.sort()
@@ -234,14 +234,22 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _told(store: Store) -> _Told:
-    told, read_well = _Told(), []
+def _told(store: Store) -> Told:
+    lost, read_well = list[tuple[str, str]](), list[Claims]()
     for digest in store.sidecars():
         try:
             read_well.append(read(store, digest))
         except IntegrityError as error:
-            told.lost.append((digest, error.message))
-    for claims in sorted(read_well, key=lambda claims: claims.written_at):
+            lost.append((digest, error.message))
+    told = told_by(store, read_well)
+    told.lost[:0] = lost
+    return told
+
+
+def told_by(store: Store, sidecars: Iterable[Claims]) -> Told:
+    """Return what some sidecars say together, and which of their bundles are damaged."""
+    told = Told()
+    for claims in sorted(sidecars, key=lambda claims: claims.written_at):
         problems = store.changes(claims.manifest)
         if problems:
             told.damage[claims.manifest.digest] = problems[0]
@@ -252,7 +260,7 @@ def _told(store: Store) -> _Told:
     return told
 
 
-def _believe(told: _Told, store: Store, claims: Claims) -> None:
+def _believe(told: Told, store: Store, claims: Claims) -> None:
     for claim in claims.variants:
         try:
             graph = describe(store.path(claims.manifest.digest) / claim.entry)
@@ -287,7 +295,7 @@ def _unread(claim: VariantClaim) -> Graph:
     )
 
 
-def _believe_version(told: _Told, version: VersionClaim) -> tuple[str, int]:
+def _believe_version(told: Told, version: VersionClaim) -> tuple[str, int]:
     """Note a version, last of all: of two that claim an alias, the last one has it."""
     place = fold(version.name), version.number
     told.models[place[0]] = version
@@ -310,7 +318,7 @@ def _take_id(session: "Session", store: Store) -> None:
         row.id = found
 
 
-def _insert(session: "Session", told: _Told) -> None:
+def _insert(session: "Session", told: Told) -> None:
     models = {key: _insert_model(session, key, claim) for key, claim in told.models.items()}
     versions = {
         place: _insert_version(session, models[place[0]], claim)

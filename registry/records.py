@@ -250,9 +250,16 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What nothing refers to: ``(what, bytes)`` of each, bundles and leftovers alike."""
+    """What nothing refers to.
+
+    Attributes:
+        items: ``(what, bytes)`` of each, bundles and leftovers alike.
+        unknown: what sidecars call the bundles that stay although the database knows nothing of
+            them: it may be an older copy than its store.
+    """
 
     items: tuple[tuple[str, int], ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from onnxzoo.registry.reference import refs as references
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing, discard
 from onnxzoo.registry.store import Stage, Store, entries, reporting_storage, size_of
+from onnxzoo.registry.unknown import unknown
 
 _WITHOUT_LOCK = re.compile(r".+-[0-9a-f]{8}\.part.*")  # see `fetch`
 _DAY = 86_400  # seconds; a partial download that nobody touched for so long is garbage
@@ -52,8 +53,12 @@ def collect(
     dry_run: bool,
     environments: bool = False,
     downloads: bool = False,
+    force: bool = False,
 ) -> Garbage:
     """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
+
+    Bundles that the database does not know, but that their sidecars name, stay without ``force``:
+    the database may be an older copy than its store.
 
     A bundle leaves its place inside the transaction that found it unused, so that a pull which
     publishes the same bytes at that moment comes wholly before or wholly after. A dry run only
@@ -61,29 +66,31 @@ def collect(
     """
     with database.read() as rows:
         check_owner(rows, store)
-        used, bundles = _used(rows), _sizes(store, _garbage(rows, store))
-    left = store.leftovers(used) + database.half_made() + prepared.garbage(used)
+        named = {} if force else unknown(rows, store)
+        used, bundles = _used(rows), _sizes(store, _garbage(rows, store, named))
+    refs = tuple(sorted(ref for refs in named.values() for ref in refs))
+    left = store.leftovers(used | named.keys()) + database.half_made() + prepared.garbage(used)
     left += leftovers(settings, used, environments=environments)
     old = [path for path in entries(settings.downloads) if _is_over(path, early=downloads)]
     items = [(str(path), size_of(path)) for path in left + old]
     if dry_run:
-        return Garbage((*bundles.items(), *items))
+        return Garbage((*bundles.items(), *items), refs)
     failed = list(_deleting(left, store))  # first: a full disk has no room for a transaction
     with reporting_storage(store.root):
         kept = {str(path) for path in old if not _delete_download(path, early=downloads)}
     prepared.trim()
     bundles, trash = dict[str, int](), list[Path]()
     try:
-        _forget_unused(database, store, bundles, trash)
+        _forget_unused(database, store, bundles, trash, force=force)
     except StorageError:  # a full disk: what was taken out of its place makes the room
         failed += _deleting(trash, store)
         trash.clear()
         with _hinting_elsewhere():
-            _forget_unused(database, store, bundles, trash)
+            _forget_unused(database, store, bundles, trash, force=force)
     failed += _deleting(trash, store)
     if failed:
         raise failed[0]
-    return Garbage((*bundles.items(), *(item for item in items if item[0] not in kept)))
+    return Garbage((*bundles.items(), *(item for item in items if item[0] not in kept)), refs)
 
 
 def verify(
@@ -145,13 +152,14 @@ def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:
             )
 
 
-def _garbage(rows: Rows, store: Store) -> list[str]:
+def _garbage(rows: Rows, store: Store, named: Collection[str]) -> list[str]:
     known = {row["digest"] for row in rows(_UNUSED)}
-    return sorted(known | ({*store.digests(), *store.sidecars()} - _used(rows)))
+    found = known | ({*store.digests(), *store.sidecars()} - _used(rows))
+    return sorted(found.difference(named))
 
 
 def _forget_unused(
-    database: Database, store: Store, sizes: dict[str, int], trash: list[Path]
+    database: Database, store: Store, sizes: dict[str, int], trash: list[Path], *, force: bool
 ) -> None:
     """Note the sizes of the bundles that are forgotten, and where they lie now, to be deleted.
 
@@ -160,7 +168,8 @@ def _forget_unused(
     from onnxzoo.registry import writes
 
     with database.write() as session:
-        found = _sizes(store, _garbage(rows_of(session), store))
+        rows = rows_of(session)
+        found = _sizes(store, _garbage(rows, store, {} if force else unknown(rows, store)))
         sizes |= {digest: size for digest, size in found.items() if size or digest not in sizes}
         writes.forget(session, [*found])
         for digest in found:

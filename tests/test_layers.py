@@ -39,7 +39,7 @@ LAYERS = (
      "registry.spread", "registry.leftovers", "registry.outputs", "registry.given",
      "registry.reference", "registry.sidecars", "registry.locked"},
     {"registry.looker", "registry.lockfile"},
-    {"registry.look", "registry.upkeep", "registry.rebuild"},
+    {"registry.look", "registry.upkeep", "registry.rebuild", "registry.unknown"},
     {"registry.loading"},
     {"registry.convert.job"},
     {"registry.convert.axes", "registry.convert.coreml_layers", "registry.convert.maps",

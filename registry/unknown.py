@@ -1,0 +1,173 @@
+"""Bundles in the store that the database does not know, though their sidecars name them.
+
+The database is an older copy then, put back over a newer store; or a registration was killed when
+its sidecar was written and its rows were not. Either way the user had asked for them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from onnxzoo.registry.claims import Claims, VariantClaim, VersionClaim, read
+from onnxzoo.registry.db import Database, Rows, rows_of
+from onnxzoo.registry.errors import DatabaseError, IntegrityError
+from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut
+from onnxzoo.registry.merge import Imported, merge
+from onnxzoo.registry.names import fold
+from onnxzoo.registry.queries import USED
+from onnxzoo.registry.rebuild import Rebuilt, Told, told_by
+from onnxzoo.registry.sidecars import changing, check
+from onnxzoo.registry.store import Store
+
+
+def unknown(rows: Rows, store: Store) -> dict[str, tuple[str, ...]]:
+    """Return what sidecars call the bundles to which no row refers, by digest."""
+    return {
+        digest: tuple(claim.ref for claim in claims.all)
+        for digest, claims in _unknown(rows, store).items()
+    }
+
+
+def _unknown(rows: Rows, store: Store) -> dict[str, Claims]:
+    used = {row["digest"] for row in rows(USED)}
+    found: dict[str, Claims] = {}
+    for digest in sorted({*store.digests()} & {*store.sidecars()} - used):
+        try:
+            claims = read(store, digest)
+        except IntegrityError:  # nobody knows what it was
+            continue
+        if claims.all:
+            found[digest] = claims
+    return found
+
+
+def add_unknown(database: Database, store: Store) -> Rebuilt | None:
+    """Add to a whole database what it does not know; None if it is not whole, or knows all.
+
+    What it knows already stays as it is: an alias that means something else here is named.
+    """
+    try:
+        database.check()
+        with database.read() as rows:
+            check(rows, store)
+            if not rows(USED) or not _unknown(rows, store):
+                return None
+    except DatabaseError:  # a rebuild says what is wrong
+        return None
+    with changing(database, store) as session:
+        told = told_by(store, _beside(store, _unknown(rows_of(session), store)))
+        graphs = {
+            (manifest.digest, claim.entry): graph
+            for claim, manifest, graph in told.variants.values()
+        }
+        done = merge(session, _contents(told), graphs, move_aliases=False)
+    return _rebuilt(told, done)
+
+
+def _beside(store: Store, found: Mapping[str, Claims]) -> list[Claims]:
+    """Return the sidecars of some bundles, and of what is known of the same versions.
+
+    With them `merge` finds a version again. What stands where an unknown one stood is left out:
+    its number was given again.
+    """
+    versions = {place[:2] for claims in found.values() for place in _places(claims)}
+    taken = {place for claims in found.values() for place in _places(claims)}
+    beside = [*found.values()]
+    for digest in {*store.sidecars()} - found.keys():
+        with suppress(IntegrityError):
+            claims = read(store, digest)
+            places = set(_places(claims))
+            if versions & {place[:2] for place in places} and not taken & places:
+                beside.append(claims)
+    return beside
+
+
+def _places(claims: Claims) -> Iterator[tuple[str, int, str | None]]:
+    for claim in claims.all:
+        label = claim.label if isinstance(claim, VariantClaim) else None
+        yield fold(claim.version.name), claim.version.number, label
+
+
+def _contents(told: Told) -> Contents:
+    bundles = {manifest.digest: manifest for _, manifest, _ in told.variants.values()}
+    bundles |= {manifest.digest: manifest for _, manifest in told.data.values()}
+    models = tuple(_model(told, key) for key in sorted(told.models))
+    return Contents(tuple(model for model in models if model.versions), bundles, {}, ())
+
+
+def _model(told: Told, key: str) -> ModelOut:
+    model = told.models[key]
+    places = [place for place in told.versions if place[0] == key]  # the last written last
+    aliases = {alias: place[1] for place in places for alias in told.versions[place].aliases}
+    versions = tuple(filter(None, (_version(told, place) for place in sorted(places))))
+    there = {(version.number, one.label) for version in versions for one in version.variants}
+    labels = {
+        alias: label
+        for alias, number in aliases.items()
+        if (label := told.versions[key, number].alias_variants.get(alias))
+        and (number, label) in there
+    }
+    return ModelOut(
+        name=model.name,
+        task=model.task,
+        tags=model.tags,
+        created_at=datetime.fromisoformat(model.model_created_at),
+        aliases={alias: n for alias, n in aliases.items() if n in {v.number for v in versions}},
+        alias_variants=labels,
+        versions=versions,
+    )
+
+
+def _version(told: Told, place: tuple[str, int]) -> VersionOut | None:
+    claim: VersionClaim = told.versions[place]
+    data = told.data.get(place)
+    variants = tuple(
+        _variant(variant, manifest.digest)
+        for (*where, _), (variant, manifest, _) in sorted(told.variants.items())
+        if tuple(where) == place
+    )
+    return VersionOut(
+        number=claim.number,
+        origin=claim.origin,
+        license=claim.license,
+        created_at=datetime.fromisoformat(claim.created_at),
+        variants=variants,
+        test_data=data[1].digest if data else None,
+        test_data_source=data[0].source if data else None,
+    )
+
+
+def _variant(claim: VariantClaim, digest: str) -> VariantOut:
+    return VariantOut(
+        label=claim.label,
+        precision=claim.precision,
+        opset=claim.opset,
+        digest=digest,
+        entry=claim.entry,
+        source=claim.source,
+        revision=claim.revision,
+        created_at=datetime.fromisoformat(claim.created_at),
+        lineage=claim.lineage,
+    )
+
+
+def _rebuilt(told: Told, done: Imported) -> Rebuilt:
+    digests = {claim.ref: manifest.digest for claim, manifest, _ in told.variants.values()}
+    new = [arrival for arrival in done.variants if arrival.new]
+    why = {arrival.ref: told.damage.get(digests[arrival.exported]) for arrival in new}
+    moved = [
+        (one.exported, f"that version is another one now; it is `{one.ref}`")
+        for one in new
+        if one.exported != one.ref
+    ]
+    kept = [
+        (alias, f"it means `{here}` here, and `{there}` in the store; it stays")
+        for alias, here, there in done.kept
+    ]
+    return Rebuilt(
+        refs=tuple(sorted([ref for ref, damage in why.items() if not damage] + [*done.data])),
+        damaged=tuple((ref, damage) for ref, damage in sorted(why.items()) if damage),
+        lost=(*told.lost, *moved, *kept),
+        nameless=(),
+        moved_to=None,
+    )

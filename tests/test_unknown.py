@@ -1,0 +1,138 @@
+"""Bundles that the database does not know: kept, named, and added to it again."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onnxzoo.registry.api import Registry
+from tests import models
+from tests.archives import one_set, spread
+from tests.commands import Run
+
+
+@pytest.fixture
+def registry(home: Path) -> Iterator[Registry]:
+    with Registry(home) as registry:
+        yield registry
+
+
+def add(registry: Registry, folder: Path, value: int, name: str = "net") -> str:
+    registry.register(models.linear(folder / f"{value}.onnx", value=value), name)
+    return registry.resolve(name).ref
+
+
+@pytest.fixture
+def older(registry: Registry, tmp_path: Path) -> Registry:
+    """A registry whose database is a backup of before most of its models."""
+    add(registry, tmp_path, 1)
+    registry.alias("net@1", "production")
+    registry.close()
+    backup = tmp_path / "backup.db"
+    shutil.copy(registry.settings.home / "registry.db", backup)
+    add(registry, tmp_path, 2)
+    add(registry, tmp_path, 3, "other")
+    registry.alias("net@2", "production")
+    registry.alias("other", "production")
+    registry.tag("net", ["vision"])
+    registry.add_test_data("other", spread(tmp_path / "data", one_set()))
+    registry.close()
+    for suffix in ("-wal", "-shm"):
+        (registry.settings.home / f"registry.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(backup, registry.settings.home / "registry.db")
+    return registry
+
+
+def test_a_collection_keeps_what_an_older_copy_does_not_know(older: Registry, zoo: Run) -> None:
+    before = set(older.store.digests())
+    ran = zoo("gc")
+    assert ran.code == 0
+    assert "`net:fp32@2`, `other:fp32@1`, `other@1` lie in the store" in ran.err
+    assert "zoo doctor --rebuild adds them, zoo gc --force frees them" in ran.err
+    assert set(older.store.digests()) == before
+    assert older.gc(dry_run=True).unknown == ("net:fp32@2", "other:fp32@1", "other@1")
+
+
+def test_a_collection_frees_it_where_it_is_told_to(older: Registry, zoo: Run) -> None:
+    assert zoo("gc", "--force").code == 0
+    assert set(older.store.digests()) == {older.resolve("net").digest}
+    assert not older.gc(dry_run=True).unknown
+
+
+def test_the_doctor_names_it_and_leaves_its_sidecars_alone(older: Registry, zoo: Run) -> None:
+    before = {path: path.read_bytes() for path in older.store.root.rglob("*.json")}
+    ran = zoo("doctor")
+    assert ran.code == 9
+    assert "`net:fp32@2`, `other:fp32@1`, `other@1` lie in the store" in ran.out
+    assert {path: path.read_bytes() for path in older.store.root.rglob("*.json")} == before
+
+
+def test_a_rebuild_adds_what_the_copy_does_not_know(older: Registry, zoo: Run) -> None:
+    known = older.resolve("net@1")
+    ran = zoo("doctor", "--rebuild")
+    assert ran.code == 4  # an alias means something else
+    assert {"restored net:fp32@2", "restored other:fp32@1"} <= set(ran.out.splitlines())
+    assert (
+        "not restored: net@production: it means `net:fp32@1` here, and `net:fp32@2` in the store"
+    ) in ran.out
+    assert older.resolve("net@1").created_at == known.created_at
+    assert (older.resolve("net").version, older.resolve("net").tags) == (2, ("vision",))
+    assert older.resolve("other@production").version == 1
+    assert older.test_data("other") is not None
+    assert [event.action for event in older.events("net")][-1] == "register"  # the log is kept
+    assert zoo("doctor").code == 0
+
+
+def test_a_number_that_was_given_again_is_not_taken_away(
+    older: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    assert add(older, tmp_path, 9) == "net:fp32@2"
+    ran = zoo("doctor", "--rebuild")
+    assert (
+        "not restored: net:fp32@2: that version is another one now; it is `net:fp32@3`" in ran.out
+    )
+    assert {variant.version for variant in older.list(name="net")} == {1, 2, 3}
+
+
+def test_a_damaged_bundle_waits_for_its_bytes(older: Registry, zoo: Run) -> None:
+    known = {older.resolve("net").digest}
+    for digest in {*older.store.digests()} - known:
+        for path in older.store.path(digest).rglob("*.onnx"):
+            path.chmod(0o600)
+            path.write_bytes(b"")
+    ran = zoo("doctor", "--rebuild")
+    assert "restored, but damaged: other:fp32@1" in ran.out
+
+
+def test_a_registration_that_was_killed_is_named(
+    registry: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, 1)
+    digest = registry.resolve("net").digest
+    sidecar = registry.store.sidecar(digest).read_bytes()
+    folder = registry.store.path(digest)
+    shutil.copytree(folder, tmp_path / "bytes", copy_function=shutil.copy)
+    registry.remove("net")
+    registry.gc()
+    shutil.copytree(tmp_path / "bytes", folder)
+    registry.store.sidecar(digest).write_bytes(sidecar)
+    add(registry, tmp_path, 2, "other")
+    assert "`net:fp32@1` lies in the store" in zoo("gc").err
+    assert "restored net:fp32@1" in zoo("doctor", "--rebuild").out
+    assert registry.resolve("net").digest == digest
+
+
+def test_what_was_removed_is_freed_as_before(registry: Registry, tmp_path: Path) -> None:
+    for value in (1, 2):
+        add(registry, tmp_path, value)
+    registry.remove("net@2")
+    found = registry.gc()
+    assert (len(found.items), found.unknown) == (1, ())
+
+
+def test_a_whole_database_that_knows_all_is_not_rebuilt(
+    registry: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, 1)
+    assert "is not damaged; nothing was done" in zoo("doctor", "--rebuild").err
