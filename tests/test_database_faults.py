@@ -17,6 +17,8 @@ import pytest
 from onnxzoo.registry import schema as schema_module
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.connect import make_engine
+from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.schema import SCHEMA
 from tests import models
 from tests.commands import Run
@@ -434,8 +436,10 @@ def test_every_older_schema_is_migrated_exactly(old: Path, tmp_path: Path) -> No
     assert names(old.parent) == ["net"]
     after = everything(old)
     assert after.pop("alembic_version") == [(SCHEMA,)]
-    ((own,),) = after.pop("registry")
+    ((own,),) = after["registry"]
     assert re.fullmatch(r"[0-9a-f]{32}", str(own))
+    if str(revision) < "0005":
+        after.pop("registry")
     aliases = before["alias"]
     if str(revision) < "0004":
         before["alias"] = [(*row, 1) for row in aliases]  # the variant that it meant
@@ -449,6 +453,34 @@ def test_every_older_schema_is_migrated_exactly(old: Path, tmp_path: Path) -> No
         fresh.check()
         fresh._database.make()
     assert plan(old) == plan(tmp_path / "fresh" / "registry.db")
+
+
+def test_an_alias_means_what_it_resolved_to_before_its_migration(
+    home: Path, tmp_path: Path
+) -> None:
+    """The highest opset that runs here, of the precision nearest to fp32."""
+    to_revision(home / "registry.db", "0003")
+    held = (
+        ("fp16", "fp16", models.linear(tmp_path / "a.onnx", opset=21)),
+        ("first", "fp32", models.linear(tmp_path / "b.onnx", opset=13)),
+        ("second", "fp32", models.linear(tmp_path / "c.onnx", opset=17)),
+        ("future", "fp32", models.newer(tmp_path / "d.onnx", opset=60, ir_version=40)),
+        ("int8", "int8", models.linear(tmp_path / "e.onnx", opset=21)),
+    )
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        connection.executescript(ROWS)
+        connection.execute("DELETE FROM variant")
+        for number, (label, precision, path) in enumerate(held, start=1):
+            graph = describe(path)
+            row = (number, label, precision, graph.opset, f"sha256:{label}", graph_text(graph))
+            connection.execute("INSERT INTO bundle VALUES (?, 5)", (row[4],))
+            connection.execute(
+                "INSERT INTO variant VALUES (?, 1, ?, ?, ?, ?, 'm.onnx', 's', NULL, ?, 'at')", row
+            )
+        connection.commit()
+    assert names(home) == ["net"]
+    ((*_, variant),) = everything(home / "registry.db")["alias"]
+    assert held[int(str(variant)) - 1][0] == "second"
 
 
 def test_processes_that_migrate_at_once_migrate_once(old: Path) -> None:
