@@ -51,6 +51,10 @@ def quantize(
     max_drift: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="How far outputs may lie apart.")
     ] = None,
+    min_labels: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="N", help="Of a classifier: share of equal labels."),
+    ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Try several recipes; keep the smallest within bounds.")
     ] = False,
@@ -81,7 +85,7 @@ def quantize(
                 inputs=inputs,
                 ops=_words(ops),
                 exclude=_words(exclude),
-                bounds=Bounds(min_cosine, max_drift),
+                bounds=Bounds(min_cosine, max_drift, min_labels),
                 search=search,
                 label=label,
                 progress=report,

@@ -258,6 +258,17 @@ def test_what_is_unfit_is_said_in_figures_that_show_it() -> None:
     assert (unfit(proof(1, 1, 0.4), Bounds()) or "").startswith("it fell apart: ")
 
 
+def test_labels_bound_where_it_is_asked_for() -> None:
+    wrong = Proof(Drift(0.1, 0.99, 0.0625, shapes="x 1x16"), 1, 1, 8)
+    bounds = Bounds(min_labels=0.9)
+    assert unfit(wrong, Bounds()) is None
+    assert unfit(wrong, bounds) == (
+        "only `0.0625` of its labels are its parent's (x 1x16); expected at least `0.9`"
+    )
+    assert unfit(Proof(Drift(0.1, 0.99, 0.9), 1, 1, 8), bounds) is None
+    assert "no labels" in (unfit(Proof(Drift(0.1, 0.99), 1, 1, 8), bounds) or "")
+
+
 def proof(size: float, latency: float, cosine: float) -> Proof:
     return Proof(Drift(0.1, cosine, 1.0), size, latency, 8)
 

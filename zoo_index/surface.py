@@ -193,6 +193,7 @@ def quantize(
     exclude: Sequence[str] = (),
     min_cosine: float = 0.9,
     max_drift: float | None = None,
+    min_labels: float | None = None,
     search: bool = False,
     label: str | None = None,
     offline: bool | None = None,
@@ -215,6 +216,7 @@ def quantize(
         exclude: op types and nodes that stay as they are.
         min_cosine: of its outputs with its parent's.
         max_drift: the largest absolute difference of an output.
+        min_labels: of a classifier: the share of equal labels, from 0 to 1.
         search: try a handful of recipes and keep the smallest that is fit; of those of one size
             the fastest, of those of one speed the nearest.
         label: the variant's; None for what was asked for.
@@ -239,7 +241,7 @@ def quantize(
             inputs=inputs,
             ops=ops,
             exclude=exclude,
-            bounds=judge.Bounds(min_cosine, max_drift),
+            bounds=judge.Bounds(min_cosine, max_drift, min_labels),
             search=search,
             label=label,
             progress=progress,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.recipes import Options
+from onnxzoo.registry.drift import Drift
 
 # Below this cosine of all outputs a model fell apart: sentence embeddings by recipes that kept
 # what they are for were at .94 and above, by those that did not between .38 and .44.
@@ -15,10 +16,18 @@ _SAME_TIME = 0.1  # of the shorter one: ratios of one recipe repeat within about
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a variant has to keep to: cosine of its outputs, and largest absolute difference."""
+    """What a variant has to keep to.
+
+    Attributes:
+        min_cosine: of its outputs with its parent's.
+        max_drift: the largest absolute difference of an output.
+        min_labels: the share of equal labels, see `Drift`. None for outputs that are no scores of
+            classes: the greatest of a curve's or map's values moves by itself.
+    """
 
     min_cosine: float = MIN_COSINE
     max_drift: float | None = None
+    min_labels: float | None = None
 
 
 USUAL = Bounds()
@@ -50,6 +59,21 @@ def unfit(proof: Proof, bounds: Bounds) -> str | None:
         return (
             f"its outputs lie up to `{_beside(drift.max, bounds.max_drift)}` from its parent's; "
             f"expected at most `{bounds.max_drift}`"
+        )
+    if bounds.min_labels is not None:
+        return _unlike(drift, bounds.min_labels)
+    return None
+
+
+def _unlike(drift: Drift, least: float) -> str | None:
+    """Return why too few labels agree, None if enough do."""
+    if drift.labels is None:
+        return f"its outputs have no labels, of which at least `{least}` are to agree"
+    if drift.labels < least:
+        where = drift.shapes or "inputs of unknown sizes"
+        return (
+            f"only `{_beside(drift.labels, least)}` of its labels are its parent's "
+            f"({where}); expected at least `{least}`"
         )
     return None
 
