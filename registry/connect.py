@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, UsageError, ZooError
+from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, ZooError
 from onnxzoo.registry.settings import hide_password, without_password
 from onnxzoo.registry.store import unreadable
 
@@ -80,7 +80,7 @@ def side_files(path: Path) -> tuple[Path, Path]:
 def check_writable(path: Path) -> None:
     """Raise StorageError if this user may not write a file: a mere try would leave a log."""
     if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110
-        raise _refusal(str(path), "no right to write it", opens=False)
+        raise _refusal(str(path), "attempt to write a readonly database", opens=False)
 
 
 def foreign_files(path: Path) -> list[Path]:
@@ -162,8 +162,7 @@ def make_engine(url: str) -> "Engine":
     """Return an SQLAlchemy engine whose transactions exclude other writers from their start.
 
     Raises:
-        DatabaseError: if its driver is not installed.
-        UsageError: if it is no database's URL.
+        DatabaseError: if its driver is not installed, or if it is no database's URL.
     """
     from sqlalchemy import NullPool, create_engine, event
 
@@ -183,9 +182,9 @@ def make_engine(url: str) -> "Engine":
     return engine
 
 
-def no_database(url: str) -> UsageError:
+def no_database(url: str) -> DatabaseError:
     """Return the error for a URL of a database that is not supported, or for another text."""
-    return UsageError(
+    return DatabaseError(
         f"`ZOO_DATABASE_URL={without_password(url)}` is not the URL of a PostgreSQL or SQLite "
         "database",
         hint="for example: postgresql://user:password@host:5432/database, or "

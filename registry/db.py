@@ -415,7 +415,7 @@ def _with_driver(url: str) -> str:
     """Name psycopg where a PostgreSQL URL leaves the driver open, unless only psycopg2 is there.
 
     Raises:
-        UsageError: if it is another database's URL, or none.
+        DatabaseError: if it is another database's URL, or none.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:

@@ -110,11 +110,11 @@ class Settings:
             cache_size=CACHE_SIZE if size is None else size,
             first_look=_switch(env, "ZOO_FIRST_LOOK", default=True),
             max_memory=_bound(env, "ZOO_MAX_MEMORY", 1 << 62),
-            max_seconds=_bound(env, "ZOO_MAX_SECONDS", 10**8),
+            max_seconds=_count(env, "ZOO_MAX_SECONDS", 10**8, example="600"),
             allow_domains=_words(env, "ZOO_ALLOW_DOMAINS"),
             allow_licenses=_words(env, "ZOO_ALLOW_LICENSES"),
-            timeout=_bound(env, "ZOO_TIMEOUT", 10**6) or TIMEOUT,
-            attempts=_bound(env, "ZOO_ATTEMPTS", 100) or ATTEMPTS,
+            timeout=_count(env, "ZOO_TIMEOUT", 10**6, example="60") or TIMEOUT,
+            attempts=_count(env, "ZOO_ATTEMPTS", 100, example="5") or ATTEMPTS,
             epoch=_epoch(env),
             telemetry=(env.get(_NO_TELEMETRY) or "1").lower() not in _TRUE | {"y"},
         )
@@ -311,8 +311,21 @@ def _number(env: Mapping[str, str], name: str) -> int | None:
         raise UsageError(f"`{name}={env[name]}` is no size", hint=error.hint) from error
 
 
+def _count(env: Mapping[str, str], name: str, most: int, *, example: str) -> int | None:
+    """Return a whole number above 0, of seconds or tries."""
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    if not (re.fullmatch("[0-9]{1,18}", text) and 0 < int(text) <= most):
+        raise UsageError(
+            f"`{name}={text}` is not a whole number from 1 to {most}",
+            hint=f"for example: export {name}={example}",
+        )
+    return int(text)
+
+
 def _bound(env: Mapping[str, str], name: str, most: int) -> int | None:
-    """Return a limit that is above 0 and that an operating system takes."""
+    """Return a size above 0 that an operating system takes."""
     found = _number(env, name)
     if found is not None and not 0 < found <= most:
         raise UsageError(

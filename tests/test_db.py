@@ -390,10 +390,10 @@ def test_the_url_of_another_database_is_refused(
 ) -> None:
     monkeypatch.setenv("ZOO_DATABASE_URL", url)
     ran = zoo("list")
-    assert (ran.code, "is not the URL of a PostgreSQL or SQLite database" in ran.err) == (2, True)
+    assert (ran.code, "is not the URL of a PostgreSQL or SQLite database" in ran.err) == (9, True)
     assert "secret" not in ran.err
     ran = zoo("doctor")
-    assert (ran.code, "way out: for example: postgresql://" in ran.out) == (2, True), ran
+    assert (ran.code, "way out: for example: postgresql://" in ran.out) == (9, True), ran
 
 
 def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ def test_a_drivers_error_is_shown_without_passwords() -> None:
     assert hide_password(said, url) == f"cannot use {shown}: wrong password *** (***), key ***"
 
 
+@pytest.mark.parametrize("name", ["ZOO_TIMEOUT", "ZOO_ATTEMPTS", "ZOO_MAX_SECONDS"])
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "5GB", "9" * 30])
+def test_a_setting_that_is_no_whole_number_is_named(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"`{name}={value}` is not a whole number") as caught:
+        Settings.from_env({"ZOO_HOME": "/srv/zoo", name: value})
+    assert f"export {name}=" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     "url", ["postgresql://me:canary@h:pp/z", "foo://me:canary@h/z", "password=canary"]
 )
