@@ -217,5 +217,6 @@ def _without_id(path: Path) -> None:
     (path.parent / "store" / "registry").unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE registry")
+        connection.execute("DROP INDEX ix_event_removed")
         connection.execute("UPDATE alembic_version SET version_num = '0004'")
         connection.execute("PRAGMA user_version = 4")
