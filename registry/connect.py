@@ -80,7 +80,9 @@ def side_files(path: Path) -> tuple[Path, Path]:
 def check_writable(path: Path) -> None:
     """Raise StorageError if this user may not write a file: a mere try would leave a log."""
     if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110
-        raise _refusal(str(path), "attempt to write a readonly database", opens=False)
+        raise _refusal(
+            str(path), "attempt to write a readonly database", opens=not os.access(path, os.R_OK)
+        )
 
 
 def foreign_files(path: Path) -> list[Path]:
