@@ -32,7 +32,6 @@ _SHORT = {"int8", "uint8", "int4", "uint4", "float16", "bfloat16"}
 _FUSED = "/MatMulAddFusion"  # how onnxruntime calls the Gemm that it makes of MatMul and Add
 # onnxruntime's quantizer writes Gather's weights in types of this opset, and just names it.
 _GATHER_OPSET = 21
-_USUAL_BITS = 4  # of MatMulNBitsQuantizer
 _NAMED = 10  # nodes
 _SHOWN = 300  # characters of an error of onnxruntime's tools
 
@@ -242,7 +241,10 @@ def _weight_only(
     source: Path, options: Options, ops: list[str], nodes: list[str]
 ) -> "onnx.ModelProto":
     import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        DefaultWeightOnlyQuantConfig,
+        MatMulNBitsQuantizer,
+    )
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     model = ONNXModel(onnx.load(source))
@@ -253,14 +255,17 @@ def _weight_only(
             ONNXModel(inner).replace_gemm_with_matmul()
             graph.CopyFrom(inner.graph)
     bits = int(options.weights.lower().removeprefix("uint").removeprefix("int"))
-    quantizer = MatMulNBitsQuantizer(
-        model.model,
-        **({} if bits == _USUAL_BITS else {"bits": bits}),  # unknown to onnxruntime 1.22 and 1.23
+    config = DefaultWeightOnlyQuantConfig(  # onnxruntime 1.22 and 1.23 take bits here alone
         block_size=options.block,
         is_symmetric=options.symmetric,
         accuracy_level=options.accuracy_level,
-        nodes_to_exclude=[*nodes, *(f"{node}_MatMul" for node in nodes)],
         op_types_to_quantize=tuple(op for op in ("MatMul", "Gather") if op in {*ops, "MatMul"}),
+        bits=bits,
+    )
+    quantizer = MatMulNBitsQuantizer(
+        model.model,
+        nodes_to_exclude=[*nodes, *(f"{node}_MatMul" for node in nodes)],
+        algo_config=config,
     )
     quantizer.process()
     made: onnx.ModelProto = quantizer.model.model
