@@ -177,6 +177,8 @@ def convert(
     else:
         say_added(added, "converted", quiet=quiet)
         if added.new and variant.lineage and not quiet:
+            for found in variant.lineage.recipe.get("found", ()):
+                line(found)
             line(_agreement(variant.lineage.recipe))
 
 

@@ -161,20 +161,22 @@ def test_a_folder_that_is_a_link_is_not_what_a_child_was_given(tmp_path: Path) -
 
 
 SOUND: dict[str, Any] = {
-    "notes": ["n"], "tools": {"python": "3.11"}, "reference": None, "within": {"0": 0.5},
+    "notes": ["n"], "found": ["f"], "tools": {"python": "3.11"}, "reference": None,
+    "within": {"0": 0.5},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("notes", "n"), ("notes", [7]), ("tools", []), ("tools", {"a": 7}), ("reference", 7),
+        ("notes", "n"), ("notes", [7]), ("found", {"a": 1}),
+        ("tools", []), ("tools", {"a": 7}), ("reference", 7),
         ("within", {"x": 1.0}), ("within", {"0": "1"}), ("notes", ["n" * (1 << 20)]),
         ("tools", {"a": "n" * (1 << 20)}),
     ],
 )  # fmt: skip
 def test_the_answer_of_a_converter_is_checked(key: str, value: Any) -> None:
-    assert checked(SOUND) == SOUND | {"notes": ("n",)}
+    assert checked(SOUND) == SOUND | {"notes": ("n",), "found": ("f",)}
     for told in (SOUND | {key: value}, {k: v for k, v in SOUND.items() if k != key}):
         with pytest.raises(Refused, match="the converter gave an answer that is none"):
             checked(told)

@@ -92,7 +92,8 @@ def convert(job):
     within = {0: 2} if how in {"steps", "far"} else {}
     notes = ("a note",) if how == "note" else ()
     wanted = [wanted, rows] if how == "more" else [wanted]
-    return Made([Sample({"x": rows}, wanted)], notes, within=within)
+    found = ("it lay under `model`",) if how == "found" else ()
+    return Made([Sample({"x": rows}, wanted)], notes, within=within, found=found)
 """
 
 
@@ -270,6 +271,20 @@ def test_what_cannot_be_kept_is_said_before_a_framework_is_loaded(
 def test_a_converters_note_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
     convert(model("note"), "net")
     assert "a note" in caplog.text
+
+
+def test_information_on_the_source_is_a_plain_line_and_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = CliRunner().invoke(app, ["convert", str(model("found")), "--name", "net"])
+    assert "\nit lay under `model`\nagrees with its framework" in said.stdout
+    assert "it lay under" not in said.stderr
+    lineage = Registry().resolve("net").lineage
+    assert lineage is not None
+    assert lineage.recipe["found"] == ["it lay under `model`"]
+    with caplog.at_level("INFO", "onnxzoo"):
+        convert(model("found"), "quiet")
+    assert ("onnxzoo", 20, "it lay under `model`") in caplog.record_tuples
 
 
 def test_a_child_has_no_secrets_and_no_hub() -> None:

@@ -105,6 +105,7 @@ def checked(told: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         found: dict[str, Any] = {
             "notes": get(told, "notes", each(text)),
+            "found": get(told, "found", each(text)),
             "tools": get(told, "tools", _each_value(text)),
             "reference": get(told, "reference", maybe(text)),
             "within": get(told, "within", _each_value(number)),

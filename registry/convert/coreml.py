@@ -55,12 +55,12 @@ def convert(job: Job) -> Made:
     if (job.opset or _NEWEST) < _ANY_CONSTANT:
         constants_as_weights(model.graph)
     inputs = list(_inputs(model))
-    samples, notes = _samples(spec, model, inputs, job)
+    made = _made(spec, model, inputs, job)
     if not model.opset_import or all(one.domain for one in model.opset_import):
         _complete(model, job.opset or _NEWEST)
-    name_axes(model, inputs, samples)
+    name_axes(model, inputs, made.samples)
     onnx.save(model, job.model)
-    return Made(samples, notes, _OURS)
+    return made
 
 
 def _onnxmltools() -> Any:
@@ -130,9 +130,8 @@ def _inputs(model: Any) -> Iterator[Input]:
         yield Input(value.name, "string" if dtype == "object" else dtype, shape)
 
 
-def _samples(
-    spec: Any, model: Any, inputs: Sequence[Input], job: Job
-) -> tuple[list[Sample], tuple[str, ...]]:
+def _made(spec: Any, model: Any, inputs: Sequence[Input], job: Job) -> Made:
+    """Return the samples that our reference computes; a warning where it cannot."""
     names = [value.name for value in model.graph.output]
     fed = list(feeds(inputs, job))
     try:
@@ -142,11 +141,10 @@ def _samples(
             f"nothing here computes {error}: what the Core ML model gives is not known, and the "
             "ONNX model is not held against it"
         )
-        return [Sample(feed, []) for feed in fed], (note,)
+        return Made([Sample(feed, []) for feed in fed], (note,), _OURS)
     samples = [
         Sample(feed, [given.get(name) for name in names])
         for feed, given in zip(fed, wanted, strict=True)
     ]
-    return samples, (
-        "Core ML runs on macOS alone: the outputs are held against a reference of onnxzoo's own",
-    )
+    said = "Core ML runs on macOS alone: the outputs are held against a reference of onnxzoo's own"
+    return Made(samples, reference=_OURS, found=(said,))

@@ -201,7 +201,8 @@ class Made:
 
     Attributes:
         samples: what the framework itself computes, before or beside the conversion.
-        notes: what the user should hear, a line each.
+        notes: warnings to the user, a line each.
+        found: information on the source, a line each; kept in the lineage.
         reference: what computed the samples, where the framework could not.
         within: absolute tolerances of outputs that quantization rounds, by their places.
     """
@@ -210,3 +211,4 @@ class Made:
     notes: tuple[str, ...] = ()
     reference: str | None = None
     within: Mapping[int, float] = field(default_factory=dict)
+    found: tuple[str, ...] = ()

@@ -116,6 +116,8 @@ def convert(
         told = _converted(job, one, source, python, registry.settings, progress=progress)
         for note in told["notes"]:
             _log.warning("%s", note)
+        for note in told["found"]:
+            _log.info("%s", note)
         _check_made(job, registry.settings)
         _check_axes(job)
         drift = _proven(job, one, source, told["within"], registry.settings, progress=progress)
@@ -362,6 +364,7 @@ def _recipe(
         "seed": job.seed,
         "drift": {n: value for n, value in drift.items() if n != "worst" and value != {}},
         **({"reference": told["reference"]} if told["reference"] else {}),
+        **({"found": list(told["found"])} if told["found"] else {}),
     }
 
 

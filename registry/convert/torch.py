@@ -61,7 +61,7 @@ def convert(job: Job) -> Made:
         notes = _export(model, Call(module, inputs, names, axes), job)
     ops = _tidy(job.model, inputs)
     within = _rounded(outputs) if "QuantizeLinear" in ops else {}
-    return Made(samples_of(inputs, outputs), (*found, *notes), within=within)
+    return Made(samples_of(inputs, outputs), notes, within=within, found=found)
 
 
 def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:

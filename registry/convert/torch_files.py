@@ -21,11 +21,11 @@ _SHOWN = 200  # characters of each way in which a state dict does not fit
 
 
 class Loaded(NamedTuple):
-    """A module or program, example inputs where it has some, and notes on where it was found."""
+    """A module or program, example inputs where it has some, and where in the file it was found."""
 
     model: Any
     given: Sequence[Any] | None = None
-    notes: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
 
 
 def load(job: Job) -> Loaded:
@@ -73,19 +73,19 @@ def _checkpoint(job: Job, source: Path) -> Loaded:
     if job.factory is None:
         for where, module in _places(found):
             if isinstance(module, torch.nn.Module):
-                return Loaded(module, notes=_found_in(where))
+                return Loaded(module, found=_found_in(where))
         raise UsageError(
             f"`{source.name}` holds weights without a module",
             hint="say what makes the module: --factory module:function "
             '(in code: factory="module:function")',
         )
     module, given = _made(job)
-    notes = _fill(module, found, f"`{source.name}`", f"`{job.factory}`")
-    return Loaded(module, given, notes)
+    filled = _fill(module, found, f"`{source.name}`", f"`{job.factory}`")
+    return Loaded(module, given, filled)
 
 
 def _fill(module: Any, found: Any, source: str, factory: str) -> tuple[str, ...]:
-    """Load the weights that a file holds into a module; return notes on where they were found."""
+    """Load the weights that a file holds into a module; return where they were found."""
     states = [(where, state) for where, state in _places(found) if _is_state(state)]
     if not states:
         raise UsageError(

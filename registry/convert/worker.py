@@ -62,6 +62,7 @@ def perform(job: Job, needs: tuple[str, ...]) -> Mapping[str, Any]:
     save(made.samples, job.folder)
     return {
         "notes": list(made.notes),
+        "found": list(made.found),
         "tools": versions(needs),
         "reference": made.reference,
         "within": {str(place): float(step) for place, step in made.within.items()},
