@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.graphs import graphs
@@ -41,6 +42,7 @@ _WORDS = (
     ("ids", r"(^|[_./:])(input_?)?ids|tokens?$|indices"),
     ("state", r"^(h|c|hn|cn|h0|c0|state\w*|hidden\w*|context)$"),
 )
+_SIDES = re.compile(r"\s*[\[(]?\s*([1-9]\d{0,4})\s*(?:,\s*([1-9]\d{0,4})\s*)?[\])]?\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +56,33 @@ class Kind:
         below: ids are below it; None where no table says so.
         channels: of an image.
         most: the largest value of an image's pixel: 255, or 1 where the graph does not say.
+        sides: height and width of an image that the model says it was made for.
     """
 
     name: str
     below: int | None = None
     channels: int | None = None
     most: float = 1.0
+    sides: tuple[int, int] | None = None
 
 
 def kinds_of(inputs: Sequence[Tensor], model: "ModelProto | None") -> dict[str, Kind]:
     """Return the kind of every input; without a model their names and shapes have to do."""
     graph = None if model is None else _Graph(model)
-    return {tensor.name: _kind(tensor, graph) for tensor in inputs}
+    kinds = {tensor.name: _kind(tensor, graph) for tensor in inputs}
+    if model is None or not (sides := _sides_in_metadata(model)):
+        return kinds
+    return {
+        name: replace(kind, sides=sides) if kind.name == "image" else kind
+        for name, kind in kinds.items()
+    }
+
+
+def _sides_in_metadata(model: "ModelProto") -> tuple[int, int] | None:
+    """Return height and width by Ultralytics' exports: ``imgsz`` is ``[640, 640]`` or ``640``."""
+    said = next((one.value for one in model.metadata_props if one.key == "imgsz"), "")
+    found = _SIDES.fullmatch(said)
+    return (int(found[1]), int(found[2] or found[1])) if found else None
 
 
 def _kind(tensor: Tensor, graph: "_Graph | None") -> Kind:
@@ -111,15 +128,19 @@ class _Graph:
         self._users: defaultdict[str, list[NodeProto]] = defaultdict(list)
         self._weights: dict[str, TensorProto] = {}
         self._makers: dict[str, NodeProto] = {}
+        added: list[str] = []
         for graph in graphs(model):
             self._weights |= {tensor.name: tensor for tensor in graph.initializer}
             for node in graph.node:
+                added += node.input if node.op_type == "Add" else ()
                 for name in dict.fromkeys(node.input):
                     self._users[name].append(node)
                 self._makers |= dict.fromkeys(node.output, node)
                 for attribute in node.attribute:
                     if node.op_type == "Constant" and attribute.name == "value":
                         self._weights[node.output[0]] = attribute.t
+        tables = (self._weights[name] for name in added if name in self._weights)
+        self._added = [list(tensor.dims) for tensor in tables]
 
     def follow(self, name: str) -> Kind:
         """Return the kind that the ops behind an input say it is."""
@@ -141,7 +162,7 @@ class _Graph:
 
     def _filtered(self, name: str) -> Kind:
         """Return an image or a wave, where the first filters behind an input say so."""
-        most = 1.0
+        most, sides = 1.0, None
         for node, _ in self._reached(name, _SCALED):
             if node.op_type in {"STFT", "DFT"}:
                 return Kind("audio")
@@ -149,14 +170,42 @@ class _Graph:
                 scale = self._scalar(node)
                 if scale and (abs(scale - _FULL) < 1 or abs(1 / scale - _FULL) < 1):
                     most = _FULL
+            if node.op_type == "Resize":
+                sides = sides or self._resized(node)
             if node.op_type in _CONVOLUTIONS:
                 dims = self._dims(node, _CONVOLUTIONS[node.op_type])
                 group = next((a.i for a in node.attribute if a.name == "group"), 1)
                 if len(dims) == 4 and dims[1] * group in CHANNELS:  # noqa: PLR2004
-                    return Kind("image", channels=dims[1] * group, most=most)
+                    sides = sides or self._patched(node, dims)
+                    return Kind("image", channels=dims[1] * group, most=most, sides=sides)
                 if len(dims) == 3 and dims[1] * group == 1:  # noqa: PLR2004
                     return Kind("audio")
         return Kind("numbers")
+
+    def _resized(self, node: "NodeProto") -> tuple[int, int] | None:
+        """Return the height and width that a Resize of an image makes, where they are constant."""
+        values = self._values(node.input[3]) if len(node.input) > 3 else []  # noqa: PLR2004
+        if len(values) != 4:  # noqa: PLR2004
+            return None
+        place = 1 if values[3] in CHANNELS and values[1] not in CHANNELS else 2
+        height, width = values[place : place + 2]
+        return (int(height), int(width)) if height > 0 and width > 0 else None
+
+    def _patched(self, node: "NodeProto", dims: Sequence[int]) -> tuple[int, int] | None:
+        """Return the sides of which a filter makes as many patches as a table has positions.
+
+        A table is added to the patches and has a row for each, or one or two more for classes.
+        """
+        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [])
+        if strides != list(dims[2:]) or len(set(strides)) != 1:
+            return None
+        for table in self._added:
+            if len(table) == 3 and table[0] == 1 and table[2] == dims[0]:  # noqa: PLR2004
+                for classes in range(3):
+                    side = isqrt(max(table[1] - classes, 0))
+                    if side > 1 and side * side == table[1] - classes:
+                        return side * strides[0], side * strides[0]
+        return None
 
     def _reached(self, name: str, through: set[str]) -> "Iterator[tuple[NodeProto, str]]":
         """Yield the nodes that read a value, and it in another shape."""
@@ -183,13 +232,18 @@ class _Graph:
         return []
 
     def _scalar(self, node: "NodeProto") -> float | None:
-        from onnx import numpy_helper
-
         for name in node.input:
             tensor = self._weights.get(name)
             if tensor is not None and not [size for size in tensor.dims if size != 1]:
-                try:
-                    return float(numpy_helper.to_array(tensor).reshape(-1)[0])
-                except Exception:  # noqa: BLE001  (external data, or a type that NumPy has not)
-                    return None
+                return next(iter(self._values(name)), None)
         return None
+
+    def _values(self, name: str) -> list[float]:
+        """Return the values of a small weight; none where they are not at hand."""
+        from onnx import numpy_helper
+
+        tensor = self._weights.get(name)
+        try:
+            return [] if tensor is None else numpy_helper.to_array(tensor).reshape(-1).tolist()
+        except Exception:  # noqa: BLE001  (external data, or a type that NumPy has not)
+            return []

@@ -16,7 +16,6 @@ _SIDES = (
 )  # fmt: skip
 _AUDIO = (16000, 8000, 4000, 1600, 576, 512, 400, 256, 160, 80, 32, 8, 2, 1)
 _UNKNOWN = (128, 512, 1600, 16000, 64, 32, 16, 8, 4, 3, 2, 1)
-_LEVELS = len(_SIDES)
 _EQUAL = (224, 64, 32, 8, 2, 1)  # of every open axis, where no kind of size runs
 _LINE = 64  # pixels: what is lower is a line of text
 _BY_NAME = (
@@ -37,12 +36,15 @@ def levels(
 ) -> Iterator[tuple[Sizes, Sizes]]:
     """Yield sizes by axis, most telling first; of each level also smaller ones for a second set.
 
+    The sides of an image that the model itself says come before all others.
     Axes are called by `key`. Sizes that are given stay.
     """
     roles = _roles(inputs, kinds)
     seen = []
-    for level in range(_LEVELS):
-        first, second = (_at(roles, level, 2 if batch is None else batch), _half(roles, level))
+    said = dict.fromkeys(kind.sides for kind in kinds.values() if kind.sides)
+    for level, sides in [*((0, one) for one in said), *enumerate(_SIDES)]:
+        first = _at(roles, level, sides, 2 if batch is None else batch)
+        second = _half(roles, level, sides)
         if batch is not None:
             second = {k: batch if roles[k] == "batch" else size for k, size in second.items()}
         both = _summed(first, given), _summed(second, given)
@@ -153,12 +155,12 @@ def _of_image(shape: Sequence[Axis], place: int) -> str:
     return "height" if place == height else "width"
 
 
-def _at(roles: Mapping[str, str], level: int, batch: int) -> dict[str, int]:
-    return {name: _size(role, level, batch) for name, role in roles.items()}
+def _at(roles: Mapping[str, str], level: int, sides: tuple[int, int], batch: int) -> dict[str, int]:
+    return {name: _size(role, level, sides, batch) for name, role in roles.items()}
 
 
-def _size(role: str, level: int, batch: int) -> int:
-    height, width = _SIDES[level]
+def _size(role: str, level: int, sides: tuple[int, int], batch: int) -> int:
+    height, width = sides
     ladders = {"sequence": _SEQUENCE, "audio": _AUDIO, "unknown": _UNKNOWN}
     if ladder := ladders.get(role):
         return ladder[min(level, len(ladder) - 1)]
@@ -173,9 +175,9 @@ def _size(role: str, level: int, batch: int) -> int:
     }[role]
 
 
-def _half(roles: Mapping[str, str], level: int) -> dict[str, int]:
+def _half(roles: Mapping[str, str], level: int, sides: tuple[int, int]) -> dict[str, int]:
     """Return smaller sizes than a level's, for one example; images become oblong."""
-    sizes = _at(roles, level, 1)
+    sizes = _at(roles, level, sides, 1)
     parts = {"sequence": 4, "audio": 2, "unknown": 2, "line": 2}
     smaller = {name: max(size // parts.get(roles[name], 1), 1) for name, size in sizes.items()}
     for name, role in roles.items():

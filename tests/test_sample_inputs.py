@@ -89,6 +89,57 @@ def test_images_are_224_pixels_a_side_then_oblong(tmp_path: Path) -> None:
     assert np.abs(np.diff(image, axis=0)).mean() < image.std() / 2  # smooth
 
 
+@pytest.mark.parametrize(
+    ("imgsz", "shapes"),
+    [
+        ("[96, 160]", "x 2x3x96x160; x 1x3x96x96"),
+        ("128", "x 2x3x128x128; x 1x3x128x96"),
+        ("[0, 640]", "x 2x3x224x224; x 1x3x224x160"),
+        ("[99999, 99999]", "x 2x3x224x224; x 1x3x224x160"),  # beyond the memory of one set
+        ("large", "x 2x3x224x224; x 1x3x224x160"),
+    ],
+)
+def test_images_have_the_size_that_the_metadata_say(
+    tmp_path: Path, imgsz: str, shapes: str
+) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    inputs = {"x": (FLOAT, ["batch", 3, "height", "width"])}
+    path = made(tmp_path / "m.onnx", nodes, inputs, {"w": random(4, 3, 3, 3)})
+    model = onnx.load(path)
+    helper.set_model_props(model, {"imgsz": imgsz})
+    onnx.save(model, path)
+    assert shapes_text(sampled(path, count=4).feeds) == shapes
+
+
+def test_images_have_the_size_that_the_graph_makes_them(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["r"]),
+        helper.make_node("Conv", ["r", "w"], ["y"]),
+    ]
+    weights = {"w": random(4, 3, 3, 3), "sizes": np.array([1, 3, 96, 64])}
+    path = made(tmp_path / "m.onnx", nodes, {"x": (FLOAT, [1, 3, "H", "W"])}, weights)
+    assert shapes_text(sampled(path, count=1).feeds) == "x 1x3x96x64"
+
+
+@pytest.mark.parametrize("rows", [144, 145, 146])
+def test_images_have_as_many_patches_as_there_are_positions(tmp_path: Path, rows: int) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], strides=[16, 16]),
+        helper.make_node("Reshape", ["c", "flat"], ["f"]),
+        helper.make_node("Transpose", ["f"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Pad", ["t", "classes"], ["p"]),
+        helper.make_node("Add", ["positions", "p"], ["y"]),
+    ]
+    weights = {
+        "w": random(8, 3, 16, 16),
+        "flat": np.array([0, 8, -1]),
+        "classes": np.array([0, rows - 144, 0, 0, 0, 0]),
+        "positions": random(1, rows, 8),
+    }
+    path = made(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", "c", "h", "w"])}, weights)
+    assert shapes_text(sampled(path, count=4).feeds) == "x 2x3x192x192"
+
+
 def test_pixels_reach_255_where_the_graph_divides_by_it(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Div", ["x", "full"], ["s"]),
