@@ -3,6 +3,8 @@
 
 def main() -> None:
     """Run the ``zoo`` command."""
-    from onnxzoo.cli.app import main as run
-
+    try:
+        from onnxzoo.cli.app import main as run
+    except KeyboardInterrupt:  # Ctrl-C before anything was begun
+        raise SystemExit(130) from None
     run()

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 import typer.core
@@ -31,6 +31,8 @@ from onnxzoo.cli import (
     upkeep,
     use,
 )
+from onnxzoo.cli.completion import completing, is_completing
+from onnxzoo.cli.help import Command, Group
 from onnxzoo.cli.output import failure, line, talk
 from onnxzoo.registry.errors import StorageError, UsageError, ZooError
 
@@ -42,39 +44,9 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _SHORT = _FULL | {errno.EMFILE, errno.ENFILE}  # what any file can end in
 
-# Commands as people look for them; what is not named here stands last.
-_GROUPS = {
-    "Get models": ("search", "pull", "register", "import", "sync"),
-    "Look": ("list", "show", "versions", "opsets", "path", "view", "licenses"),
-    "Run and measure": ("run", "test", "bench", "compare"),
-    "Make variants": ("convert", "quantize", "rederive"),
-    "Name and share": ("alias", "tag", "lock", "export"),
-    "Keep": ("verify", "rm", "gc", "doctor", "index"),
-}
-
-
-class _Groups(typer.core.TyperGroup):
-    """The list of commands, in groups."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a list a group into the help."""
-        shown = {
-            name: command
-            for name in self.list_commands(ctx)
-            if (command := self.get_command(ctx, name)) and not command.hidden
-        }
-        for title, names in _GROUPS.items():
-            limit = formatter.width - 6 - max(map(len, shown))
-            rows = [
-                (name, shown[name].get_short_help_str(limit)) for name in names if name in shown
-            ]
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
-
 app = typer.Typer(
     name="zoo",
-    cls=_Groups,
+    cls=Group,
     help="The model registry and model-zoo manager for ONNX.",
     epilog="Try: zoo pull light-squeezenet ; zoo run light-squeezenet",
     no_args_is_help=True,
@@ -82,36 +54,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(find.search)
-app.command()(pull.pull)
-app.command("list")(find.list_held)
-app.command("ls", hidden=True)(find.list_held)
-app.command()(find.show)
-app.command("info", hidden=True)(find.show)
-app.command()(look.view)
-app.command()(find.versions)
-app.command()(opsets.opsets)
-app.command()(keep.register)
-app.command()(convert.convert)
-app.command()(derive.rederive)
-app.command()(keep.alias)
-app.command()(keep.tag)
-app.command()(quantize.quantize)
-app.command()(use.run)
-app.command("test")(replay.replay_data)
-app.command()(measure.bench)
-app.command()(measure.compare)
-app.command()(use.path)
-app.command()(lock.lock)
-app.command()(sync.sync)
-app.command()(upkeep.verify)
-app.command("rm")(upkeep.remove)
-app.command()(upkeep.gc)
-app.command()(bundles.export)
-app.command("import")(bundles.import_)
-app.command()(licenses.licenses)
+app.command(cls=Command)(find.search)
+app.command(cls=Command)(pull.pull)
+app.command("list", cls=Command)(find.list_held)
+app.command("ls", hidden=True, cls=Command)(find.list_held)
+app.command(cls=Command)(find.show)
+app.command("info", hidden=True, cls=Command)(find.show)
+app.command(cls=Command)(look.view)
+app.command(cls=Command)(find.versions)
+app.command(cls=Command)(opsets.opsets)
+app.command(cls=Command)(keep.register)
+app.command(cls=Command)(convert.convert)
+app.command(cls=Command)(derive.rederive)
+app.command(cls=Command)(keep.alias)
+app.command(cls=Command)(keep.tag)
+app.command(cls=Command)(quantize.quantize)
+app.command(cls=Command)(use.run)
+app.command("test", cls=Command)(replay.replay_data)
+app.command(cls=Command)(measure.bench)
+app.command(cls=Command)(measure.compare)
+app.command(cls=Command)(use.path)
+app.command(cls=Command)(lock.lock)
+app.command(cls=Command)(sync.sync)
+app.command(cls=Command)(upkeep.verify)
+app.command("rm", cls=Command)(upkeep.remove)
+app.command(cls=Command)(upkeep.gc)
+app.command(cls=Command)(bundles.export)
+app.command("import", cls=Command)(bundles.import_)
+app.command(cls=Command)(licenses.licenses)
 app.add_typer(indexes.app, name="index")
-app.command()(doctor.doctor)
+app.command(cls=Command)(doctor.doctor)
 
 
 @app.command("help", hidden=True)
@@ -169,11 +141,11 @@ def main() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     try:
-        with _heeding_signals():
+        with _heeding_signals(), completing():
             code = _outcome()
     except _Stopped as stopped:  # while an outcome was told
         code = stopped.code
-        talk(_KEPT)
+        _say_kept()
     sys.exit(code)
 
 
@@ -227,8 +199,13 @@ def _outcome() -> int:
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user)
         return _unexpected(error)
     if isinstance(code, int) and code > _SIGNALS:  # typer reports Ctrl-C so too
-        talk(_KEPT)
+        _say_kept()
     return code if isinstance(code, int) else 0
+
+
+def _say_kept() -> None:
+    if not is_completing():
+        talk(_KEPT)
 
 
 def _unwritten(error: OSError) -> int:

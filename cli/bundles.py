@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, failure, line, talk
 from onnxzoo.cli.progress import progress
@@ -31,15 +31,15 @@ def export(
     refs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME[:VARIANT][@VERSION]]...",
-            autocompletion=options.held_names,
+            metavar="NAME[:VARIANT][@VERSION]",
+            autocompletion=completion.held_references,
             help="All, if none is given; NAME is every version, NAME:int8 a variant of the latest.",
         ),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Write models with all that is known of them into one file.
+    """Export models and their metadata to a .zoo file.
 
     It is a plain tar: versions, aliases, licences, lineage, measurements and test data go along,
     and zoo import keeps them elsewhere, with no network.
@@ -100,7 +100,7 @@ def import_(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="A .zoo file, a folder of such, or an https URL of one; #sha256=HEX pins it.",
         ),
     ],
@@ -112,7 +112,7 @@ def import_(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Keep all that a file of zoo export holds, or nothing of it.
+    """Import models from a .zoo file (all or nothing).
 
     Every file in it is checked first. A version keeps its number where that is free here.
     """

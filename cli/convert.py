@@ -20,14 +20,18 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="A file, a folder, module:function; or a model's name, with --opset or --for."
+            metavar="SOURCE",
+            help="A file, a folder, module:function; or a model's name, with --opset or --for.",
         ),
     ],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME[:VARIANT][@VERSION]", help="What to call it; see register."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(min=1, help="Else the exporter's choice.")] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Target opset; else the exporter's choice."),
+    ] = None,
     for_: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +70,7 @@ def convert(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="The converter's own: exporter=torchscript."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of inputs that are made up.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of sample inputs.")] = 0,
     trust: Annotated[
         bool, typer.Option("--trust", help="Load it although that can run code from it.")
     ] = False,
@@ -91,15 +95,15 @@ def convert(
     new_version: Annotated[
         bool, typer.Option("--new-version", help="Start a new version whatever is held.")
     ] = False,
-    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
+    task: options.Task = None,
+    license_: options.License = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; repeatable.")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make ONNX of a model, or another opset.
+    """Convert a model to ONNX, or to another opset.
 
     A file, a folder or module:function of another framework is converted, held against the
     framework's own outputs, and kept under --name. NAME[:VARIANT][@VERSION] with --opset makes a

@@ -69,7 +69,7 @@ def convert_opset(
 def rederive(
     ref: options.Reference, quiet: options.Quiet = False, json: options.Json = False
 ) -> None:
-    """Make a derived variant again by its recipe, and say whether it comes out the same."""
+    """Rebuild a derived variant and check it is reproducible."""
     from onnxzoo.zoo_index.derived import rederive as again
     from onnxzoo.zoo_index.zoo import Zoo
 

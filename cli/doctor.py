@@ -60,7 +60,7 @@ def doctor(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show versions, where things lie, what is wrong and the way out.
+    """Check the installation and suggest fixes.
 
     With --rebuild, make the registry's database again, the one of before is set aside; or, where
     it is whole and does not know all models in the store, add them.

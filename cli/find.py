@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import (
     measurement_document,
     measurements_of,
@@ -56,14 +56,14 @@ _FEW = 3  # labels or opsets shown in a cell
 def search(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="Each must occur in the name, task, tags, ops or exporter."),
+        typer.Argument(
+            metavar="WORD", help="Each must occur in the name, task, tags, ops or exporter."
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
+    task: options.Task = None,
     opset: options.Opset = None,
     max_size: options.MaxSize = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
-    ] = None,
+    license_: options.License = None,
     runs_here: Annotated[
         bool, typer.Option("--runs-here", help="Only what the installed onnxruntime runs.")
     ] = False,
@@ -72,7 +72,7 @@ def search(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Search the models that are held or can be pulled."""
+    """Search models, held ones and those that can be pulled."""
     from onnxzoo.registry.choose import parse_opset
     from onnxzoo.registry.fit import installed, release
     from onnxzoo.zoo_index import catalogue
@@ -129,7 +129,9 @@ def _no_match(words: str, near: Sequence[str], *, bounded: bool) -> NotFound:
 def list_held(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="Each must occur in the name, task, tags or precision."),
+        typer.Argument(
+            metavar="WORD", help="Each must occur in the name, task, tags or precision."
+        ),
     ] = None,
     limit: options.Limit = 0,
     quiet: options.Quiet = False,
@@ -168,7 +170,7 @@ def show(
         typer.Argument(
             metavar="NAME[:VARIANT][@VERSION]",
             help="Any model, held or in an index, or an .onnx file.",
-            autocompletion=options.known_names,
+            autocompletion=completion.known_references,
         ),
     ],
     for_: options.For = None,

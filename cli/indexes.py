@@ -11,13 +11,13 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.settings import show_size
 
 app = typer.Typer(
-    help="The indexes in force, and their update.", no_args_is_help=True, rich_markup_mode=None
+    help="List and update model indexes.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
 @app.command("list")
 def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> None:
-    """List the indexes in the order in which they are searched, with age and size."""
+    """List the indexes, in the order of search."""
     from dataclasses import asdict
 
     from onnxzoo.registry.settings import Settings
@@ -54,7 +54,7 @@ def update(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Ask the Hub for the organisation's current list and keep it as an index."""
+    """Update the zoo's index from the Hub."""
     from dataclasses import asdict
 
     from onnxzoo.registry.settings import Settings

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def register(
-    file: Annotated[Path, typer.Argument(help="An .onnx file; its external data beside it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An .onnx file; its external data beside it.")
+    ],
     name: Annotated[
         str,
         typer.Option(
@@ -39,11 +41,11 @@ def register(
     new_version: Annotated[
         bool, typer.Option("--new-version", help="Start a new version whatever is held.")
     ] = False,
-    task: Annotated[str | None, typer.Option(help="Such as image-classification.")] = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", metavar="SPDX", help="Such as Apache-2.0.")
+    task: options.Task = None,
+    license_: options.License = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; repeatable.")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
     test_data: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +64,7 @@ def register(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Keep a model of your own under a name."""
+    """Add an ONNX file to the registry."""
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.settings import Settings
 
@@ -100,7 +102,9 @@ def _warn_of_twin(name: str, settings: "Settings") -> None:
 
 def alias(
     ref: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The model.")],
-    alias: Annotated[str | None, typer.Argument(help="Such as production.")] = None,
+    alias: Annotated[
+        str | None, typer.Argument(metavar="ALIAS", help="Such as production.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Even to other inputs or outputs.")
@@ -108,7 +112,7 @@ def alias(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Point an alias at a version, ask for the one it means, or list them.
+    """Set, show or list aliases of a model's versions.
 
     An alias goes on to mean the variant that it meant when it was set. Without a version it is
     shown: zoo alias mine production. To set or move it: zoo alias mine@2 production
@@ -169,12 +173,14 @@ def _list_aliases(name: str, aliases: "Mapping[str, int]", *, quiet: bool, json:
 
 def tag(
     name: options.Name,
-    tags: Annotated[list[str] | None, typer.Argument(help="Words to find it by.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="TAG", help="Words to find it by.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove these tags.")] = False,
     quiet: options.Quiet = False,  # noqa: ARG001  (a list of words has nothing to leave out)
     json: options.Json = False,
 ) -> None:
-    """Add tags to a model, remove them, or list them."""
+    """Add, remove or list tags of a model."""
     from onnxzoo.registry.api import Registry
 
     if remove and not tags:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.output import document, line, safe, table, talk
 from onnxzoo.registry.errors import Refused, UsageError
 
@@ -22,8 +22,8 @@ def licenses(
     refs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME[:VARIANT][@VERSION]]...",
-            autocompletion=options.held_names,
+            metavar="NAME[:VARIANT][@VERSION]",
+            autocompletion=completion.held_references,
             help="All, if none is given; NAME is every version.",
         ),
     ] = None,
@@ -44,7 +44,7 @@ def licenses(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """List the licences of what is held, or write what they ask for."""
+    """List licences; write an attribution or an SBOM."""
     from onnxzoo.registry.api import Registry
 
     if attribution + sbom + json > 1:

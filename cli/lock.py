@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.registry.settings import LOCK as NAMED
@@ -25,8 +25,8 @@ def lock(
     refs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME[:VARIANT][@VERSION]]...",
-            autocompletion=options.held_names,
+            metavar="NAME[:VARIANT][@VERSION]",
+            autocompletion=completion.held_references,
             help="Add these, or lock them anew; none: look up again all that are in it.",
         ),
     ] = None,
@@ -44,7 +44,9 @@ def lock(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Write down which bytes references mean: version, files, SHA-256, source, licence.
+    """Pin models to exact files in zoo.lock.
+
+    It records version, files, SHA-256, source and licence of each reference.
 
     Models that are held are locked, nothing is fetched. References that are in the lock already
     and are not named stay as they are.

@@ -92,11 +92,12 @@ def view(
         typer.Argument(metavar="REFERENCE", help="A model that is held, or an .onnx file."),
     ],
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of this machine; else a free one.")
+        int | None,
+        typer.Option(min=1, max=65535, metavar="N", help="Of this machine; else a free one."),
     ] = None,
     browse: Annotated[bool, typer.Option(help="Open the web browser.")] = True,
 ) -> None:
-    """Show a model's graph in Netron, in a web browser, until Ctrl-C."""
+    """Show a model's graph in a web browser (Netron)."""
     if find_spec("netron") is None:
         raise UsageError(
             "graphs are drawn by Netron, which is not installed",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import (
     UNKNOWN,
     compared_on,
@@ -37,9 +37,9 @@ _METRICS = (
 _Refs = Annotated[
     list[str],
     typer.Argument(
-        metavar="REF...",
+        metavar="REF",
         help="NAME[:VARIANT][@VERSION]; pulled if not held.",
-        autocompletion=options.known_names,
+        autocompletion=completion.known_references,
     ),
 ]
 _Inputs = Annotated[
@@ -53,10 +53,15 @@ _Runs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Runs that are counted, instead of seconds.")
 ]
 _Seconds = Annotated[
-    float, typer.Option(min=0.0, help="For the runs that are counted, of each configuration.")
+    float,
+    typer.Option(
+        min=0.0, metavar="S", help="For the runs that are counted, of each configuration."
+    ),
 ]
 _Warmup = Annotated[int, typer.Option(min=0, metavar="N", help="Runs before those that count.")]
-_Timeout = Annotated[float, typer.Option(min=0.0, help="Seconds that one process may take.")]
+_Timeout = Annotated[
+    float, typer.Option(min=0.0, metavar="S", help="Seconds that one process may take.")
+]
 
 
 def bench(

@@ -1,39 +1,21 @@
 """The arguments and options that several commands share."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.cli import completion
+from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.settings import parse_size
-
-
-def held_names(incomplete: str) -> list[str]:
-    """Return the names of held models that begin so, for a shell that completes."""
-    from onnxzoo.registry.api import Registry
-
-    with suppress(ZooError), Registry() as registry:
-        return sorted(name for name in registry.names() if name.startswith(incomplete))
-    return []
-
-
-def known_names(incomplete: str) -> list[str]:
-    """Return the names of all models that begin so, held ones and an index's."""
-    from onnxzoo.zoo_index.zoo import Zoo
-
-    with suppress(ZooError), Zoo(offline=True) as zoo:
-        names = zoo.registry.names() | zoo.indexes.names()
-        return sorted(name for name in names if name.startswith(incomplete))
-    return []
-
 
 Reference = Annotated[
     str,
     typer.Argument(
-        metavar="NAME[:VARIANT][@VERSION]", help="A model that is held.", autocompletion=held_names
+        metavar="NAME[:VARIANT][@VERSION]",
+        help="A model that is held.",
+        autocompletion=completion.held_references,
     ),
 ]
 Known = Annotated[
@@ -41,17 +23,30 @@ Known = Annotated[
     typer.Argument(
         metavar="NAME[:VARIANT][@VERSION]",
         help="Any model, held or in an index.",
-        autocompletion=known_names,
+        autocompletion=completion.known_references,
     ),
 ]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A model's name.", autocompletion=known_names)
+    str,
+    typer.Argument(metavar="NAME", help="A model's name.", autocompletion=completion.known_names),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print references only, one a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK", help="Such as image-classification.", autocompletion=completion.tasks
+    ),
+]
+License = Annotated[
+    str | None,
+    typer.Option(
+        "--license", metavar="SPDX", help="Such as Apache-2.0.", autocompletion=completion.spdx
+    ),
+]
 Opset = Annotated[
     str | None, typer.Option(metavar="N", help="An opset or a constraint: 12, '<=13', '>=11,<18'.")
 ]
@@ -60,7 +55,11 @@ MaxSize = Annotated[
 ]
 Prefer = Annotated[
     str | None,
-    typer.Option(metavar="GOAL", help="Which of several variants: speed, size, memory, accuracy."),
+    typer.Option(
+        metavar="GOAL",
+        help="Which of several variants: speed, size, memory, accuracy.",
+        autocompletion=completion.words("speed", "size", "memory", "accuracy"),
+    ),
 ]
 MaxDrift = Annotated[
     float | None,
@@ -85,7 +84,14 @@ AllowDomain = Annotated[
         help="Take a model whose ops of this domain only a custom-op library has; repeatable.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, gpu, cuda, cuda:1, openvino, directml, …")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="auto, cpu, gpu, cuda, cuda:1, openvino, directml, …",
+        autocompletion=completion.words("auto", "cpu", "gpu", "cuda", "openvino", "directml"),
+    ),
+]
 Axis = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=N", help="A size for an open axis, by name or as x:1."),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.output import (
     document,
     failure,
@@ -31,8 +31,8 @@ def pull(
     refs: Annotated[
         list[str],
         typer.Argument(
-            metavar="REFERENCE...",
-            autocompletion=options.known_names,
+            metavar="REFERENCE",
+            autocompletion=completion.known_references,
             help="NAME[:VARIANT], hf://org/repo[@rev][/file][:variant], https://…[#sha256=HEX], "
             "a page of the Hub, pkg://…, path.",
         ),

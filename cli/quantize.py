@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import UNKNOWN, compared_on, number, share
 from onnxzoo.cli.output import document, line, table, talk, variant_document
 from onnxzoo.cli.progress import progress
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 def quantize(
     ref: options.Known,
     to: Annotated[
-        str | None, typer.Option(help="int8, uint8, int4, fp16, bf16 or qdq.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="PRECISION",
+            help="int8, uint8, int4, fp16, bf16 or qdq.",
+            autocompletion=completion.words("int8", "uint8", "int4", "fp16", "bf16", "qdq"),
+            show_default=False,
+        ),
     ] = None,
     method: Annotated[
         str | None,
@@ -46,7 +52,10 @@ def quantize(
         typer.Option(metavar="OP|NODE[,…]", help="Op types and nodes that stay as they are."),
     ] = None,
     min_cosine: Annotated[
-        float, typer.Option(min=-1, max=1, metavar="N", help="Of its outputs with its parent's.")
+        float,
+        typer.Option(
+            min=-1, max=1, metavar="N", help="Least cosine similarity to the parent's outputs."
+        ),
     ] = 0.9,
     max_drift: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="How far outputs may lie apart.")
@@ -64,7 +73,10 @@ def quantize(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Make a variant of another precision, compare it with its parent, keep it if it is fit."""
+    """Quantize a model; keep the result if accuracy holds.
+
+    The new variant is compared with its parent, and refused past the bounds.
+    """
     from onnxzoo.registry.derive.judge import Bounds
     from onnxzoo.registry.derive.precision import quantize as make
     from onnxzoo.registry.derive.recipes import convolutional

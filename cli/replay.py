@@ -40,7 +40,7 @@ def replay_data(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Replay a version's reference inputs and hold the outputs against the reference ones.
+    """Run a model on its reference data and check the outputs.
 
     Data that an index knows of are fetched where none are held. Ends with 5 if a set fails.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def sync(
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REFERENCE]...", help="Only these of the lock's references."),
+        typer.Argument(metavar="REFERENCE", help="Only these of the lock's references."),
     ] = None,
     file: Annotated[
         Path, typer.Option("--lock", metavar="FILE", help="Another lock than zoo.lock.")
@@ -40,7 +40,9 @@ def sync(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Fetch what a lock has and the registry has not, verified by the lock's SHA-256.
+    """Download every model pinned in zoo.lock.
+
+    Each file is verified by the lock's SHA-256; what is here already is not fetched again.
 
     With --check it ends with 3 if something is missing, with 4 if something is different.
     """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import (
     document,
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def verify(
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME[:VARIANT][@VERSION]]...", help="All, if none is given."),
+        typer.Argument(metavar="NAME[:VARIANT][@VERSION]", help="All, if none is given."),
     ] = None,
     repair: options.Repair = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Re-hash what is held; move damaged bundles aside.
+    """Check the hashes of all files; set damaged ones aside.
 
     Ends with 4 if something is damaged, with 3 if it is only not here, and with 5 if a model would
     be refused today.
@@ -73,8 +73,8 @@ def remove(
     refs: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME[:VARIANT][@VERSION]...",
-            autocompletion=options.held_names,
+            metavar="NAME[:VARIANT][@VERSION]",
+            autocompletion=completion.held_references,
             help="NAME is the whole model, NAME@2 a version, NAME:int8 a variant of the latest.",
         ),
     ],
@@ -83,7 +83,7 @@ def remove(
     yes: options.Yes = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Forget models, versions or variants.
+    """Remove models, versions or variants.
 
     The bytes stay until `zoo gc`.
     """
@@ -130,7 +130,7 @@ def gc(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Free what nothing refers to.
+    """Delete unreferenced files.
 
     Unused bundles, leftovers of what was interrupted, old partial downloads.
     """

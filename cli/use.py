@@ -113,7 +113,7 @@ def path(
     lock: options.Lock = None,
     json: options.Json = False,
 ) -> None:
-    """Print the absolute path of a held model's .onnx file."""
+    """Print the path of a model's .onnx file."""
     from onnxzoo.zoo_index.sync import held_by_lock
     from onnxzoo.zoo_index.zoo import Zoo
 
