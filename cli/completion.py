@@ -18,7 +18,7 @@ def completing() -> Iterator[None]:
     """Give bash whole references to complete, though it splits words at `:`, `@` and `=`.
 
     It puts each of them, and what follows, into a word of its own, and what it is given back takes
-    the place of the last one alone.
+    the place of the last one alone; of one that begins with `@`, that is a part.
     """
     if os.environ.get("_ZOO_COMPLETE") != "complete_bash":
         yield
@@ -26,7 +26,8 @@ def completing() -> Iterator[None]:
     words = _joined(os.environ.get("COMP_WORDS", "").split("\n"))
     os.environ["COMP_WORDS"] = "\n".join(words)
     os.environ["COMP_CWORD"] = str(len(words) - 1)
-    typed = words[-1][: 1 + max(words[-1].rfind(mark) for mark in _BREAKS)]
+    last = max(words[-1].rfind(mark) for mark in _BREAKS)
+    typed = words[-1][: last if words[-1][last:].startswith("@") else last + 1]
     out = io.StringIO()
     try:
         with redirect_stdout(out):

@@ -51,10 +51,10 @@ def test_names_are_completed() -> None:
 def test_bash_is_given_what_follows_the_last_mark() -> None:
     assert completed("zoo", "path", "net", ":") == ["fp32"]
     assert completed("zoo", "path", "net", ":", "f") == ["fp32"]
-    assert completed("zoo", "path", "net", "@") == ["1", "2", "latest", "production"]
-    assert completed("zoo", "path", "net", ":", "fp32", "@", "p") == ["production"]
+    assert completed("zoo", "path", "net", "@") == ["@1", "@2", "@latest", "@production"]
+    assert completed("zoo", "path", "net", ":", "fp32", "@", "p") == ["@production"]
     assert completed("zoo", "path", "acme/other", ":", "m") == ["mine"]
-    assert completed("zoo", "compare", "net", ":", "fp32", "net", "@", "1") == ["1"]
+    assert completed("zoo", "compare", "net", ":", "fp32", "net", "@", "1") == ["@1"]
 
 
 def test_other_shells_are_given_the_whole_word() -> None:
