@@ -23,7 +23,8 @@ def completing() -> Iterator[None]:
     if os.environ.get("_ZOO_COMPLETE") != "complete_bash":
         yield
         return
-    words = _joined(os.environ.get("COMP_WORDS", "").split("\n"))
+    given = os.environ.get("COMP_WORDS", "")
+    words = _joined(given.split("\n" if "\n" in given else " "))
     os.environ["COMP_WORDS"] = "\n".join(words)
     os.environ["COMP_CWORD"] = str(len(words) - 1)
     last = max(words[-1].rfind(mark) for mark in _BREAKS)

@@ -130,9 +130,15 @@ def list_held(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="WORD", help="Each must occur in the name, task, tags or precision."
+            metavar="WORD",
+            help="Each must occur in the name, task, tags, precision, label or aliases; or a "
+            "reference. `*` stands for anything.",
         ),
     ] = None,
+    task: options.Task = None,
+    opset: options.Opset = None,
+    max_size: options.MaxSize = None,
+    license_: options.License = None,
     limit: options.Limit = 0,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -142,7 +148,14 @@ def list_held(
     from onnxzoo.registry.manifest import Manifest
 
     with Registry() as registry:
-        found = registry.list(words or (), limit=limit or None)
+        found = registry.list(
+            words or (),
+            task=task,
+            opset=opset,
+            max_bytes=max_size,
+            license=license_,
+            limit=limit or None,
+        )
     if json:
         document([variant_document(variant) for variant in found])
     elif quiet:
@@ -158,7 +171,7 @@ def list_held(
                     talk(f"{state}: {variant.ref}; zoo verify {variant.name} --repair")
             except StorageError as error:
                 talk(f"{variant.ref}: {error.message}")
-    elif words:
+    elif words or task or opset or max_size is not None or license_:
         talk("nothing that is held matches; try: zoo search")
     else:
         talk("nothing is held yet; try: zoo pull light-squeezenet")

@@ -10,7 +10,7 @@ from threading import Thread, get_ident
 from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
 from weakref import ref as weakref
 
-from onnxzoo.registry.choose import Wish, choose
+from onnxzoo.registry.choose import Wish, choose, parse_opset
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import (
     Busy,
@@ -385,24 +385,40 @@ class Registry:
         ops: bool = False,
         name: str | None = None,
         source: str | None = None,
+        task: str | None = None,
+        opset: str | int | None = None,
+        max_bytes: int | None = None,
+        license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
         limit: int | None = None,
     ) -> Sequence[Variant]:
         """Return held variants, by name, newest version first.
 
         Args:
-            words: each must occur in the name, the task, a tag or the precision.
+            words: each must occur in the name, the task, a tag, the precision, the label or an
+                alias; one with ``:`` or ``@`` in the reference. A ``*`` stands for anything.
             ops: or in the text of the graph, such as its op types.
             name: of this model only.
             source: that came from this source only.
+            task: such as ``image-classification``.
+            opset: a number or a constraint, such as ``"<=13"``.
+            max_bytes: of all its files together.
+            license: an SPDX identifier, upper and lower case alike.
             limit: at most so many.
         """
         check_list(words, "words")
+        within = parse_opset(opset)
+        bounded = (task, within, max_bytes, license) != (None,) * 4
+        most = None if bounded else limit
         with self._database.read() as rows:
-            return records(
-                rows,
-                self.store,
-                listed(rows, words, ops=ops, name=name, source=source, limit=limit),
-            )
+            found = [
+                row
+                for row in listed(rows, words, ops=ops, name=name, source=source, limit=most)
+                if task in {None, row["task"]}
+                and (within is None or within.contains(str(row["opset"])))
+                and (max_bytes is None or row["bytes"] <= max_bytes)
+                and (license is None or license.lower() == (row["license"] or "").lower())
+            ]
+            return records(rows, self.store, found[:limit])
 
     def selected(self, refs: Sequence[str]) -> Sequence[Variant]:
         """Return every held variant that references mean, by name, version and label.

@@ -1,6 +1,7 @@
 """References: how a model, a version and a variant are named, parsed and printed."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,8 +104,12 @@ def slug(text: str) -> str:
 
     >>> slug("Emotion FERPlus (v2)")
     'emotion-ferplus-v2'
+    >>> slug("Größe é")
+    'grosse-e'
     """
-    words = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-._")
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    words = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
     return words[:_MAX].rstrip("-._") or "model"
 
 

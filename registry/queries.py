@@ -120,8 +120,9 @@ def listed(
 ) -> Sequence[Row]:
     """Return rows of variants by name, newest version first; every word must occur.
 
-    A word is looked for in the name, the task, the tags and the precision; with `ops` in the text
-    of the graph too, which has more than op types in it.
+    A word is looked for in the name, the task, the tags, the precision, the label and the version's
+    aliases; one with ``:`` or ``@`` in the reference; with `ops` in the text of the graph too,
+    which has more than op types in it. A ``*`` stands for anything.
     """
     values: dict[str, object] = {}
     clauses = ["1 = 1"]
@@ -136,7 +137,8 @@ def listed(
         clauses.append(_FIRST_MODELS)
     for number, key in enumerate(keys):
         values[f"w{number}"] = f"%{key.translate(_ESCAPED)}%"
-        occurs = (_OCCURS + " OR " + _IN_GRAPH if ops else _OCCURS).format(number)
+        where = _IN_REFERENCE if {":", "@"} & set(key) else _OCCURS
+        occurs = (where + " OR " + _IN_GRAPH if ops else where).format(number)
         clauses.append(f"({occurs})")
     sql = f"{_VARIANTS} WHERE {' AND '.join(clauses)} ORDER BY m.name, v.number DESC, r.label"
     if limit is not None:
@@ -147,11 +149,16 @@ def listed(
 
 # Every model has a variant, so the first rows are among the first models': 84 ms become 1 ms.
 _FIRST_MODELS = "m.id IN (SELECT id FROM model ORDER BY name LIMIT :limit)"
-_ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+_ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\", "*": "%"})
 _OCCURS = r"""m.key LIKE :w{0} ESCAPE '\' OR replace(lower(m.task), '_', '-') LIKE :w{0} ESCAPE '\'
- OR r.precision LIKE :w{0} ESCAPE '\'
+ OR r.precision LIKE :w{0} ESCAPE '\' OR r.label LIKE :w{0} ESCAPE '\'
+ OR EXISTS (SELECT 1 FROM alias a WHERE a.version_id = v.id AND a.name LIKE :w{0} ESCAPE '\')
  OR EXISTS (SELECT 1 FROM tag
             WHERE model_id = m.id AND replace(name, '_', '-') LIKE :w{0} ESCAPE '\')"""
+_IN_REFERENCE = r"""m.key || ':' || r.label || '@' || v.number LIKE :w{0} ESCAPE '\'
+ OR m.key || '@' || v.number LIKE :w{0} ESCAPE '\'
+ OR EXISTS (SELECT 1 FROM alias a WHERE a.version_id = v.id
+            AND m.key || '@' || a.name LIKE :w{0} ESCAPE '\')"""
 _IN_GRAPH = r"replace(lower(r.graph), '_', '-') LIKE :w{0} ESCAPE '\'"
 
 

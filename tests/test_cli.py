@@ -833,3 +833,35 @@ def test_an_error_beside_json_is_an_object(zoo: Run) -> None:
     code, _, err = zoo("list", "--json", "--limit", "many")
     assert (code, json.loads(err)["type"]) == (2, "UsageError")
     assert zoo("show", "nothere").err.startswith("error: ")
+
+
+def test_a_list_takes_references_patterns_and_bounds(zoo: Run, tmp_path: Path) -> None:
+    for name, opset in (("cat", 13), ("dog", 17)):
+        path = models.linear(tmp_path / f"{name}.onnx", opset=opset)
+        license_ = "MIT" if name == "dog" else "Apache-2.0"
+        zoo("register", path, "--name", f"acme/{name}", "--license", license_, "--task", name)
+    zoo("alias", "acme/dog@1", "production")
+
+    def listed(*words: str) -> list[str]:
+        return zoo("list", *words, "-q").out.split()
+
+    cat, dog = "acme/cat:fp32@1", "acme/dog:fp32@1"
+    assert listed("acme/cat:fp32") == [cat]
+    assert listed("dog@production") == listed("production") == listed("acme/dog@1") == [dog]
+    assert listed("a*/d*g") == [dog]
+    assert listed("cat:int8") == listed("dog@2") == []
+    assert (
+        listed("--opset", ">13") == listed("--license", "mit") == listed("--task", "dog") == [dog]
+    )
+    assert listed("--max-size", "10") == []
+    assert listed("--opset", "13", "--limit", "1") == [cat]
+    assert listed("--max-size", "10MB", "--limit", "1") == [cat]
+
+
+def test_a_search_finds_what_made_a_model(zoo: Run, tmp_path: Path) -> None:
+    path = models.linear(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.producer_name = "skl2onnx"
+    path.write_bytes(model.SerializeToString())
+    zoo("register", path, "--name", "mine")
+    assert zoo("search", "skl2onnx", "-q").out.split() == ["mine"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge, misfits
 from onnxzoo.registry.names import fold, keys_of
@@ -74,30 +74,29 @@ def search(
     entries = zoo.indexes.search(
         words, task=task, opset=opset, max_bytes=max_bytes, license=license
     )
+    bounds = {"task": task, "max_bytes": max_bytes, "license": license}
+    bounds["opset"] = None if opset is None else str(opset)
     held = [
-        _found(variant, runs_on, zoo.registry)
-        for variant in _held(zoo, words, entries)
-        if task in {None, variant.task}
-        and (opset is None or opset.contains(str(variant.opset)))
-        and (max_bytes is None or variant.bytes <= max_bytes)
-        and (license is None or license.lower() == (variant.license or "").lower())
+        _found(variant, runs_on, zoo.registry) for variant in _held(zoo, words, entries, **bounds)
     ]
     found = _merged(held, entries, runs_on)
     return [item for item in found if runs_on is None or item.runs_here]
 
 
-def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry]) -> list[Variant]:
+def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry], **bounds: Any) -> list[Variant]:
     """Return the held variants that mention every word, and those that the index found."""
     keys = keys_of(words)
     by_word = [
-        variant for variant in zoo.registry.list(words, ops=True) if _mentions(variant, keys)
+        variant
+        for variant in zoo.registry.list(words, ops=True, **bounds)
+        if _mentions(variant, keys)
     ]
     offered = {(entry.name, entry.variant) for entry in entries}
     names = zoo.registry.names().intersection(name for name, _ in offered)
     by_index = [
         variant
         for name in sorted(names)
-        for variant in zoo.registry.list(name=name)
+        for variant in zoo.registry.list(name=name, **bounds)
         if (variant.name, variant.variant) in offered
     ]
     found = {variant.ref: variant for variant in (*by_word, *by_index)}
@@ -158,8 +157,14 @@ def _needs(item: Found, held: Mapping[str, Variant], offered: Mapping[str, Entry
 
 
 def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
-    words = (variant.name, variant.task or "", *variant.tags, variant.precision)
-    text = fold("\n".join((*words, *variant.graph.ops)))
+    words = (
+        variant.name,
+        variant.task or "",
+        *variant.tags,
+        variant.precision,
+        variant.graph.producer,
+    )
+    text = fold("\n".join((*words, variant.graph.producer, *variant.graph.ops)))
     return all(key in text for key in keys)
 
 
