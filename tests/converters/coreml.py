@@ -35,6 +35,16 @@ CNN = (
     "3, True, 'v', 's'); "
     "b.add_softmax('m', 's', 'y'); "
 )
+CLASSIFIER = (
+    "b = B([('image', d.Array(3, 8, 8))], [('y', d.Array(3))], mode='classifier'); " + CNN
+    + "b.set_class_labels(['a', 'b', 'c']); b.set_pre_processing_parameters("
+    "image_input_names=['image'], is_bgr=False, image_scale=0.5, red_bias=-0.5); "
+)  # fmt: skip
+LINEAR = (
+    LABELS + "g = m.glmClassifier; g.classEncoding = 1; g.offset.extend(n(3)); "
+    "[g.weights.add().value.extend(n(4)) for _ in range(3)]; "
+    "g.int64ClassLabels.vector.extend([0, 1, 2]); "
+)
 
 
 def coreml(code: str, model: str, inputs: Any = ROWS, outputs: int = 2, **more: Any) -> Case:
@@ -54,19 +64,25 @@ CASES = {
         1,
         how={"opset": 9},
     ),
-    "coreml-image-classifier": coreml(
-        "b = B([('image', d.Array(3, 8, 8))], [('y', d.Array(3))], mode='classifier'); " + CNN
-        + "b.set_class_labels(['a', 'b', 'c']); b.set_pre_processing_parameters("
-        "image_input_names=['image'], is_bgr=False, image_scale=0.5, red_bias=-0.5); ",
+    "coreml-network-opset-8": coreml(
+        "b = B([('image', d.Array(3, 8, 8))], [('y', d.Array(3))]); " + CNN,
         "b.spec",
         IMAGE,
+        1,
+        how={"opset": 8},
     ),
-    "coreml-linear-classifier": coreml(
-        LABELS + "g = m.glmClassifier; g.classEncoding = 1; g.offset.extend(n(3)); "
-        "[g.weights.add().value.extend(n(4)) for _ in range(3)]; "
-        "g.int64ClassLabels.vector.extend([0, 1, 2]); ",
-        "m",
+    "coreml-network-opset-7": coreml(
+        "b = B([('image', d.Array(3, 8, 8))], [('y', d.Array(3))]); " + CNN,
+        "b.spec",
+        IMAGE,
+        1,
+        how={"opset": 7},
     ),
+    "coreml-image-classifier": coreml(CLASSIFIER, "b.spec", IMAGE),
+    "coreml-image-classifier-opset-8": coreml(CLASSIFIER, "b.spec", IMAGE, how={"opset": 8}),
+    "coreml-image-classifier-opset-7": coreml(CLASSIFIER, "b.spec", IMAGE, how={"opset": 7}),
+    "coreml-linear-classifier": coreml(LINEAR, "m"),
+    "coreml-linear-classifier-opset-7": coreml(LINEAR, "m", how={"opset": 7}),
     "coreml-vectors": coreml(
         LABELS + "v = m.supportVectorClassifier; v.numberOfSupportVectorsPerClass.extend([2, 1, "
         "2]); "
