@@ -62,7 +62,7 @@ def quantize(
     ] = None,
     min_labels: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="N", help="Of a classifier: share of equal labels."),
+        typer.Option(min=0, max=1, metavar="N", help="Share of equal labels; of a classifier 0.5."),
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Try several recipes; keep the smallest within bounds.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import onnxzoo
 from onnxzoo.cli.app import main
@@ -263,10 +264,70 @@ def test_labels_bound_where_it_is_asked_for() -> None:
     bounds = Bounds(min_labels=0.9)
     assert unfit(wrong, Bounds()) is None
     assert unfit(wrong, bounds) == (
-        "only `0.0625` of its labels are its parent's (x 1x16); expected at least `0.9`"
+        "only `0.0625` of its labels are its parent's (x 1x16); expected at least `0.9` "
+        "(--min-labels)"
     )
     assert unfit(Proof(Drift(0.1, 0.99, 0.9), 1, 1, 8), bounds) is None
     assert "no labels" in (unfit(Proof(Drift(0.1, 0.99), 1, 1, 8), bounds) or "")
+
+
+def classes(path: Path, *end: onnx.NodeProto, width: int | str = 64) -> Path:
+    """Write a layer of 64 values of which the greatest is lost in eight bits."""
+    random = np.random.default_rng(0)
+    weight = random.random((32, 1)) + random.normal(0, 2e-5, (32, 64))
+    kept = [("w", weight), ("last", np.array([1]))]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["m"]), *end],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 32])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", width])],
+        [
+            numpy_helper.from_array(array.astype(np.float32 if name == "w" else np.int64), name)
+            for name, array in kept
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+SOFTMAX = [helper.make_node("Softmax", ["m"], ["s"]), helper.make_node("Identity", ["s"], ["y"])]
+BY_HAND = [
+    helper.make_node("Exp", ["m"], ["e"]),
+    helper.make_node("ReduceSum", ["e", "last"], ["s"], keepdims=0),
+    helper.make_node("Unsqueeze", ["s", "last"], ["t"]),
+    helper.make_node("Div", ["e", "t"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("end", [SOFTMAX, BY_HAND])
+def test_a_classifier_that_mixes_up_its_labels_is_refused(
+    tmp_path: Path, end: list[onnx.NodeProto]
+) -> None:
+    registry = Registry()
+    registry.register(classes(tmp_path / "m.onnx", *end), "kinds")
+    parent = registry.resolve("kinds")
+    with pytest.raises(Refused, match=r"^only `0` of its labels .* at least `0\.5` \(--min-l"):
+        quantize(registry, parent, "int8", method="weight-only")
+    made = quantize(registry, parent, "int8", method="weight-only", bounds=Bounds(min_labels=0))
+    drift = made.derived.proof.drift
+    assert drift.labels is not None
+    assert drift.labels < 0.5
+    assert drift.cosine is not None
+    assert drift.cosine > 0.99
+
+
+@pytest.mark.parametrize(
+    ("end", "width"),
+    [([helper.make_node("Neg", ["m"], ["y"])], 64), (SOFTMAX, "anchors")],
+)
+def test_a_curve_or_a_row_of_open_length_has_no_classes(
+    tmp_path: Path, end: list[onnx.NodeProto], width: int | str
+) -> None:
+    registry = Registry()
+    registry.register(classes(tmp_path / "m.onnx", *end, width=width), "curve")
+    made = quantize(registry, registry.resolve("curve"), "int8", method="weight-only")
+    assert (made.derived.proof.drift.labels or 0) < 0.5
 
 
 def proof(size: float, latency: float, cosine: float) -> Proof:

@@ -216,7 +216,7 @@ def quantize(
         exclude: op types and nodes that stay as they are.
         min_cosine: of its outputs with its parent's.
         max_drift: the largest absolute difference of an output.
-        min_labels: of a classifier: the share of equal labels, from 0 to 1.
+        min_labels: the share of equal labels; None for 0.5 of classifiers, 0 for none.
         search: try a handful of recipes and keep the smallest that is fit; of those of one size
             the fastest, of those of one speed the nearest.
         label: the variant's; None for what was asked for.

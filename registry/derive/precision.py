@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.derive import calibrate as calibration
 from onnxzoo.registry.derive.calibrate import Examples
+from onnxzoo.registry.derive.classes import is_classifier
 from onnxzoo.registry.derive.frame import Derived, Recipe, clash, keep, make, taken
-from onnxzoo.registry.derive.judge import USUAL, Bounds, Trial, advice, unfit
+from onnxzoo.registry.derive.judge import MIN_LABELS, USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
@@ -82,6 +83,8 @@ def quantize(
     check_list(exclude, "exclude")
     to = to.lower() if to else to
     _check(parent, to, ops, label, search=search)
+    if bounds.min_labels is None and is_classifier(parent):
+        bounds = replace(bounds, min_labels=MIN_LABELS)
     with _data(registry, calibrate, preprocess) as data:
         compared = data if inputs is None else calibration.located(inputs, preprocess)
         calibration.check_preprocess(preprocess, data, compared)
