@@ -291,8 +291,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
             if garbage.unknown:
                 what = unknown_models(garbage.unknown)
                 yield Problem(what, "zoo doctor --rebuild adds them", DatabaseError.exit_code)
-            else:  # sidecars of models that it does not know may say more than it does
-                _write_sidecars(registry)
+            yield from _sidecar_problems(registry)
             if garbage.bytes:
                 talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
@@ -321,14 +320,25 @@ def _file_problems(registry: "Registry") -> Iterator[Problem]:
         )
 
 
-def _write_sidecars(registry: "Registry") -> None:
+def _sidecar_problems(registry: "Registry") -> Iterator[Problem]:
+    """Write the sidecars that are missing, and yield what they know better than the database."""
     try:
-        written = registry.write_sidecars()
+        written, ahead = registry.write_sidecars()
     except StorageError as error:  # a registry that is only read from here is no worse for it
         talk(f"a lost database could not be made again from the store: {error.message}")
         return
     if written:
         talk(f"wrote beside {count(written, 'bundle')} what they are, for a rebuild")
+    if ahead:
+        names = ", ".join(f"`{name}`" for name in ahead[:_NAMED])
+        more = f" and {len(ahead) - _NAMED} more" if len(ahead) > _NAMED else ""
+        yield Problem(
+            f"what the store says of {names}{more} was written after the database's last change "
+            "and is not what it says; it may be an older copy",
+            "zoo doctor --rebuild --force makes it again from the store; the next change of a "
+            "model writes what the database says",
+            DatabaseError.exit_code,
+        )
 
 
 def _free(folder: Path) -> int:

@@ -694,17 +694,25 @@ class Registry:
             added = None if force else add_unknown(database, self.store)
             return added or rebuild(database, self.store, force=force)
 
-    def write_sidecars(self) -> int:
+    def write_sidecars(self) -> "tuple[int, Sequence[str]]":
         """Write beside each bundle what the database knows of it, where that is not so yet.
 
+        Sidecars of models of which the store knows more than the database are left alone.
+
         Returns:
-            How many bundles it was not so for: those of an older onnxzoo, or after a kill.
+            How many bundles it was not so for: those of an older onnxzoo, or after a kill; and the
+            models whose sidecars were written after the database's last change, which may be an
+            older copy than its store.
         """
         from onnxzoo.registry.sidecars import behind, write_missing
+        from onnxzoo.registry.unknown import unknown
 
-        digests = behind(self._database, self.store)
+        with self._database.read() as rows:
+            refs = [ref for refs in unknown(rows, self.store).values() for ref in refs]
+        leave = {Ref.parse(ref).name for ref in refs}
+        digests, ahead = behind(self._database, self.store, leave=leave)
         write_missing(self._database, self.store, digests)
-        return len(digests)
+        return len(digests), ahead
 
     def export(
         self, refs: Sequence[str], output: Path | BinaryIO, *, progress: Progress | None = None

@@ -271,8 +271,7 @@ def _believe(told: Told, store: Store, claims: Claims) -> None:
             graph = _unread(claim)
         place = (*_believe_version(told, claim.version), claim.label)
         if place in told.variants:  # the database went on after a kill, and gave the place again
-            digest = told.variants[place][1].digest
-            told.lost.append((claim.ref, f"it meant `{digest}` once, and other bytes since"))
+            told.lost.append(_meant_once(claim.ref, told.variants[place][1]))
         told.variants[place] = claim, claims.manifest, graph
     for data in claims.data:
         told.data[fold(data.version.name), data.version.number] = data, claims.manifest
@@ -296,12 +295,26 @@ def _unread(claim: VariantClaim) -> Graph:
 
 
 def _believe_version(told: Told, version: VersionClaim) -> tuple[str, int]:
-    """Note a version, last of all: of two that claim an alias, the last one has it."""
+    """Note a version, last of all: of two that claim an alias, the last one has it.
+
+    A version that was made at another time is another one, whose number was given again.
+    """
     place = fold(version.name), version.number
     told.models[place[0]] = version
-    told.versions.pop(place, None)
+    before = told.versions.pop(place, None)
+    if before is not None and before.created_at != version.created_at:
+        for there in [there for there in told.variants if there[:2] == place]:
+            claim, manifest, _ = told.variants.pop(there)
+            told.lost.append(_meant_once(claim.ref, manifest))
+        if place in told.data:
+            data, manifest = told.data.pop(place)
+            told.lost.append(_meant_once(data.ref, manifest))
     told.versions[place] = version
     return place
+
+
+def _meant_once(ref: str, manifest: Manifest) -> tuple[str, str]:
+    return ref, f"it meant `{manifest.digest}` once, and other bytes since"
 
 
 def _take_id(session: "Session", store: Store) -> None:

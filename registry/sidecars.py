@@ -12,7 +12,7 @@ the database again.
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.claims import FORMAT, LARGEST, parse
@@ -82,19 +82,50 @@ def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None
                 _keep(rows_of(session), store, [digest])
 
 
-def behind(database: Database, store: Store) -> list[str]:
-    """Return the bundles whose sidecar is not what the database says: none yet, or another's."""
+def behind(
+    database: Database, store: Store, *, leave: Container[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Return the bundles whose sidecar is not what the database says: none yet, or another's.
+
+    Args:
+        database: the registry's.
+        store: its store.
+        leave: names of models whose sidecars are left alone.
+
+    Returns:
+        Those to be written, and the models of those that were written after the database's last
+        change: it may be an older copy than its store.
+    """
     late, newest = set[str](), dict[str, tuple[str, str, bool]]()
+    ahead = set[str]()
     with database.read() as rows:
+        last = rows("SELECT max(at) AS at FROM event")
         for digest in sorted(_digests(rows(USED))):
             (at, old), new = _read(store, digest), _content(rows, digest)
+            names = {claim["name"] for claim in _claims(new)}
+            if any(name in leave for name in names):
+                continue
             if _of_bundle(old) != _of_bundle(new):
-                late.add(digest)
+                if old is not None and _is_after(at, last[0]["at"]):
+                    ahead |= names
+                else:
+                    late.add(digest)
                 continue
             for said, so in zip(_claims(old), _claims(new), strict=True):
                 found = at, digest, _of_model(said) == _of_model(so)
                 newest[said["name"]] = max(found, newest.get(said["name"], found))
-    return sorted(late | {digest for _, digest, right in newest.values() if not right})
+    late |= {digest for _, digest, right in newest.values() if not right}
+    return sorted(late), sorted(ahead)
+
+
+def _is_after(written: str, last: str | None) -> bool:
+    """Tell whether a sidecar was written in a later second than the database's last change."""
+    try:
+        return last is not None and datetime.fromisoformat(written) >= datetime.fromisoformat(
+            last
+        ) + timedelta(seconds=2)
+    except (TypeError, ValueError):
+        return False
 
 
 def check(rows: Rows, store: Store) -> None:

@@ -60,8 +60,10 @@ class Touched:
                     self._models.add(row.model_id)
             case VariantRow():
                 self._digests |= set(_values(row, "digest"))
-                if gone:  # an alias meant it, perhaps
+                if gone:  # an alias meant it, perhaps; and its sidecar may be the newest
                     self._versions.add(row.version_id)
+                    found = rows("SELECT model_id FROM version WHERE id = :id", id=row.version_id)
+                    self._models |= {version["model_id"] for version in found}
             case Alias():
                 self._versions |= set(_values(row, "version_id"))
             case ReferenceData():

@@ -4,11 +4,11 @@ The database is an older copy then, put back over a newer store; or a registrati
 its sidecar was written and its rows were not. Either way the user had asked for them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from onnxzoo.registry.claims import Claims, VariantClaim, VersionClaim, read
+from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
 from onnxzoo.registry.db import Database, Rows, rows_of
 from onnxzoo.registry.errors import DatabaseError, IntegrityError
 from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut
@@ -18,6 +18,15 @@ from onnxzoo.registry.queries import USED
 from onnxzoo.registry.rebuild import Rebuilt, Told, told_by
 from onnxzoo.registry.sidecars import changing, check
 from onnxzoo.registry.store import Store
+
+_REMOVED = """
+SELECT max(at) AS at FROM event
+WHERE action = 'remove' AND reference = :ref AND detail = :digest
+"""
+_VERSION_REMOVED = """
+SELECT max(at) AS at FROM event
+WHERE action = 'remove' AND reference LIKE :name || ':%@' || :number
+"""
 
 
 def unknown(rows: Rows, store: Store) -> dict[str, tuple[str, ...]]:
@@ -36,9 +45,21 @@ def _unknown(rows: Rows, store: Store) -> dict[str, Claims]:
             claims = read(store, digest)
         except IntegrityError:  # nobody knows what it was
             continue
-        if claims.all:
+        if any(not _was_removed(rows, claim, claims) for claim in claims.all):
             found[digest] = claims
     return found
+
+
+def _was_removed(rows: Rows, claim: VariantClaim | DataClaim, claims: Claims) -> bool:
+    """Tell whether the database removed it later: from another machine, whose store is its own."""
+    version, digest = claim.version, claims.manifest.digest
+    if isinstance(claim, VariantClaim):
+        found = rows(_REMOVED, ref=claim.ref, digest=digest)
+    else:
+        found = rows(_VERSION_REMOVED, name=version.name, number=str(version.number))
+    at = found[0]["at"] if found else None
+    written = claims.written_at.replace(microsecond=0)  # the log counts whole seconds
+    return at is not None and datetime.fromisoformat(at) >= written
 
 
 def add_unknown(database: Database, store: Store) -> Rebuilt | None:
@@ -67,25 +88,28 @@ def add_unknown(database: Database, store: Store) -> Rebuilt | None:
 def _beside(store: Store, found: Mapping[str, Claims]) -> list[Claims]:
     """Return the sidecars of some bundles, and of what is known of the same versions.
 
-    With them `merge` finds a version again. What stands where an unknown one stood is left out:
-    its number was given again.
+    With them `merge` finds a version again. What stands where an unknown one stood, or in another
+    version of its number, is left out: that was given again.
     """
-    versions = {place[:2] for claims in found.values() for place in _places(claims)}
-    taken = {place for claims in found.values() for place in _places(claims)}
+    claims = [claim for one in found.values() for claim in one.all]
+    versions = {_place(claim): claim.version.created_at for claim in claims}
+    taken = {(_place(claim), _label(claim)) for claim in claims}
     beside = [*found.values()]
     for digest in {*store.sidecars()} - found.keys():
         with suppress(IntegrityError):
-            claims = read(store, digest)
-            places = set(_places(claims))
-            if versions & {place[:2] for place in places} and not taken & places:
-                beside.append(claims)
+            there = read(store, digest)
+            same = [c for c in there.all if versions.get(_place(c)) == c.version.created_at]
+            if same and taken.isdisjoint((_place(c), _label(c)) for c in there.all):
+                beside.append(there)
     return beside
 
 
-def _places(claims: Claims) -> Iterator[tuple[str, int, str | None]]:
-    for claim in claims.all:
-        label = claim.label if isinstance(claim, VariantClaim) else None
-        yield fold(claim.version.name), claim.version.number, label
+def _label(claim: VariantClaim | DataClaim) -> str | None:
+    return claim.label if isinstance(claim, VariantClaim) else None
+
+
+def _place(claim: VariantClaim | DataClaim) -> tuple[str, int]:
+    return fold(claim.version.name), claim.version.number
 
 
 def _contents(told: Told) -> Contents:
@@ -164,10 +188,11 @@ def _rebuilt(told: Told, done: Imported) -> Rebuilt:
         (alias, f"it means `{here}` here, and `{there}` in the store; it stays")
         for alias, here, there in done.kept
     ]
+    other = [(ref, "it has other reference data here, which stay") for ref in done.other_data]
     return Rebuilt(
         refs=tuple(sorted([ref for ref, damage in why.items() if not damage] + [*done.data])),
         damaged=tuple((ref, damage) for ref, damage in sorted(why.items()) if damage),
-        lost=(*told.lost, *moved, *kept),
+        lost=(*told.lost, *moved, *kept, *other),
         nameless=(),
         moved_to=None,
     )

@@ -310,7 +310,7 @@ def _place(
             number=_next_number(session, model, held),
             origin=draft.origin,
             license=draft.license,
-            created_at=now(),
+            created_at=datetime.now(UTC).isoformat(),  # tells it from another of its number
         )
         session.add(version)
         session.flush()

@@ -128,7 +128,7 @@ def test_what_is_made_again_is_what_was_there(full: Registry) -> None:
     assert full.test_data("acme/net@1") is not None
     full.load("net_2")
     assert full.register(full.resolve("same-bytes").path, "acme/net").new is False
-    assert full.write_sidecars() == 0
+    assert full.write_sidecars() == (0, [])
 
 
 def test_a_lost_database_is_no_empty_registry(full: Registry, zoo: Run) -> None:
@@ -372,7 +372,22 @@ def test_what_is_said_of_a_model_is_made_again_from_its_newest_sidecar(
     assert registry.resolve("net").tags == ("two",)
     registry.rebuild(force=True)
     assert registry.resolve("net").tags == ("two",)
-    assert registry.write_sidecars() == 0
+    assert registry.write_sidecars() == (0, [])
+
+
+def test_a_removed_variant_takes_its_say_of_the_model_along(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A version that stays has the newest variant then, and says what holds now."""
+    paths = [models.linear(tmp_path / f"{value}.onnx", value=value) for value in (1, 2, 3)]
+    registry.register(paths[0], "net:a")
+    registry.register(paths[1], "net:b", new_version=True)
+    registry.tag("net", ["beta"])
+    registry.register(paths[2], "net:c@1")
+    registry.untag("net", ["beta"])
+    registry.remove("net:c@1")
+    registry.rebuild(force=True)
+    assert registry.resolve("net").tags == ()
 
 
 def test_a_registry_of_an_older_release_gets_its_sidecars_from_the_doctor(
@@ -393,8 +408,8 @@ def test_a_change_that_fails_is_told_to_nobody_after_the_doctor(full: Registry) 
     claimed = json.loads(full.store.sidecar(digest).read_text())
     claimed["variants"][0]["aliases"] = ["ahead"]
     full.store.sidecar(digest).write_text(json.dumps(claimed))
-    assert full.write_sidecars() == 1
-    assert full.write_sidecars() == 0
+    assert full.write_sidecars() == (1, [])
+    assert full.write_sidecars() == (0, [])
     assert [read(full.store, digest).variants[0].version.aliases] == [()]
 
 

@@ -1,5 +1,6 @@
 """Bundles that the database does not know: kept, named, and added to it again."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,7 +117,8 @@ def test_a_registration_that_was_killed_is_named(
     registry.remove("net")
     registry.gc()
     shutil.copytree(tmp_path / "bytes", folder)
-    registry.store.sidecar(digest).write_bytes(sidecar)
+    later = json.loads(sidecar) | {"written_at": "2100-01-01T00:00:00+00:00"}
+    registry.store.sidecar(digest).write_text(json.dumps(later))
     add(registry, tmp_path, 2, "other")
     assert "`net:fp32@1` lies in the store" in zoo("gc").err
     assert "restored net:fp32@1" in zoo("doctor", "--rebuild").out
@@ -136,3 +138,65 @@ def test_a_whole_database_that_knows_all_is_not_rebuilt(
 ) -> None:
     add(registry, tmp_path, 1)
     assert "is not damaged; nothing was done" in zoo("doctor", "--rebuild").err
+
+
+def test_what_another_machine_removed_is_garbage_here(
+    registry: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    """Two machines with one database have a store each: one removes, the other still has it."""
+    for value in (1, 2):
+        add(registry, tmp_path, value)
+    digest = registry.resolve("net@2").digest
+    kept = registry.store.sidecar(digest).read_bytes()
+    registry.remove("net@2")
+    registry.store.sidecar(digest).write_bytes(kept)  # as it is in the other's store
+    assert zoo("doctor").code == 0
+    assert registry.gc().unknown == ()
+    assert set(registry.store.digests()) == {registry.resolve("net").digest}
+
+
+def test_another_version_of_the_same_number_stays_as_it_is(
+    older: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    older.register(models.linear(tmp_path / "tuned.onnx", value=8), "net:tuned", new_version=True)
+    assert zoo("doctor", "--rebuild").code == 4
+    assert {v.ref for v in older.list(name="net")} == {
+        "net:fp32@1",
+        "net:tuned@2",
+        "net:fp32@3",
+    }
+
+
+def test_what_the_store_knows_later_is_not_written_over(
+    registry: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, 1)
+    path = registry.store.sidecar(registry.resolve("net").digest)
+    said = json.loads(path.read_text()) | {"written_at": "2100-01-01T00:00:00+00:00"}
+    said["variants"][0]["aliases"] = ["production"]
+    path.write_text(json.dumps(said))
+    ran = zoo("doctor")
+    assert ran.code == 9
+    assert "what the store says of `net` was written after the database's last change" in ran.out
+    assert "production" in path.read_text()
+    registry.alias("net@1", "staging")  # the next change writes what the database says
+    assert zoo("doctor").code == 0
+
+
+def test_other_reference_data_are_named(registry: Registry, zoo: Run, tmp_path: Path) -> None:
+    add(registry, tmp_path, 1)
+    registry.add_test_data("net", spread(tmp_path / "a", one_set()))
+    held = registry.test_data("net")
+    assert held is not None
+    digest = held.digest
+    kept, folder = registry.store.sidecar(digest).read_bytes(), registry.store.path(digest)
+    shutil.copytree(folder, tmp_path / "kept", copy_function=shutil.copy)
+    registry.add_test_data("net", spread(tmp_path / "b", one_set(2.0)))
+    registry.gc()
+    shutil.copytree(tmp_path / "kept", folder)
+    registry.store.sidecar(digest).write_bytes(kept)
+    assert zoo("doctor").code == 9
+    ran = zoo("doctor", "--rebuild")
+    assert "not restored: net@1: it has other reference data here, which stay" in ran.out
+    assert zoo("gc", "--force").code == 0
+    assert zoo("doctor").code == 0
