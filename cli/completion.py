@@ -1,13 +1,14 @@
 """Completion in shells: names, and after `:` and `@` the variants, versions and aliases.
 
-It reads what is held and the indexes on this machine, and prints nothing but words.
+It reads what is held and the indexes on this machine, and prints nothing but words. A database of
+an older schema, which reading would migrate, and one on a server are left alone.
 """
 
 import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 
 _BREAKS = ":@="  # at these bash splits words, unless COMP_WORDBREAKS was changed
 _MARK = re.compile(r"[:@]")
@@ -20,8 +21,10 @@ def completing() -> Iterator[None]:
     It puts each of them, and what follows, into a word of its own, and what it is given back takes
     the place of the last one alone; of one that begins with `@`, that is a part.
     """
-    if os.environ.get("_ZOO_COMPLETE") != "complete_bash":
-        yield
+    asked = os.environ.get("_ZOO_COMPLETE", "")
+    if asked != "complete_bash":
+        with redirect_stderr(io.StringIO()) if asked.startswith("complete_") else nullcontext():
+            yield
         return
     given = os.environ.get("COMP_WORDS", "")
     words = _joined(given.split("\n" if "\n" in given else " "))
@@ -31,7 +34,7 @@ def completing() -> Iterator[None]:
     typed = words[-1][: last if words[-1][last:].startswith("@") else last + 1]
     out = io.StringIO()
     try:
-        with redirect_stdout(out):
+        with redirect_stdout(out), redirect_stderr(io.StringIO()):
             yield
     finally:
         print("\n".join(line.removeprefix(typed) for line in out.getvalue().splitlines()))
@@ -60,10 +63,14 @@ def is_completing() -> bool:
 
 def held_references(incomplete: str) -> list[str]:
     """Return references of held models that begin so."""
+    from sqlite3 import Error as SQLiteError
+
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.errors import ZooError
 
-    with suppress(ZooError), Registry() as registry:
+    with suppress(ZooError, SQLiteError), Registry() as registry:
+        if not registry.reads_as_is():
+            return []
         if not _MARK.search(incomplete):
             return _beginning(registry.names(), incomplete)
         name = _MARK.split(incomplete)[0]
@@ -97,6 +104,13 @@ def known_names(incomplete: str) -> list[str]:
 def words(*choices: str) -> Callable[[str], list[str]]:
     """Return a completion of an option that takes one of some words."""
     return lambda incomplete: _beginning(choices, incomplete)
+
+
+def frameworks(incomplete: str) -> list[str]:
+    """Return the frameworks that begin so and whose models can be converted."""
+    from onnxzoo.registry.convert.converters import converters
+
+    return _beginning(converters(), incomplete)
 
 
 def tasks(incomplete: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxzoo.cli import options
+from onnxzoo.cli import completion, options
 from onnxzoo.cli.derive import convert_opset
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, line, say_added, variant_document
@@ -42,7 +42,12 @@ def convert(
     ] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="FRAMEWORK", help="Whatever the content says."),
+        typer.Option(
+            "--from",
+            metavar="FRAMEWORK",
+            help="Source framework; overrides detection.",
+            autocompletion=completion.frameworks,
+        ),
     ] = None,
     input_: Annotated[
         list[str] | None,

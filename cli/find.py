@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from onnxzoo.zoo_index.catalogue import Found
     from onnxzoo.zoo_index.plan import Plan
 
-_LAST_EVENTS = 5
+_LAST_EVENTS, _ALL_EVENTS = 5, 100_000
 _FEW = 3  # labels or opsets shown in a cell
 
 
@@ -219,7 +220,9 @@ def show(
         prepared = zoo.registry.loader.found(variant)
         runtime = runtime_for(for_)
         verdict = zoo.registry.loader.judge(variant, runtime)
-        events = zoo.registry.events(variant.name, limit=_LAST_EVENTS)
+        events = zoo.registry.events(
+            variant.name, limit=_ALL_EVENTS if full or json else _LAST_EVENTS
+        )
         measured = measurements_of(zoo.registry, variant)
         data = test_data_of(zoo.registry, variant.ref)
     if json:
@@ -228,6 +231,7 @@ def show(
             "prepared": _prepared_document(prepared),
             "measurements": figures,
             "test_data": data,
+            "history": [asdict(event) | {"at": event.at.isoformat()} for event in events],
         }
         document(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:

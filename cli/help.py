@@ -48,7 +48,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "rm": ("zoo rm mine@1", "zoo rm mine:int8 --gc"),
         "gc": ("zoo gc --dry-run",),
         "doctor": ("zoo doctor", "zoo doctor --rebuild"),
-        "index": ("zoo index update",),
+        "index": ("zoo index list", "zoo index update"),
     },
 }
 _EXAMPLES = {name: shown for names in GROUPS.values() for name, shown in names.items()}

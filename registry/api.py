@@ -110,6 +110,14 @@ class Registry:
         """
         return self._database.stamp()
 
+    def reads_as_is(self) -> bool:
+        """Tell whether the database is a local file that can be read without being migrated.
+
+        Raises:
+            ZooError, sqlite3.Error: if it cannot be read at all.
+        """
+        return self._database.reads_as_is()
+
     def expect_write(self) -> None:
         """Make in the background what `publish` needs: a second that a download hides.
 

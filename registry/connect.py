@@ -92,6 +92,11 @@ def foreign_files(path: Path) -> list[Path]:
     return [side for side in side_files(path) if side.exists() and not os.access(side, os.W_OK)]
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Connect to an SQLite file that is there, and never change it."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
 def refuses_to_write(error: sqlite3.Error) -> bool:
     """Tell whether SQLite may not write what it needs beside its file, even to read it."""
     code = getattr(error, "sqlite_errorcode", 0)  # what Python raises by itself has none

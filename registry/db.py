@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
@@ -25,6 +25,7 @@ from onnxzoo.registry.connect import (
     connect,
     connect_copy,
     connect_reading,
+    connect_to_read,
     damaged,
     identity,
     make_engine,
@@ -157,6 +158,15 @@ class Database:
             if reader is None:
                 return None
             return reader, reader.connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def reads_as_is(self) -> bool:
+        """Tell whether it is a file, or none yet, that can be read without being migrated."""
+        if self._path is None:
+            return False
+        if not self._path.exists():
+            return True
+        with closing(connect_to_read(self._path)) as connection:
+            return revision(connection, self._path) == SCHEMA
 
     @property
     def url(self) -> str:

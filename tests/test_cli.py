@@ -865,3 +865,13 @@ def test_a_search_finds_what_made_a_model(zoo: Run, tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     zoo("register", path, "--name", "mine")
     assert zoo("search", "skl2onnx", "-q").out.split() == ["mine"]
+
+
+def test_what_happened_to_a_model_is_in_the_document(zoo: Run, tmp_path: Path) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "mine")
+    for number in range(6):
+        zoo("tag", "mine", f"t{number}")
+    history = json.loads(zoo("show", "mine", "--json").out)["history"]
+    assert [event["action"] for event in history] == ["tag"] * 6 + ["register"]
+    assert zoo("show", "mine").out.count("  tag mine") == 5
+    assert zoo("show", "mine", "--full").out.count("  tag mine") == 6

@@ -1,9 +1,11 @@
 """Completion: references, their variants and aliases, and values of options."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,16 @@ def test_nothing_is_made_and_nothing_is_said_where_nothing_is(tmp_path: Path) ->
     os.environ["ZOO_HOME"] = str(tmp_path / "nowhere")
     assert completed("zoo", "path", "n") == []
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_database_of_an_older_schema_is_left_alone(home: Path) -> None:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0005'")
+    assert completed("zoo", "path", "n") == []
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert found == "0005"
+
+
+def test_frameworks_are_completed() -> None:
+    assert completed("zoo", "convert", "x", "--from", "sk") == ["sklearn"]
