@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SHORT = "compared on length 1 only"
+_VARIES = 1e-3  # a standard deviation, also as a share of the value: less is as good as none
+_STILL, _MOST = 1e-2, 0.5  # of the base's deviation; of the elements that vary
 _REPEATED = 2  # inputs on which a random model is run several times
 
 
@@ -263,6 +265,7 @@ class _Total:
     def __init__(self) -> None:
         self._max = self._relative = 0.0
         self._products: dict[str, list[float]] = {}  # by output: a·b, a·a, b·b
+        self._sums: dict[tuple[str, tuple[int, ...]], list[Any]] = {}  # by output and shape
         self._same = self._labels = self._compared = 0
 
     def add_all(self, outputs: Mapping[str, Any], got: Mapping[str, Any]) -> None:
@@ -288,6 +291,7 @@ class _Total:
         finite = np.isfinite(a) & np.isfinite(b)
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
             raise Unlike(f"the output `{name}` is not finite in one of them")
+        self._add_moments(name, one.shape, np.where(finite, a, 0), np.where(finite, b, 0))
         a, b = a[finite], b[finite]
         self._compared += a.size
         apart = np.abs(a - b)
@@ -306,9 +310,35 @@ class _Total:
         """
         if not self._compared:
             raise Unlike("the base's outputs are empty or not finite")
+        self._check_alive()
         cosine = min(map(_cosine, self._products.values()), default=1.0)
         labels = self._same / self._labels if self._labels else None
         return Drift(self._max, cosine, labels, relative=self._relative)
+
+    def _add_moments(self, name: str, shape: tuple[int, ...], a: "Array", b: "Array") -> None:
+        """Count inputs and add an output's values and squares, the base's and the other's."""
+        found = self._sums.setdefault((name, shape), [0, 0.0, 0.0, 0.0, 0.0])
+        found[:] = [sum_ + new for sum_, new in zip(found, (1, a, a * a, b, b * b), strict=True)]
+
+    def _check_alive(self) -> None:
+        """Raise Unlike if what varies with the base's inputs does not vary in the other.
+
+        An offset hides that from a cosine: temperatures in kelvin that are all 300 are near to any
+        others. Most of what varies has to stand still; what hardly varies decides nothing.
+        """
+        import numpy as np
+
+        for (name, _), (count, *sums) in self._sums.items():
+            if count == 1:
+                continue
+            a, squares, b, other = (one / count for one in sums)
+            base, own = (
+                np.sqrt(np.maximum(two - one * one, 0)) for one, two in ((a, squares), (b, other))
+            )
+            varies = base > np.maximum(_VARIES, _VARIES * np.sqrt(squares))
+            still = own < _STILL * base
+            if varies.any() and np.mean(still[varies]) > _MOST:
+                raise Unlike(f"its output `{name}` is the same for all inputs; the base's is not")
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
         if (one.dtype.kind == "f") == (two.dtype.kind == "f"):

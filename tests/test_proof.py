@@ -18,7 +18,7 @@ from onnxzoo.registry.drift import SHORT, Drift, drift
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.spread import MOST
-from tests import networks
+from tests import models, networks
 from tests.archives import npz
 
 CASES = [
@@ -322,3 +322,25 @@ def test_what_no_sample_fits_says_how_to_give_inputs(registry: Registry, tmp_pat
     with pytest.raises(Refused) as caught:
         to_opset(registry, parent, 17)
     assert "--inputs" in str(caught.value.hint)
+
+
+def test_a_variant_that_gives_one_constant_is_not_called_near(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """An offset hides it from a cosine: kelvin that are all 300 are near to any others."""
+    offset = numpy_helper.from_array(np.full(4, 300, np.float32), "off")
+    paths = []
+    for name, value in (("sound", 1.0), ("dead", 0.0)):
+        weights = numpy_helper.from_array(np.full((4, 4), value, np.float32), "w")
+        nodes = [
+            helper.make_node("MatMul", ["x", "w"], ["a"]),
+            helper.make_node("Add", ["a", "off"], ["y"]),
+        ]
+        paths.append(models.save(tmp_path / f"{name}.onnx", nodes, [weights, offset]))
+        registry.register(paths[-1], f"net:{name}")
+    base, other = registry.resolve("net:sound"), registry.resolve("net:dead")
+    (found,) = drift(registry, base, [other])
+    assert found.why == "its output `y` is the same for all inputs; the base's is not"
+    assert found.cosine is None
+    (same,) = drift(registry, base, [base])
+    assert same.cosine == pytest.approx(1)
