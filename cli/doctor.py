@@ -288,8 +288,8 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
             registry.check()
             yield from _file_problems(registry)
             garbage = registry.gc(dry_run=True)
-            if garbage.unknown:
-                what = unknown_models(garbage.unknown)
+            if refs := registry.unknown():
+                what = unknown_models(refs)
                 yield Problem(what, "zoo doctor --rebuild adds them", DatabaseError.exit_code)
             yield from _sidecar_problems(registry)
             if garbage.bytes:

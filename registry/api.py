@@ -702,6 +702,14 @@ class Registry:
             added = None if force else add_unknown(database, self.store)
             return added or rebuild(database, self.store, force=force)
 
+    def unknown(self) -> Sequence[str]:
+        """Return what the store names and the database does not know; see `rebuild`."""
+        from onnxzoo.registry.unknown import unknown
+
+        with self._database.read() as rows:
+            found = unknown(rows, self.store, used=True)
+        return sorted(ref for refs in found.values() for ref in refs)
+
     def write_sidecars(self) -> "tuple[int, Sequence[str]]":
         """Write beside each bundle what the database knows of it, where that is not so yet.
 
@@ -713,11 +721,8 @@ class Registry:
             older copy than its store.
         """
         from onnxzoo.registry.sidecars import behind, write_missing
-        from onnxzoo.registry.unknown import unknown
 
-        with self._database.read() as rows:
-            refs = [ref for refs in unknown(rows, self.store).values() for ref in refs]
-        leave = {Ref.parse(ref).name for ref in refs}
+        leave = {Ref.parse(ref).name for ref in self.unknown()}
         digests, ahead = behind(self._database, self.store, leave=leave)
         write_missing(self._database, self.store, digests)
         return len(digests), ahead

@@ -102,8 +102,8 @@ def behind(
         last = rows("SELECT max(at) AS at FROM event")
         for digest in sorted(_digests(rows(USED))):
             (at, old), new = _read(store, digest), _content(rows, digest)
-            names = {claim["name"] for claim in _claims(new)}
-            if any(name in leave for name in names):
+            names = _names(new)
+            if any(name in leave for name in names | _names(old)):
                 continue
             if _of_bundle(old) != _of_bundle(new):
                 if old is not None and _is_after(at, last[0]["at"]):
@@ -190,6 +190,14 @@ def _aliases(content: Any) -> set[tuple[str, str]]:
 
 def _claims(content: Any) -> list[Any]:
     return [*content["variants"], *content["reference_data"]]
+
+
+def _names(content: Any) -> set[str]:
+    """Return the models that a sidecar claims; garbage claims none."""
+    try:
+        return {str(claim["name"]) for claim in _claims(content)}
+    except (KeyError, TypeError):
+        return set()
 
 
 def _of_model(claim: Mapping[str, Any]) -> list[Any]:

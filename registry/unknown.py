@@ -19,6 +19,8 @@ from onnxzoo.registry.rebuild import Rebuilt, Told, told_by
 from onnxzoo.registry.sidecars import changing, check
 from onnxzoo.registry.store import Store
 
+Claim = VariantClaim | DataClaim
+
 _REMOVED = """
 SELECT max(at) AS at FROM event
 WHERE action = 'remove' AND reference = :ref AND detail = :digest
@@ -29,28 +31,50 @@ WHERE action = 'remove' AND reference LIKE :name || ':%@' || :number
 """
 
 
-def unknown(rows: Rows, store: Store) -> dict[str, tuple[str, ...]]:
-    """Return what sidecars call the bundles to which no row refers, by digest."""
-    return {
-        digest: tuple(claim.ref for claim in claims.all)
-        for digest, claims in _unknown(rows, store).items()
-    }
+_PLACES = """
+SELECT m.key, v.number, r.label, r.digest FROM model m
+JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
+UNION ALL
+SELECT m.key, v.number, NULL AS label, d.digest FROM model m
+JOIN version v ON v.model_id = m.id JOIN reference_data d ON d.version_id = v.id
+"""
 
 
-def _unknown(rows: Rows, store: Store) -> dict[str, Claims]:
-    used = {row["digest"] for row in rows(USED)}
-    found: dict[str, Claims] = {}
-    for digest in sorted({*store.digests()} & {*store.sidecars()} - used):
+def unknown(rows: Rows, store: Store, *, used: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return what sidecars call the bundles to which no row refers, by digest.
+
+    Args:
+        rows: of the database.
+        store: its store.
+        used: and what they call those of which it knows another name; it takes reading all.
+    """
+    found = _unknown(rows, store, used=used)
+    return {digest: tuple(claim.ref for claim in new) for digest, (_, new) in found.items()}
+
+
+def _unknown(rows: Rows, store: Store, *, used: bool) -> dict[str, tuple[Claims, list[Claim]]]:
+    """Return sidecars, and which of their claims the database does not know, by digest."""
+    keys = ("key", "number", "label", "digest")
+    known = {tuple(row[key] for key in keys) for row in rows(_PLACES)} if used else set()
+    in_use = set() if used else {row["digest"] for row in rows(USED)}
+    found: dict[str, tuple[Claims, list[Claim]]] = {}
+    for digest in sorted({*store.digests()} & {*store.sidecars()} - in_use):
         try:
             claims = read(store, digest)
         except IntegrityError:  # nobody knows what it was
             continue
-        if any(not _was_removed(rows, claim, claims) for claim in claims.all):
-            found[digest] = claims
+        new = [
+            claim
+            for claim in claims.all
+            if (*_place(claim), _label(claim), digest) not in known
+            and not _was_removed(rows, claim, claims)
+        ]
+        if new:
+            found[digest] = claims, new
     return found
 
 
-def _was_removed(rows: Rows, claim: VariantClaim | DataClaim, claims: Claims) -> bool:
+def _was_removed(rows: Rows, claim: Claim, claims: Claims) -> bool:
     """Tell whether the database removed it later: from another machine, whose store is its own."""
     version, digest = claim.version, claims.manifest.digest
     if isinstance(claim, VariantClaim):
@@ -71,12 +95,12 @@ def add_unknown(database: Database, store: Store) -> Rebuilt | None:
         database.check()
         with database.read() as rows:
             check(rows, store)
-            if not rows(USED) or not _unknown(rows, store):
+            if not rows(USED) or not _unknown(rows, store, used=True):
                 return None
     except DatabaseError:  # a rebuild says what is wrong
         return None
     with changing(database, store) as session:
-        told = told_by(store, _beside(store, _unknown(rows_of(session), store)))
+        told = told_by(store, _beside(store, _unknown(rows_of(session), store, used=True)))
         graphs = {
             (manifest.digest, claim.entry): graph
             for claim, manifest, graph in told.variants.values()
@@ -85,16 +109,16 @@ def add_unknown(database: Database, store: Store) -> Rebuilt | None:
     return _rebuilt(told, done)
 
 
-def _beside(store: Store, found: Mapping[str, Claims]) -> list[Claims]:
+def _beside(store: Store, found: Mapping[str, tuple[Claims, list[Claim]]]) -> list[Claims]:
     """Return the sidecars of some bundles, and of what is known of the same versions.
 
     With them `merge` finds a version again. What stands where an unknown one stood, or in another
     version of its number, is left out: that was given again.
     """
-    claims = [claim for one in found.values() for claim in one.all]
+    claims = [claim for _, new in found.values() for claim in new]
     versions = {_place(claim): claim.version.created_at for claim in claims}
     taken = {(_place(claim), _label(claim)) for claim in claims}
-    beside = [*found.values()]
+    beside = [sidecar for sidecar, _ in found.values()]
     for digest in {*store.sidecars()} - found.keys():
         with suppress(IntegrityError):
             there = read(store, digest)
@@ -104,11 +128,11 @@ def _beside(store: Store, found: Mapping[str, Claims]) -> list[Claims]:
     return beside
 
 
-def _label(claim: VariantClaim | DataClaim) -> str | None:
+def _label(claim: Claim) -> str | None:
     return claim.label if isinstance(claim, VariantClaim) else None
 
 
-def _place(claim: VariantClaim | DataClaim) -> tuple[str, int]:
+def _place(claim: Claim) -> tuple[str, int]:
     return fold(claim.version.name), claim.version.number
 
 

@@ -200,3 +200,20 @@ def test_other_reference_data_are_named(registry: Registry, zoo: Run, tmp_path: 
     assert "not restored: net@1: it has other reference data here, which stay" in ran.out
     assert zoo("gc", "--force").code == 0
     assert zoo("doctor").code == 0
+
+
+def test_another_name_of_known_bytes_is_added_too(
+    registry: Registry, zoo: Run, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, 1)
+    registry.close()
+    shutil.copy(registry.settings.home / "registry.db", tmp_path / "backup.db")
+    registry.register(tmp_path / "1.onnx", "later")
+    registry.close()
+    for suffix in ("-wal", "-shm"):
+        (registry.settings.home / f"registry.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", registry.settings.home / "registry.db")
+    assert "`later:fp32@1` lies in the store" in zoo("doctor").out
+    assert "restored later:fp32@1" in zoo("doctor", "--rebuild").out
+    assert registry.resolve("later").digest == registry.resolve("net").digest
+    assert zoo("doctor").code == 0
