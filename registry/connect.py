@@ -321,7 +321,7 @@ def _writer(path: Path) -> int | None:
 
 def damaged(path: Path, what: str) -> Damaged:
     """Return the error for an SQLite file that cannot be what the registry wrote."""
-    backups = sorted(path.parent.glob(f"{path.name}.*.bak"))
+    backups = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda one: one.stat().st_mtime)
     backup = f"the backup `{backups[-1]}`" if backups else "a backup of it"
     return Damaged(
         f"`{path}` is damaged: {what}",

@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from filecmp import cmp
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,7 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> None:
         with engine.begin() as exclusive:
             found = revision(connection, path)
             if found != SCHEMA:
-                backup = path.with_name(f"{path.name}.{found}.bak")
-                _back_up(connection, backup)
+                backup = _back_up(connection, path, found)
                 migrate(exclusive)
                 logger().warning(
                     "`%s` was migrated from schema %s to %s; onnxzoo before %s cannot open it now; "
@@ -184,17 +184,24 @@ def _known(revision: str, shown: str) -> str:
     return revision
 
 
-def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
-    fresh = backup.with_name(f"{backup.name}.new")
-    with reporting_storage(backup.parent):
+def _back_up(connection: sqlite3.Connection, path: Path, found: str) -> Path:
+    """Copy a database beside itself; one of before that is other than it stays where it is."""
+    fresh = path.with_name(f"{path.name}.{found}.bak.new")
+    with reporting_storage(path.parent):
         fresh.unlink(missing_ok=True)  # a kill left it, and we are alone here
         copy = sqlite3.connect(fresh)
         try:
             connection.backup(copy)
         finally:
             copy.close()
+        which = ("", *(f".{number}" for number in range(2, 1000)))
+        names = (path.with_name(f"{path.name}.{found}{one}.bak") for one in which)
+        backup = next(
+            name for name in names if not name.exists() or cmp(name, fresh, shallow=False)
+        )
         fresh.replace(backup)
-        sync(backup.parent)
+        sync(path.parent)
+    return backup
 
 
 def _fill(path: Path) -> None:

@@ -284,6 +284,31 @@ def test_a_backup_is_not_overwritten_by_what_another_process_migrated(tmp_path: 
     assert not backup.exists()
 
 
+def test_a_backup_of_another_database_is_not_overwritten(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        path = tmp_path / name / "r.db"
+        insert(path, [name])
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP INDEX ix_event_removed")
+        at_revision(path, "0005")
+    assert names(tmp_path / "a" / "r.db") == ["a"]
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / "a" / f"r.db{suffix}").unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(tmp_path / "b" / "r.db")) as source,
+        closing(sqlite3.connect(tmp_path / "a" / "r.db")) as target,
+    ):
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = WAL")
+    assert names(tmp_path / "a" / "r.db") == ["b"]
+    kept = [
+        (tmp_path / "a" / f"r.db.0005{which}.bak", name) for which, name in (("", "a"), (".2", "b"))
+    ]
+    for file, name in kept:
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute(MODELS).fetchall() == [(name,)]
+
+
 def test_a_migration_that_fails_leaves_a_backup_and_the_database(tmp_path: Path) -> None:
     path, backup = tmp_path / "r.db", tmp_path / "r.db.0000.bak"
     insert(path, ["a"])

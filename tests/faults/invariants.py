@@ -26,7 +26,7 @@ _STATE = (
 )
 # What may lie in a home when nothing runs and garbage was collected.
 _LASTING = re.compile(
-    r"registry\.db(-wal|-shm|\.\d{4}\.bak|\.damaged-[\dTZ.]+)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*|\.json)?)?"
+    r"registry\.db(-wal|-shm|\.\d{4}(\.\d+)?\.bak|\.damaged-[\dTZ.]+)?|store|store/[0-9a-f]{2}(/[0-9a-f]{64}(/.*|\.json)?)?"
     r"|store/\.staging|store/registry|cache|cache/(downloads|conversions|sessions|sessions/\.staging)"
     r"|cache/downloads/.*"  # kept for a day, to be resumed
 )
