@@ -30,8 +30,9 @@ class VersionClaim:
     origin: str | None
     license: str | None
     aliases: tuple[str, ...]
-    alias_variants: Mapping[str, str]  # labels; an older onnxzoo recorded none
+    alias_variants: Mapping[str, str]  # labels; not of one whose variant was removed
     created_at: str
+    records_variants: bool  # of aliases; an older onnxzoo did not
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ def _version(values: Any) -> VersionClaim:
         ),
         alias_variants=told.labels(values, "alias_variants"),
         created_at=told.get(values, "version_created_at", _stamp),
+        records_variants="alias_variants" in told.mapping(values),
     )
 
 

@@ -384,6 +384,8 @@ def _aim(session: "Session", key: tuple[int, str], version: int, claim: VersionC
     row, label = session.get(Alias, key), claim.alias_variants.get(key[1])
     if row is None or row.version_id != version:
         return
+    if label is None and claim.records_variants:  # that variant was removed before
+        return
     rows, number = rows_of(session), str(claim.number)
     try:
         row.variant_id = chosen(rows, Ref(claim.name, label, number), {}).found.row["id"]

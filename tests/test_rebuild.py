@@ -390,6 +390,23 @@ def test_a_removed_variant_takes_its_say_of_the_model_along(
     assert registry.resolve("net").tags == ()
 
 
+def test_an_alias_whose_variant_was_removed_means_its_version_after_a_rebuild(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for label, value in (("a", 1), ("b", 2)):
+        registry.register(models.linear(tmp_path / f"{label}.onnx", value=value), f"net:{label}")
+    registry.alias("net:b@1", "production")
+    registry.remove("net:b@1", force=True)
+    before = aliases(registry)
+    registry.rebuild(force=True)
+    assert before == aliases(registry) == [("production", None)]
+
+
+def aliases(registry: Registry) -> list[tuple[str, int | None]]:
+    with closing(sqlite3.connect(database(registry))) as connection:
+        return connection.execute("SELECT name, variant_id FROM alias").fetchall()
+
+
 def test_a_registry_of_an_older_release_gets_its_sidecars_from_the_doctor(
     full: Registry, zoo: Run
 ) -> None:
