@@ -184,6 +184,9 @@ def test_an_image_for_whole_numbers_is_not_made_zeros(tmp_path: Path) -> None:
         (np.full((2, 3), 1j), "float32", "holds complex numbers; the model takes float32"),
         (np.full((2, 3), 0.5), "int64", "holds float64 with other values than int64 has"),
         (np.full((2, 3), 300), "uint8", "holds int64 with other values than uint8 has"),
+        (np.full((2, 3), 1e6), "float16", r"holds 1e\+06, which float16 does not reach"),
+        (np.full((2, 3), 1e300), "bfloat16", r"holds 1e\+300, which bfloat16 does not reach"),
+        (np.full((2, 3), 100_000), "float16", "holds 100000, which float16 does not reach"),
     ],
 )
 def test_inputs_that_a_cast_would_change_are_refused(
@@ -199,6 +202,23 @@ def test_whole_numbers_in_floats_are_whole_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((2, 3)))
     (feed,) = calibrate.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", "int64", ("n", 3))], None)
     assert feed["x"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (np.array([["1", "2"]]), "float32"),
+        (np.array([[np.inf, 65504.0]]), "float16"),
+        (np.array([[1, 2]]), "int4"),
+        (np.array([[1.0, 2.0]]), "bfloat16"),
+    ],
+)
+def test_numbers_that_a_type_reaches_are_cast(
+    tmp_path: Path, values: np.ndarray, dtype: str
+) -> None:
+    np.save(tmp_path / "x.npy", values)
+    (feed,) = calibrate.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", dtype, ("n", 2))], None)
+    assert feed["x"].astype("float64").tolist() == values.astype("float64").tolist()
 
 
 def test_an_image_of_too_many_pixels_is_refused(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def _typed(tensor: Tensor, values: "Array", file: str) -> "Array":
             f"`{tensor.name}` in `{file}` holds {values.dtype.name} with other values than "
             f"{tensor.dtype} has, which the model takes"
         )
-    if wanted.kind not in "iub" and (np.isinf(cast) & ~np.isinf(values)).any():
+    if values.dtype.kind in "iuf" and np.isfinite(values)[~np.isfinite(cast)].any():
         raise UsageError(
             f"`{tensor.name}` in `{file}` holds {np.abs(values).max():g}, which {tensor.dtype} "
             "does not reach; the model takes that type"
