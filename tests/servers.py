@@ -7,6 +7,7 @@
 import gzip
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -199,8 +200,7 @@ class Proxy(Server):
             with socket.create_connection((host, port)) as far:
                 near.sendall(said)
                 far.sendall(first)
-                threading.Thread(target=_pump, args=(near, far), daemon=True).start()
-                _pump(far, near)
+                _relay(near, far)
 
 
 def _http(near: socket.socket) -> tuple[str, int, bytes, bytes]:
@@ -226,11 +226,20 @@ def _socks(near: socket.socket) -> tuple[str, int, bytes, bytes]:
     return host, int.from_bytes(near.recv(2)), b"\x05\x00\x00\x01" + bytes(6), b""
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while block := source.recv(_BLOCK):
-            target.sendall(block)
-        target.shutdown(socket.SHUT_WR)
+def _relay(near: socket.socket, far: socket.socket) -> None:
+    """Pass on what either side sends until the far one ends; in one thread, as TLS takes no two."""
+    speaking = [near, far]
+    while True:
+        held = [one for one in speaking if isinstance(one, ssl.SSLSocket) and one.pending()]
+        for one in held or select.select(speaking, [], [])[0]:
+            block = one.recv(_BLOCK)
+            if block:
+                (far if one is near else near).sendall(block)
+            elif one is far:
+                return
+            else:
+                speaking.remove(near)
+                far.shutdown(socket.SHUT_WR)
 
 
 def _read(connection: socket.socket) -> Request | None:
