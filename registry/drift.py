@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHORT = "compared on length 1 only"
 _VARIES = 1e-3  # a standard deviation, also as a share of the value: less is as good as none
+_LARGEST = 1 << 20  # elements of an output of which each is looked at; it takes 32 bytes of each
 _STILL, _MOST = 1e-2, 0.5  # of the base's deviation; of the elements that vary
 _REPEATED = 2  # inputs on which a random model is run several times
 
@@ -317,6 +318,8 @@ class _Total:
 
     def _add_moments(self, name: str, shape: tuple[int, ...], a: "Array", b: "Array") -> None:
         """Count inputs and add an output's values and squares, the base's and the other's."""
+        if a.size > _LARGEST:
+            return
         found = self._sums.setdefault((name, shape), [0, 0.0, 0.0, 0.0, 0.0])
         found[:] = [sum_ + new for sum_, new in zip(found, (1, a, a * a, b, b * b), strict=True)]
 

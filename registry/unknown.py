@@ -25,12 +25,12 @@ _REMOVED = """
 SELECT max(at) AS at FROM event
 WHERE action = 'remove' AND reference = :ref AND detail = :digest
 """
-_VERSION_REMOVED = """
+_VERSION_REMOVED = r"""
 SELECT max(at) AS at FROM event
-WHERE action = 'remove' AND reference LIKE :name || ':%@' || :number
+WHERE action = 'remove' AND reference LIKE :name || ':%@' || :number ESCAPE '\'
+AND NOT EXISTS (SELECT 1 FROM model m JOIN version v ON v.model_id = m.id
+                WHERE m.key = :key AND v.number = CAST(:number AS INTEGER))
 """
-
-
 _PLACES = """
 SELECT m.key, v.number, r.label, r.digest FROM model m
 JOIN version v ON v.model_id = m.id JOIN variant r ON r.version_id = v.id
@@ -76,11 +76,12 @@ def _unknown(rows: Rows, store: Store, *, used: bool) -> dict[str, tuple[Claims,
 
 def _was_removed(rows: Rows, claim: Claim, claims: Claims) -> bool:
     """Tell whether the database removed it later: from another machine, whose store is its own."""
-    version, digest = claim.version, claims.manifest.digest
     if isinstance(claim, VariantClaim):
-        found = rows(_REMOVED, ref=claim.ref, digest=digest)
+        found = rows(_REMOVED, ref=claim.ref, digest=claims.manifest.digest)
     else:
-        found = rows(_VERSION_REMOVED, name=version.name, number=str(version.number))
+        escaped = claim.version.name.replace("_", r"\_")
+        key, number = _place(claim)
+        found = rows(_VERSION_REMOVED, name=escaped, key=key, number=str(number))
     at = found[0]["at"] if found else None
     written = claims.written_at.replace(microsecond=0)  # the log counts whole seconds
     return at is not None and datetime.fromisoformat(at) >= written

@@ -70,7 +70,7 @@ def test_a_variant_of_an_index_is_completed() -> None:
 
 def test_values_of_options_are_completed() -> None:
     assert completed("zoo", "quantize", "net", "--to", "int") == ["int4", "int8"]
-    assert completed("zoo", "search", "--prefer", "s") == []
+    assert completed("zoo", "pull", "net", "--prefer", "s") == ["size", "speed"]
     assert completed("zoo", "run", "net", "--device", "cu") == ["cuda"]
     assert "image-classification" in completed("zoo", "search", "--task", "image-c")
     assert "Apache-2.0" in completed("zoo", "search", "--license", "Apa")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +218,21 @@ def test_another_name_of_known_bytes_is_added_too(
     assert "restored later:fp32@1" in zoo("doctor", "--rebuild").out
     assert registry.resolve("later").digest == registry.resolve("net").digest
     assert zoo("doctor").code == 0
+
+
+def test_data_are_no_garbage_where_another_variant_was_removed(
+    registry: Registry, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, 1)
+    registry.add_test_data("net", spread(tmp_path / "data", one_set()))
+    held = registry.test_data("net")
+    assert held is not None
+    with sqlite3.connect(registry.settings.home / "registry.db") as connection:
+        connection.execute("DELETE FROM reference_data")  # as an older copy has it
+        connection.execute(
+            "INSERT INTO event (at, action, reference, detail) "
+            "VALUES ('2100-01-01T00:00:00+00:00', 'remove', 'net:int8@1', 'sha256:0')"
+        )
+    connection.close()
+    assert registry.gc().unknown == ("net@1",)
+    assert held.folder.exists()
