@@ -312,6 +312,7 @@ def _compared_document(item: "Compared") -> Mapping[str, Any]:
         "ratio": item.ratio,
         "drift_max": item.drift.max,
         "drift_cosine": item.drift.cosine,
+        "drift_correlation": item.drift.correlation,
         "drift_labels": item.drift.labels,
         "drift_unknown": item.drift.why,
         "compared_on": item.drift.shapes,
@@ -322,8 +323,8 @@ def _compared_document(item: "Compared") -> Mapping[str, Any]:
 
 def _show_compared(found: "Sequence[Compared]") -> None:
     table(
-        ("REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "LABELS",
-         "MEMORY"),
+        ("REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "CORR",
+         "LABELS", "MEMORY"),
         (
             (
                 item.variant.ref,
@@ -334,6 +335,7 @@ def _show_compared(found: "Sequence[Compared]") -> None:
                 f"{item.ratio:.2f}x",
                 number(item.drift.max),
                 number(item.drift.cosine, 6),
+                number(item.drift.correlation),
                 share(item.drift.labels),
                 memory(item.figures.value("peak_memory")),
             )

@@ -64,6 +64,10 @@ def quantize(
         float | None,
         typer.Option(min=0, max=1, metavar="N", help="Share of equal labels; of a classifier 0.5."),
     ] = None,
+    min_correlation: Annotated[
+        float,
+        typer.Option(min=-1, max=1, metavar="N", help="How well its outputs follow the parent's."),
+    ] = 0.5,
     search: Annotated[
         bool, typer.Option("--search", help="Try several recipes; keep the smallest within bounds.")
     ] = False,
@@ -97,7 +101,7 @@ def quantize(
                 inputs=inputs,
                 ops=_words(ops),
                 exclude=_words(exclude),
-                bounds=Bounds(min_cosine, max_drift, min_labels),
+                bounds=Bounds(min_cosine, max_drift, min_labels, min_correlation),
                 search=search,
                 label=label,
                 progress=report,
@@ -139,7 +143,7 @@ def _show(made: "Quantized", *, search: bool) -> None:
         talk("these bytes were held already")
 
 
-_FIGURES = ("RATIO", "LATENCY", "DRIFT", "COSINE", "LABELS")
+_FIGURES = ("RATIO", "LATENCY", "DRIFT", "COSINE", "CORR", "LABELS")
 
 
 def _figures(proof: "Proof | None") -> Sequence[str]:
@@ -150,6 +154,7 @@ def _figures(proof: "Proof | None") -> Sequence[str]:
         UNKNOWN if proof.latency is None else f"{proof.latency:.2f}x",
         number(proof.drift.max),
         number(proof.drift.cosine, 6),
+        number(proof.drift.correlation),
         share(proof.drift.labels),
     )
 
@@ -180,6 +185,7 @@ def _proof_document(proof: "Proof") -> Mapping[str, Any]:
         "latency_ratio": proof.latency,
         "drift_max": proof.drift.max,
         "drift_cosine": proof.drift.cosine,
+        "drift_correlation": proof.drift.correlation,
         "drift_labels": proof.drift.labels,
         "samples": proof.samples,
         "compared_on": proof.drift.shapes,

@@ -14,7 +14,7 @@ from onnxzoo.registry.drift import Drift, drift, ground_of
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.records import Context, Measurement, Progress, Variant
 
-_METRICS = ("max", "cosine", "labels")
+_METRICS = ("max", "cosine", "labels", "correlation")
 _GROUND = {"shapes", "unproven", "given"}  # of a drift's context: known once it is measured
 
 
@@ -24,7 +24,7 @@ class Compared:
 
     Attributes:
         figures: latency and memory.
-        drift: from the base; the base's own is 0, 1, 1.
+        drift: from the base; the base's own is 0, 1, 1, 1.
         ratio: its median latency as a multiple of the base's.
         fresh: measured now, and not kept from an earlier run.
     """
@@ -162,7 +162,7 @@ def _drifts(registry: Registry, trials: Sequence[Trial], on: _On, *, fresh: bool
                 now = found[trial.variant.ref]
                 on_shapes = {**context, **ground_of(now)}
                 registry.measure(trial.variant.digest, _measurements(now, on_shapes))
-    return [Drift(0.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
+    return [Drift(0.0, 1.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
 
 
 def _kept_drifts(
@@ -187,6 +187,7 @@ def _kept_drift(registry: Registry, variant: Variant, context: Context) -> Drift
         there["drift_max"],
         there.get("drift_cosine"),
         there.get("drift_labels"),
+        there.get("drift_correlation"),
         shapes=str(shapes),
         unproven=str(unproven) if unproven else None,
         given="given" in context,

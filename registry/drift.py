@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.bare import read_bare
 from onnxzoo.registry.child import wants_memory
 from onnxzoo.registry.derive.ground import SAMPLES, ground
 from onnxzoo.registry.dtypes import BEYOND_NUMPY, to_numpy
 from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.graphs import varying_outputs
 from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.records import Context, Tensor, Variant
-from onnxzoo.registry.sample_inputs import Samples, shapes_text, short, silence
+from onnxzoo.registry.sample_inputs import Samples, shapes_text, short, silence, silent_outputs
 from onnxzoo.registry.sessions import infer, signature
 from onnxzoo.registry.spread import apart, is_random, means, several
+from onnxzoo.registry.variation import Variation, correlation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SHORT = "compared on length 1 only"
-_VARIES = 1e-3  # a standard deviation, also as a share of the value: less is as good as none
-_LARGEST = 1 << 20  # elements of an output of which each is looked at; it takes 32 bytes of each
-_STILL, _MOST = 1e-2, 0.5  # of the base's deviation; of the elements that vary
 _REPEATED = 2  # inputs on which a random model is run several times
 
 
@@ -36,6 +36,9 @@ class Drift:
     Attributes:
         max: the largest absolute difference of any output's element.
         cosine: the cosine similarity of the output in which it is lowest, flattened.
+        correlation: of the output in which it is lowest, over inputs of equal sizes: how well the
+            outputs follow the base's as the inputs change. None where no two inputs had the same
+            sizes, or the base's outputs did not vary.
         labels: the share of positions with the same label: the argmax over the last axis that is
             longer than 1, or the value itself where an output holds whole numbers.
         why: one line, where nothing could be compared.
@@ -52,6 +55,7 @@ class Drift:
     max: float | None = None
     cosine: float | None = None
     labels: float | None = None
+    correlation: float | None = None
     why: str | None = None
     relative: float | None = field(default=None, compare=False)  # not kept with measurements
     shapes: str | None = field(default=None, compare=False)
@@ -104,13 +108,23 @@ def expect(session: "InferenceSession", path: Path, samples: Samples) -> Expecte
     runs = []
     if is_random(session, feeds[0], path):
         runs = [several(session, feed) for feed in feeds[:_REPEATED]]
-    silent = silence(feeds, outputs)
-    unproven = None
-    if silent:
-        unproven = f"the base's outputs show nothing: {silent}"
-    elif not samples.given and short(feeds, signature(session)[0]):
+    unproven = _silence(path, feeds, outputs)
+    if unproven is None and not samples.given and short(feeds, signature(session)[0]):
         unproven = SHORT
     return Expected(samples, outputs, runs, unproven)
+
+
+def _silence(
+    path: Path, feeds: "Sequence[Mapping[str, Any]]", outputs: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Return why one of a base's outputs, or all, show nothing; what no input moves may stand."""
+    silent = silent_outputs(feeds, outputs)
+    if silent and len(silent) == len(outputs[0]):
+        return f"the base's outputs show nothing: {silence(feeds, outputs)}"
+    moved = varying_outputs(read_bare(path)) if silent else set()
+    for name in sorted(moved & silent.keys()):
+        return f"the base's output `{name}` shows nothing: it is {silent[name]}"
+    return None
 
 
 def drift(
@@ -222,7 +236,7 @@ def _in_distribution(
     found, chance = total.drift(), own.drift().cosine or 0
     # What chance alone takes from the cosine of means is not the other model's doing.
     cosine = min((found.cosine or 0) / chance, 1.0) if chance > 0 else found.cosine
-    return replace(found, cosine=cosine, labels=None, spread=spread)
+    return replace(found, cosine=cosine, labels=None, correlation=None, spread=spread)
 
 
 def _is_numbers(value: Any) -> bool:
@@ -266,7 +280,7 @@ class _Total:
     def __init__(self) -> None:
         self._max = self._relative = 0.0
         self._products: dict[str, list[float]] = {}  # by output: a·b, a·a, b·b
-        self._sums: dict[tuple[str, tuple[int, ...]], list[Any]] = {}  # by output and shape
+        self._variations: dict[str, dict[tuple[int, ...], Variation]] = {}  # by output and shape
         self._same = self._labels = self._compared = 0
 
     def add_all(self, outputs: Mapping[str, Any], got: Mapping[str, Any]) -> None:
@@ -292,7 +306,8 @@ class _Total:
         finite = np.isfinite(a) & np.isfinite(b)
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
             raise Unlike(f"the output `{name}` is not finite in one of them")
-        self._add_moments(name, one.shape, np.where(finite, a, 0), np.where(finite, b, 0))
+        variation = self._variations.setdefault(name, {}).setdefault(one.shape, Variation())
+        variation.add(np.where(finite, a, 0), np.where(finite, b, 0))
         a, b = a[finite], b[finite]
         self._compared += a.size
         apart = np.abs(a - b)
@@ -311,37 +326,11 @@ class _Total:
         """
         if not self._compared:
             raise Unlike("the base's outputs are empty or not finite")
-        self._check_alive()
         cosine = min(map(_cosine, self._products.values()), default=1.0)
         labels = self._same / self._labels if self._labels else None
-        return Drift(self._max, cosine, labels, relative=self._relative)
-
-    def _add_moments(self, name: str, shape: tuple[int, ...], a: "Array", b: "Array") -> None:
-        """Count inputs and add an output's values and squares, the base's and the other's."""
-        if a.size > _LARGEST:
-            return
-        found = self._sums.setdefault((name, shape), [0, 0.0, 0.0, 0.0, 0.0])
-        found[:] = [sum_ + new for sum_, new in zip(found, (1, a, a * a, b, b * b), strict=True)]
-
-    def _check_alive(self) -> None:
-        """Raise Unlike if what varies with the base's inputs does not vary in the other.
-
-        An offset hides that from a cosine: temperatures in kelvin that are all 300 are near to any
-        others. Most of what varies has to stand still; what hardly varies decides nothing.
-        """
-        import numpy as np
-
-        for (name, _), (count, *sums) in self._sums.items():
-            if count == 1:
-                continue
-            a, squares, b, other = (one / count for one in sums)
-            base, own = (
-                np.sqrt(np.maximum(two - one * one, 0)) for one, two in ((a, squares), (b, other))
-            )
-            varies = base > np.maximum(_VARIES, _VARIES * np.sqrt(squares))
-            still = own < _STILL * base
-            if varies.any() and np.mean(still[varies]) > _MOST:
-                raise Unlike(f"its output `{name}` is the same for all inputs; the base's is not")
+        found = (correlation([*each.values()]) for each in self._variations.values())
+        follows = min((value for value in found if value is not None), default=None)
+        return Drift(self._max, cosine, labels, follows, relative=self._relative)
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
         if (one.dtype.kind == "f") == (two.dtype.kind == "f"):

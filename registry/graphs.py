@@ -7,6 +7,8 @@ if TYPE_CHECKING:
 
     from onnx import GraphProto, ModelProto, NodeProto
 
+_OF_SIZES = {"Shape", "Size"}  # read no values
+
 
 def nodes(model: "ModelProto") -> "Iterator[NodeProto]":
     """Yield every node, those of sub-graphs and functions too."""
@@ -31,3 +33,19 @@ def within(found: "Iterable[NodeProto]") -> "Iterator[GraphProto]":
             for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
                 yield graph
                 yield from within(graph.node)
+
+
+def varying_outputs(model: "ModelProto") -> set[str]:
+    """Return the names of the outputs that depend on the values of an input, not on sizes alone."""
+    reached = {each.name for each in model.graph.input}
+    reached -= {each.name for each in model.graph.initializer}
+    for node in model.graph.node:  # in topological order. Source: ONNX IR specification, "Graphs"
+        inner = [*within([node])]
+        taken = {
+            *node.input,
+            *(name for graph in inner for each in graph.node for name in each.input),
+        }
+        taken |= {each.name for graph in inner for each in graph.output}
+        if node.op_type not in _OF_SIZES and taken & reached:
+            reached.update(name for name in node.output if name)
+    return reached & {each.name for each in model.graph.output}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 256 << 20  # bytes of one set of inputs
 _SECONDS = 10.0  # for all runs of one session on the samples; a slow model gets fewer
+_EMPTY, _THE_SAME = "empty or not finite", "the same for all inputs"
 _FEWEST = 2  # samples: between which outputs can differ
 
 
@@ -141,19 +142,29 @@ def silence(feeds: "Sequence[Feed]", outputs: Sequence[Mapping[str, Any]]) -> st
     same sizes, it has to hold two values. Of one example, and of a model without inputs, finite is
     enough.
     """
+    why = silent_outputs(feeds, outputs)
+    if len(why) < len(outputs[0] if outputs else ()):
+        return None
+    return f"they are {_THE_SAME if _THE_SAME in why.values() else _EMPTY}"
+
+
+def silent_outputs(feeds: "Sequence[Feed]", outputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return why single outputs show nothing, by name; see `silence`.
+
+    Sequences and maps are compared as they are, and never silent.
+    """
     import numpy as np
 
-    finite, alone = False, len(feeds) < 2 or not feeds[0]  # noqa: PLR2004
+    found, alone = {}, len(feeds) < 2 or not feeds[0]  # noqa: PLR2004
     for name in outputs[0] if outputs else ():
         values = [one[name] for one in outputs]
         if not all(isinstance(value, np.ndarray) for value in values):
-            return None  # sequences and maps: compared as they are
-        if not all(_is_finite(value) for value in values):
             continue
-        finite = True
-        if (alone and _says(values[0])) or _differ(feeds, values):
-            return None
-    return "they are the same for all inputs" if finite else "they are empty or not finite"
+        if not any(_is_finite(value) for value in values):
+            found[name] = _EMPTY
+        elif not ((alone and _says(values[0])) or _differ(feeds, values)):
+            found[name] = _THE_SAME
+    return found
 
 
 def _is_finite(value: "Array") -> bool:

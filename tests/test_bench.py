@@ -313,7 +313,7 @@ def test_a_comparison_keeps_what_it_measured_and_takes_it_again(net: Registry) -
     variants = [net.resolve("net:fp32"), net.resolve("net:qdq")]
     one = compare(net, variants, effort=QUICK)
     assert [item.fresh for item in one] == [True, True]
-    assert (one[0].ratio, one[0].drift) == (1, Drift(0, 1, 1))
+    assert (one[0].ratio, one[0].drift) == (1, Drift(0, 1, 1, 1))
     assert (one[1].drift.max or 0) > 0
     contexts = [m.context for m in net.measurements("net:qdq") if m.metric == "drift_max"]
     assert [context["base"] for context in contexts] == [variants[0].digest]
@@ -393,8 +393,8 @@ def test_a_bare_name_compares_all_its_variants(zoo: Run, net: Registry) -> None:
     assert code == 0
     assert err == "measured on sample inputs x 1x4\noutputs compared on x 2x4; x 1x4\n"
     assert lines[0] == [
-        "REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "LABELS",
-        "MEMORY",
+        "REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "CORR",
+        "LABELS", "MEMORY",
     ]  # fmt: skip
     assert [line[0] for line in lines[1:]] == ["net:fp32@1", "net:qdq@1"]
     assert "1.00x" in lines[1]
@@ -409,7 +409,7 @@ def test_an_unknown_drift_is_a_dash_with_a_reason(zoo: Run, net: Registry, tmp_p
     net.register(called(tmp_path / "z.onnx", input_="z"), "other")
     code, out, err = zoo("compare", "net", "other", "--runs", 1)
     assert code == 0
-    assert out.splitlines()[2].split().count("-") == 3
+    assert out.splitlines()[2].split().count("-") == 4
     assert "other:fp32@1 has no drift (-): its inputs are `z`; the base's are `x`" in err
 
 

@@ -324,7 +324,7 @@ def test_what_no_sample_fits_says_how_to_give_inputs(registry: Registry, tmp_pat
     assert "--inputs" in str(caught.value.hint)
 
 
-def test_a_variant_that_gives_one_constant_is_not_called_near(
+def test_a_variant_that_gives_one_constant_has_no_correlation(
     registry: Registry, tmp_path: Path
 ) -> None:
     """An offset hides it from a cosine: kelvin that are all 300 are near to any others."""
@@ -340,7 +340,67 @@ def test_a_variant_that_gives_one_constant_is_not_called_near(
         registry.register(paths[-1], f"net:{name}")
     base, other = registry.resolve("net:sound"), registry.resolve("net:dead")
     (found,) = drift(registry, base, [other])
-    assert found.why == "its output `y` is the same for all inputs; the base's is not"
-    assert found.cosine is None
+    assert found.cosine == pytest.approx(1, abs=1e-3)
+    assert found.correlation == 0
     (same,) = drift(registry, base, [base])
     assert same.cosine == pytest.approx(1)
+    assert same.correlation == pytest.approx(1)
+
+
+def test_other_weights_behind_an_offset_are_seen(registry: Registry, tmp_path: Path) -> None:
+    """A cosine of kelvin says 1 of any two models of temperatures."""
+    paths = []
+    for seed in (1, 2):
+        weights = {
+            "w": np.random.default_rng(seed).normal(size=(4, 64)).astype(np.float32),
+            "off": np.full(64, 300, np.float32),
+        }
+        nodes = [
+            helper.make_node("MatMul", ["x", "w"], ["a"]),
+            helper.make_node("Add", ["a", "off"], ["y"]),
+        ]
+        paths.append(saved(tmp_path / f"{seed}.onnx", nodes, {"x": (FLOAT, ["n", 4])}, weights))
+    found = proven(*paths)
+    assert found.cosine is not None
+    assert found.correlation is not None
+    assert (found.cosine > 0.9999, abs(found.correlation) < 0.5) == (True, True)
+    why = unfit(Proof(found, 1.0, None, 8), USUAL)
+    assert why is not None
+    assert why.startswith("its outputs do not follow its parent's as the inputs change")
+
+
+def branches(path: Path, silent: list[onnx.NodeProto]) -> Path:
+    """A model with the output `y = x * w` and a second one."""
+    first = models.linear(path)
+    model = onnx.load(first)
+    model.graph.node.extend(silent)
+    model.graph.output.append(helper.make_tensor_value_info("second", FLOAT, None))
+    onnx.save(model, path)
+    return path
+
+
+def test_a_silent_branch_is_named(tmp_path: Path) -> None:
+    """As when a detector finds nothing in made up images, and gives no boxes."""
+    zeros = [
+        helper.make_node("Constant", [], ["least"], value_float=1e30),
+        helper.make_node("Greater", ["x", "least"], ["found"]),
+        helper.make_node("Cast", ["found"], ["second"], to=FLOAT),
+    ]
+    base = branches(tmp_path / "m.onnx", zeros)
+    found = proven(base, base)
+    assert found.unproven == (
+        "the base's output `second` shows nothing: it is the same for all inputs"
+    )
+
+
+@pytest.mark.parametrize("source", ["w", "sizes"])
+def test_an_output_that_no_input_moves_may_stand_still(tmp_path: Path, source: str) -> None:
+    still = {
+        "w": [helper.make_node("Identity", ["w"], ["second"])],
+        "sizes": [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Cast", ["shape"], ["second"], to=FLOAT),
+        ],
+    }
+    base = branches(tmp_path / "m.onnx", still[source])
+    assert proven(base, base).unproven is None

@@ -527,7 +527,16 @@ def test_the_command_prints_a_table_a_document_or_a_reference(
     code, out, err = zoo(capsys, "quantize", "mlp", "--to", "fp16")
     assert code == 0
     headers, row = out.splitlines()
-    assert headers.split() == ["REFERENCE", "SIZE", "RATIO", "LATENCY", "DRIFT", "COSINE", "LABELS"]
+    assert headers.split() == [
+        "REFERENCE",
+        "SIZE",
+        "RATIO",
+        "LATENCY",
+        "DRIFT",
+        "COSINE",
+        "CORR",
+        "LABELS",
+    ]
     assert row.split()[0] == "mlp:fp16@1"
     assert "made so: cast, fp16" in err
     code, out, _ = zoo(

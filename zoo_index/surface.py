@@ -194,6 +194,7 @@ def quantize(
     min_cosine: float = 0.9,
     max_drift: float | None = None,
     min_labels: float | None = None,
+    min_correlation: float = 0.5,
     search: bool = False,
     label: str | None = None,
     offline: bool | None = None,
@@ -217,6 +218,7 @@ def quantize(
         min_cosine: of its outputs with its parent's.
         max_drift: the largest absolute difference of an output.
         min_labels: the share of equal labels; None for 0.5 of classifiers, 0 for none.
+        min_correlation: how well its outputs follow its parent's as the inputs change.
         search: try a handful of recipes and keep the smallest that is fit; of those of one size
             the fastest, of those of one speed the nearest.
         label: the variant's; None for what was asked for.
@@ -241,7 +243,7 @@ def quantize(
             inputs=inputs,
             ops=ops,
             exclude=exclude,
-            bounds=judge.Bounds(min_cosine, max_drift, min_labels),
+            bounds=judge.Bounds(min_cosine, max_drift, min_labels, min_correlation),
             search=search,
             label=label,
             progress=progress,

@@ -253,7 +253,7 @@ def _measurements(parent: Variant, proof: Proof) -> list[Measurement]:
     values = asdict(proof.drift)
     return [
         Measurement(f"drift_{name}", values[name], "", context)
-        for name in ("max", "cosine", "labels")
+        for name in ("max", "cosine", "labels", "correlation")
         if values[name] is not None
     ]
 

@@ -12,6 +12,8 @@ from onnxzoo.registry.drift import Drift
 MIN_COSINE = 0.9
 # Of classifiers, below this share of equal labels: a direction classifier in qdq kept 91.7 %.
 MIN_LABELS = 0.5
+# Below this correlation the outputs follow something else than the inputs.
+MIN_CORRELATION = 0.5
 _SAME_SIZE = 0.05  # of the smaller one: of two so near in size, time decides
 _SAME_TIME = 0.1  # of the shorter one: ratios of one recipe repeat within about that
 
@@ -25,11 +27,14 @@ class Bounds:
         max_drift: the largest absolute difference of an output.
         min_labels: the share of equal labels, see `Drift`; 0 for none. None for `MIN_LABELS` of
             classifiers: the greatest of a curve's or map's values moves by itself.
+        min_correlation: how well its outputs follow the parent's, see `Drift`; where that could
+            not be told it bounds nothing.
     """
 
     min_cosine: float = MIN_COSINE
     max_drift: float | None = None
     min_labels: float | None = None
+    min_correlation: float = MIN_CORRELATION
 
 
 USUAL = Bounds()
@@ -51,12 +56,8 @@ def unfit(proof: Proof, bounds: Bounds) -> str | None:
         return f"its outputs cannot be compared with its parent's: {drift.why}"
     if drift.unproven:
         return f"whether it is fit cannot be told: {drift.unproven} ({drift.shapes})"
-    if drift.cosine < bounds.min_cosine:
-        apart = "it fell apart: " if drift.cosine < MIN_COSINE else ""
-        return (
-            f"{apart}the cosine of its outputs with its parent's is "
-            f"`{_beside(drift.cosine, bounds.min_cosine)}`; expected at least `{bounds.min_cosine}`"
-        )
+    if apart := _apart(drift, bounds):
+        return apart
     if bounds.max_drift is not None and drift.max > bounds.max_drift:
         return (
             f"its outputs lie up to `{_beside(drift.max, bounds.max_drift)}` from its parent's; "
@@ -64,6 +65,23 @@ def unfit(proof: Proof, bounds: Bounds) -> str | None:
         )
     if bounds.min_labels:
         return _unlike(drift, bounds.min_labels)
+    return None
+
+
+def _apart(drift: Drift, bounds: Bounds) -> str | None:
+    """Return why outputs are too unlike the parent's as vectors, None if they are near enough."""
+    if drift.cosine is not None and drift.cosine < bounds.min_cosine:
+        apart = "it fell apart: " if drift.cosine < MIN_COSINE else ""
+        return (
+            f"{apart}the cosine of its outputs with its parent's is "
+            f"`{_beside(drift.cosine, bounds.min_cosine)}`; expected at least `{bounds.min_cosine}`"
+        )
+    if drift.correlation is not None and drift.correlation < bounds.min_correlation:
+        return (
+            "its outputs do not follow its parent's as the inputs change: their correlation is "
+            f"`{_beside(drift.correlation, bounds.min_correlation)}`; expected at least "
+            f"`{bounds.min_correlation}`"
+        )
     return None
 
 
