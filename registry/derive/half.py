@@ -42,11 +42,7 @@ def to_fp16(
     from onnx import shape_inference
     from onnxruntime.transformers import float16
 
-    model, taken = read_skeleton(path)
-    model = inline_functions(model)
-    # Before IR version 4 weights had to be inputs too, which what is added here is not.
-    model.ir_version = max(model.ir_version, 4)
-    name_all(model)
+    model, taken = _plain_skeleton(path)
     there = {node.op_type for graph in graphs(model) for node in graph.node}
     kept = set(float16.DEFAULT_OP_BLOCK_LIST) | set(left)
     if ops:
@@ -73,6 +69,16 @@ def to_fp16(
     graph.initializer.extend(weights)
     fill_taken(converted, taken, path.parent, _halved)
     return converted
+
+
+def _plain_skeleton(path: Path) -> "tuple[onnx.ModelProto, list[onnx.TensorProto]]":
+    """Return a model without its large weights, and these; functions inlined, nodes named."""
+    model, taken = read_skeleton(path)
+    model = inline_functions(model)
+    # Before IR version 4 weights had to be inputs too, which what is added here is not.
+    model.ir_version = max(model.ir_version, 4)
+    name_all(model)
+    return model, taken
 
 
 def _part_passed(
@@ -128,18 +134,23 @@ def _halved(tensor: "onnx.TensorProto", values: "np.ndarray[Any, Any]") -> bytes
 
 
 def to_bf16(
-    model: "onnx.ModelProto", ops: Sequence[str], left: Sequence[str], nodes: Sequence[str]
+    path: Path,
+    ops: Sequence[str],
+    left: Sequence[str],
+    choose: "Callable[[onnx.ModelProto], Sequence[str]]",
 ) -> "onnx.ModelProto":
     """Return a model whose weights lie in bf16 and are cast when it is opened.
 
     onnxruntime has no bf16 kernels for the CPU, so that it computes in fp32.
 
     Args:
-        model: in fp32.
+        path: the model in fp32; it is only read.
         ops: the op types that read what is converted; none: all.
         left: op types that read fp32.
-        nodes: nodes that read fp32, by name.
+        choose: returns the names of nodes that read fp32.
     """
+    model, taken = _plain_skeleton(path)
+    nodes = set(choose(model))
     spared = {
         name
         for graph in graphs(model)
@@ -150,6 +161,8 @@ def to_bf16(
     for graph in graphs(model):
         _constants_to_weights(graph)
         _halve(graph, spared)
+    empty_taken(model)
+    fill_taken(model, taken, path.parent, _rounded)
     return model
 
 
@@ -171,11 +184,12 @@ def _halve(graph: "onnx.GraphProto", spared: set[str]) -> None:
     for tensor in graph.initializer:
         if not _worth(tensor) or tensor.name in spared | shown:
             continue
-        name, values = tensor.name, numpy_helper.to_array(tensor)
-        tensor.Clear()
+        name, taken = tensor.name, bool(tensor.external_data)  # else small enough to be there
+        values = None if taken else numpy_helper.to_array(tensor)
         tensor.name, tensor.data_type = f"{name}_bf16", TensorProto.BFLOAT16
-        tensor.dims.extend(values.shape)
-        tensor.raw_data = _rounded(values).tobytes()
+        if values is not None:
+            tensor.ClearField("float_data")
+            tensor.raw_data = _rounded(tensor, values)
         casts.append(
             helper.make_node(
                 "Cast", [tensor.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT
@@ -194,9 +208,18 @@ def _worth(tensor: "onnx.TensorProto") -> bool:
     return tensor.data_type == TensorProto.FLOAT and prod(tensor.dims) >= _WORTH
 
 
-def _rounded(values: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Return the upper halves of fp32 numbers, rounded to the nearest, ties to even."""
-    import numpy as np
+def _rounded(tensor: "onnx.TensorProto", values: "np.ndarray[Any, Any]") -> bytes | None:
+    """Return the bytes of a tensor that became bf16, None where it did not.
 
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    They are the upper halves of fp32 numbers, rounded to the nearest, ties to even.
+    """
+    import numpy as np
+    from onnx import TensorProto
+
+    if tensor.data_type != TensorProto.BFLOAT16 or values.dtype != "float32":
+        return None
+    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint32)
+    blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+    return b"".join(
+        ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes() for bits in blocks
+    )

@@ -46,7 +46,8 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
     options = Options(**request["options"])
     half_parent = describe(parent).precision == "fp16"
     # onnxruntime's pre-processing puts Casts between fp16 weights and what reads them.
-    plain = options.method == recipes.FOLD or (half_parent and options.method == "weight-only")
+    plain = options.method in {recipes.FOLD, recipes.CAST}
+    plain = plain or (half_parent and options.method == "weight-only")
     wide = half_parent and options.method in {"dynamic", "static"}
     source, opset = parent, options.opset
     if options.method == "weight-only" and "Gather" in options.ops:
@@ -54,7 +55,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
             options = replace(options, ops=[op for op in options.ops if op != "Gather"])
         elif describe(parent).opset < _GATHER_OPSET:
             opset = _GATHER_OPSET
-    if options.to != "fp16":
+    if options.method != recipes.CAST or opset is not None:
         source = prepare.prepared(parent, folder, opset=opset, plain=plain, wide=wide)
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
@@ -103,7 +104,7 @@ def _made(
     import onnx
 
     ops = [op for op in options.ops if op not in options.exclude]
-    model = None if options.to == "fp16" else onnx.load(source, load_external_data=False)
+    model = None if options.method == recipes.CAST else onnx.load(source, load_external_data=False)
     nodes = list(_excluded(model, options)) if model else []
     if model and options.method in recipes.METHODS:
         ops, nodes = _dense(model, ops, nodes)
@@ -117,7 +118,7 @@ def _made(
                 return _weight_only(source, options, ops, nodes), {}
             case recipes.FOLD:
                 return fold.fold(onnx.load(source)), {}
-        return _cast(source, options, ops, nodes), {}
+        return _cast(source, options, ops), {}
     except (ZooError, MemoryError, OSError):  # of a full disk, say
         raise
     except ImportError as error:
@@ -133,16 +134,12 @@ def _made(
         ) from error
 
 
-def _cast(source: Path, options: Options, ops: list[str], nodes: list[str]) -> "onnx.ModelProto":
-    import onnx
-
-    if options.to == "bf16":
-        return half.to_bf16(onnx.load(source), ops, options.exclude, nodes)
-
+def _cast(source: Path, options: Options, ops: list[str]) -> "onnx.ModelProto":
     def excluded(model: "onnx.ModelProto") -> list[str]:
         return list(_excluded(model, options))
 
-    return half.to_fp16(source, ops, options.exclude, excluded)
+    cast = half.to_bf16 if options.to == "bf16" else half.to_fp16
+    return cast(source, ops, options.exclude, excluded)
 
 
 def _dense(
