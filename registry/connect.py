@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ _SQLITE_NO_INDEX = {sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE}
 _LOCK_NOT_AVAILABLE, _DISK_FULL = "55P03", "53100"
 _WRITE_LOCK = 120  # the byte of the -shm file that a writer locks
 _ROOM = 1 << 20  # bytes
+_MOMENT = 3.0  # seconds in which whoever reads or writes a file for a moment is done
 _TRY = 0.01  # seconds between two tries to begin to write
 BUSY = 30  # seconds to wait for another process's transaction
 
@@ -90,6 +91,55 @@ def foreign_files(path: Path) -> list[Path]:
     if not os.access(path, os.W_OK):
         return []
     return [side for side in side_files(path) if side.exists() and not os.access(side, os.W_OK)]
+
+
+def is_shared(path: Path, waits: Callable[[sqlite3.Connection], bool]) -> bool:
+    """Tell whether anyone else has an SQLite file open, so that its schema is not to be changed.
+
+    Whoever reads or writes it for a moment is waited for, and for as long as it takes whoever is
+    in the midst of writing, who may be migrating it.
+
+    Args:
+        path: the file; the caller has no connection to it.
+        waits: tells by a connection whether there is still something to change.
+
+    Source: SQLite's documentation, "Write-Ahead Logging", "Use of WAL Without Shared-Memory": a
+    connection in exclusive mode needs the file for itself.
+    """
+    until = last = time.monotonic() + _MOMENT
+    last += BUSY
+    while not _is_alone(path):
+        time.sleep(_TRY)
+        with closing(connect(path)) as connection:
+            if not waits(connection):
+                return False
+            if _is_written(connection):
+                until = min(time.monotonic() + _MOMENT, last)
+        if time.monotonic() > until:
+            return True
+    return False
+
+
+def _is_alone(path: Path) -> bool:
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _SQLITE_BUSY:
+                raise
+            return False
+    return True
+
+
+def _is_written(connection: sqlite3.Connection) -> bool:
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF in _SQLITE_BUSY
+    connection.execute("ROLLBACK")
+    return False
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

@@ -28,6 +28,7 @@ from onnxzoo.registry.connect import (
     connect_to_read,
     damaged,
     identity,
+    is_shared,
     make_engine,
     no_database,
     refuses_to_write,
@@ -97,7 +98,7 @@ class Database:
         self._local = threading.local()
         self._readers: WeakSet[_Reader] = WeakSet()  # of all threads
         self._engine_made: tuple[Engine, Identity | None] | None = None
-        self._migrates = False  # a server's database, which others use too
+        self._migrates = False  # a database that others use too
         at_fork(self)
 
     def before_fork(self) -> None:
@@ -215,7 +216,7 @@ class Database:
             if not _is_there(path):
                 self._check_new(path)
                 return None
-            reader = self._local.reader = _open(path)
+            reader = self._local.reader = _open(path, migrates=self._migrates)
             self._readers.add(reader)
         return reader
 
@@ -245,7 +246,7 @@ class Database:
                         if found is None:
                             self._check_new(without_password(self._url))
                         elif found != SCHEMA and not self._migrates:
-                            raise must_be_migrated(without_password(self._url), found)
+                            raise must_be_migrated(without_password(self._url), found, server=True)
                         if found != SCHEMA:
                             migrate(connection)
                 made = engine, identity(self._path) if self._path else None
@@ -348,8 +349,13 @@ def _no_rows(sql: str, **values: object) -> Sequence[Mapping[str, Any]]:
     return []
 
 
-def _open(path: Path) -> "_Reader":
-    """Connect to a database that is there, or to a copy of it."""
+def _open(path: Path, *, migrates: bool) -> "_Reader":
+    """Connect to a database that is there, or to a copy of it.
+
+    Args:
+        path: SQLite's file.
+        migrates: migrate an older schema although others have the file open.
+    """
     if path.is_dir():
         raise DatabaseError(
             f"`{path}` is a folder; expected the registry's database",
@@ -366,7 +372,7 @@ def _open(path: Path) -> "_Reader":
         )
         try:
             if os.access(path, os.W_OK):
-                return _Reader(_opened(path, connect(path)), found)
+                return _Reader(_migrated(path, migrates=migrates), found)
         except sqlite3.OperationalError as error:
             if not refuses_to_write(error):
                 raise
@@ -381,32 +387,52 @@ def _open(path: Path) -> "_Reader":
 def _reading(path: Path, found: Identity | None) -> "_Reader | None":
     """Connect without leaving anything beside a file that may not be written; None for now."""
     if copy := connect_copy(path):
-        return _Reader(_opened(path, copy[0], copied=True), found, copy[1])
+        return _Reader(_checked(path, copy[0], copied=True), found, copy[1])
     try:
         beside = connect_reading(path)
-        return _Reader(_opened(path, beside), found) if beside else None
+        return _Reader(_checked(path, beside), found) if beside else None
     except sqlite3.OperationalError as error:  # the last writer left meanwhile
         if not refuses_to_write(error):
             raise
         return None
 
 
-def _opened(
-    path: Path, connection: sqlite3.Connection, *, copied: bool = False
-) -> sqlite3.Connection:
-    """Return a connection whose schema is up to date: a copy's own, else the file's."""
+def _migrated(path: Path, *, migrates: bool) -> sqlite3.Connection:
+    """Return a connection to a file that may be written, once its schema is this onnxzoo's."""
+    connection = connect(path)
     try:
         found = revision(connection, path)
-        if found != SCHEMA:
-            with _MAKING:
-                if copied:
-                    upgrade_copy(connection)
-                else:
-                    upgrade(path, connection)
+        if found == SCHEMA:
+            return connection
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()  # for others who ask whether anyone uses it
+    if not migrates and is_shared(path, lambda one: revision(one, path) != SCHEMA):
+        raise must_be_migrated(str(path), found, server=False)
+    with _MAKING, closing(connect(path)) as connection:
+        upgrade(path, connection)
+    return connect(path)
+
+
+def _checked(
+    path: Path, connection: sqlite3.Connection, *, copied: bool = False
+) -> sqlite3.Connection:
+    """Return a connection whose schema is this onnxzoo's; that of a copy is migrated."""
+    try:
+        if (found := revision(connection, path)) != SCHEMA:
+            _migrate_copy(path, connection, found, copied=copied)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _migrate_copy(path: Path, connection: sqlite3.Connection, found: str, *, copied: bool) -> None:
+    if not copied:
+        raise must_be_migrated(str(path), found, server=False)
+    with _MAKING:
+        upgrade_copy(connection)
 
 
 def _sqlite_path(url: str) -> Path | None:

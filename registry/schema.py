@@ -132,12 +132,14 @@ def migrate(connection: "Connection") -> None:
         _mark(connection)
 
 
-def must_be_migrated(shown: str, found: str) -> DatabaseError:
-    """Return the error for a server's database of an older schema: others may be using it."""
+def must_be_migrated(shown: str, found: str, *, server: bool) -> DatabaseError:
+    """Return the error for a database of an older schema that others use, or may be using."""
+    used = "" if server else "; other processes have it open"
+    first = "back it up (pg_dump), upgrade onnxzoo on every machine that uses it"
     return DatabaseError(
-        f"`{shown}` has schema `{found}`, and this onnxzoo needs `{SCHEMA}`; onnxzoo before "
+        f"`{shown}` has schema `{found}`, and this onnxzoo needs `{SCHEMA}`{used}; onnxzoo before "
         f"{RELEASES[SCHEMA]} cannot use it once it is migrated",
-        hint="back it up (pg_dump), upgrade onnxzoo on every machine that uses it, then run: "
+        hint=f"{first if server else 'stop them, or upgrade their onnxzoo'}, then run: "
         "zoo doctor --migrate",
     )
 

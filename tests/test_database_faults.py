@@ -543,3 +543,34 @@ def test_a_killed_creation_is_collected_and_a_living_one_is_not(file: Path, zoo:
     assert "1.0 kB" in said
     assert zoo("gc").code == 0
     assert (dead.exists(), old.exists(), alive.exists()) == (False, False, True)
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM alembic_version").fetchall()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_migration_waits_while_another_process_has_the_database_open(
+    home: Path, zoo: Run
+) -> None:
+    old = home / "registry.db"
+    to_revision(old, "0005")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(old)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        code, _, said = zoo("list")
+        assert code == 9
+        assert f"`0005`, and this onnxzoo needs `{SCHEMA}`; other processes have it open" in said
+        assert "zoo doctor --migrate" in said
+        assert everything(old)["alembic_version"] == [("0005",)]
+        assert zoo("doctor", "--migrate").code == 0
+        assert everything(old)["alembic_version"] == [(SCHEMA,)]
+        assert zoo("list").code == 0
+        holder.communicate()
