@@ -35,6 +35,12 @@ from onnxzoo.registry.store import Store, sync
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+_GONE = "the database of before knows it, and no sidecar does"
+_KNOWN = """
+SELECT model.name, model.key, version.number, variant.label
+FROM variant JOIN version ON version.id = version_id JOIN model ON model.id = model_id
+ORDER BY model.name, version.number, variant.label
+"""
 _FILES = ("-wal", "-shm", "")  # the log first: it must never lie beside another database
 
 
@@ -99,8 +105,12 @@ def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
     there = database.path.exists()
     if there:
         _check_replaceable(database, store, database.path, force=force)
+    known = _refs(database) if there else {}
     with _held_still(database.path) if there else nullcontext():
         before, told = _identities(database.path), _told(store)
+        named = {what for what, _ in told.lost}
+        gone = {ref for place, ref in known.items() if place not in told.variants}
+        told.lost += [(ref, _GONE) for ref in sorted(gone - named)]
         with making(database.path) as fresh:
             with closing(Database(fresh)) as made, made.write() as session:
                 _take_id(session, store)
@@ -166,6 +176,17 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
             )
     finally:
         database.close()
+
+
+def _refs(database: Database) -> dict[tuple[str, int, str], str]:
+    """Return the references of what a database that reads knows, by model, number and label."""
+    found: dict[tuple[str, int, str], str] = {}
+    with suppress(ZooError), database.read() as rows:
+        for row in rows(_KNOWN):
+            ref = str(Ref(row["name"], row["label"], str(row["number"])))
+            found[row["key"], row["number"], row["label"]] = ref
+    database.close()
+    return found
 
 
 def _strange(rows: Rows, store: Store) -> DatabaseError | None:

@@ -692,3 +692,17 @@ def test_the_engine_of_a_rebuilt_database_is_whole(full: Registry) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
     engine.dispose()
     assert list(full.settings.home.glob(".new-*")) == []
+
+
+def test_what_no_sidecar_tells_of_is_named(full: Registry, zoo: Run) -> None:
+    digest = full.resolve("net_2:mine").digest
+    full.close()
+    full.store.sidecar(digest).unlink()
+    full.store.discard(digest)
+    ran = zoo("doctor", "--rebuild", "--force")
+    assert ran.code == 4
+    assert (
+        "not restored: net_2:mine@1: the database of before knows it, and no sidecar does"
+        in ran.out.splitlines()
+    )
+    assert ran.out.count("not restored") == 1
