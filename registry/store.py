@@ -62,7 +62,7 @@ class Stage:
         target = self._place(path)
         digest, done = hashlib.sha256(), 0
         with reading(source):
-            reader = FileIO(source if descriptor is None else descriptor, opener=_open_file)
+            reader = FileIO(source if descriptor is None else descriptor, opener=open_plain)
             before = _settled(reader.fileno())
             total = before.st_size
         with reader, target.open("xb", buffering=0) as writer:
@@ -523,7 +523,7 @@ def _changed(source: Path) -> Refused:
     )
 
 
-def _open_file(path: str, flags: int) -> int:
+def open_plain(path: str, flags: int) -> int:
     """Open a plain file; a pipe or a device that took its place is refused, not waited for."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

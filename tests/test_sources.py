@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -16,7 +17,12 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
+from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.store import Store
+from onnxzoo.zoo_index.bring import _fetch
+from onnxzoo.zoo_index.listed import Listed
+from onnxzoo.zoo_index.local import FolderSource
 from onnxzoo.zoo_index.sources import Source, open_source
 from tests import models
 from tests.hub import Hub, sha256, size
@@ -275,3 +281,25 @@ def test_offline_asks_nobody(settings: Settings, text: str) -> None:
 def test_a_secret_in_a_url_is_not_recorded(settings: Settings) -> None:
     text = "https://me:secret@models.example.org/m.onnx?X-Amz-Signature=abc"
     assert open_source(text, settings).url == "https://models.example.org/m.onnx"
+
+
+class Swapping(FolderSource):
+    """A folder in which someone puts a link in a file's place as soon as it was looked at."""
+
+    def fetch(self, path: str, **asked: Any) -> Fetched:
+        found = super().fetch(path, **asked)
+        found.path.unlink()
+        found.path.symlink_to(self.root.parent / "secret")
+        return found
+
+
+def test_a_link_that_takes_a_files_place_does_not_get_into_the_store(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret!")
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "w.bin").write_bytes(b"weights")
+    source = Swapping(str(folder), folder, None)
+    with Store(tmp_path / "store").stage() as stage, pytest.raises(Refused, match="was replaced"):
+        _fetch(stage, source, Listed("w.bin", None, None), None)
+    with pytest.raises(Refused, match="is a symbolic link"):
+        source.beside("w.bin")

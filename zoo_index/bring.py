@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.again import command, is_converted
-from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.errors import IntegrityError, NotFound, Refused
 from onnxzoo.registry.fetch import WebPage
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import File
@@ -192,7 +192,8 @@ def _fetch(stage: Stage, source: Source, file: Listed, progress: Progress | None
         stage.take(fetched.path, File(file.path, fetched.sha256, fetched.bytes))
         return
     copied = stage.copy(fetched.path, file.path, progress)
-    if file.sha256 not in {None, copied.sha256}:
-        raise IntegrityError(
-            f"`{fetched.path}` has SHA-256 {copied.sha256}; expected {file.sha256}"
+    if copied.sha256 != fetched.sha256:
+        raise Refused(
+            f"`{fetched.path}` was replaced while it was read",
+            hint="run the command again when nothing writes to that folder",
         )

@@ -1,21 +1,22 @@
 """Sources on this machine: a file, a folder, and what an installed package ships."""
 
 import hashlib
-from contextlib import suppress
+import os
 from dataclasses import dataclass, replace
 from errno import ENAMETOOLONG
 from importlib.util import find_spec
+from io import FileIO
 from pathlib import Path
 from shlex import quote
 from urllib.request import url2pathname
 
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.external import look
+from onnxzoo.registry.external import open_beside
 from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.peers import Namer
 from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import reporting_storage
+from onnxzoo.registry.store import open_plain, reporting_storage
 from onnxzoo.zoo_index.listed import Listed
 
 _OF_SYSTEM = (Path("/proc"), Path("/sys"))  # what is a plain file there need not have an end
@@ -53,8 +54,7 @@ class FolderSource:
         """Return the file with its hash, or the folder's files with their sizes."""
         with reporting_storage(self.root):
             if self.name is not None:
-                found = self.root / self.name
-                return (Listed(self.name, found.stat().st_size, _sha256(found)),)
+                return (self.beside(self.name),)
             return tuple(
                 Listed(path.relative_to(self.root).as_posix(), path.stat().st_size, None)
                 for path in sorted(self.root.rglob("*"))
@@ -64,10 +64,12 @@ class FolderSource:
     def beside(self, path: str) -> Listed:
         """Return a file with its size and hash, where it is there."""
         with reporting_storage(self.root):
-            found = self._found(path)
-            if not found.is_file():
+            try:
+                with self._open(path) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    return Listed(path, size, _sha256(file))
+            except NotFound:
                 return Listed(path, None, None)
-            return Listed(path, found.stat().st_size, _sha256(found))
 
     def fetch(
         self,
@@ -79,30 +81,34 @@ class FolderSource:
     ) -> Fetched:
         """Return a file where it lies, verified; see `Source.fetch`."""
         with reporting_storage(self.root):
-            found = self._found(path)
-            if not found.is_file():
-                raise NotFound(f"no file `{path}` in `{self.root}`")
-            there = found.stat().st_size
-            if size not in {None, there}:
-                raise IntegrityError(f"`{found}` has {there} bytes; expected {size}")
-            fetched = Fetched(found, _sha256(found), there, owned=False)
+            found = self.root / path
+            with self._open(path) as file:
+                there = os.fstat(file.fileno()).st_size
+                if size not in {None, there}:
+                    raise IntegrityError(f"`{found}` has {there} bytes; expected {size}")
+                fetched = Fetched(found, _sha256(file), there, owned=False)
         if sha256 not in {None, fetched.sha256}:
             # The hash of a secret file, which a stranger's lock names, is for no public log.
             has = f"SHA-256 {fetched.sha256}" if self.named_by is None else "another SHA-256"
             raise IntegrityError(f"`{found}` has {has}; expected {sha256}")
         return fetched
 
-    def _found(self, path: str) -> Path:
-        """Return where a file lies; one that nobody named but a model must be no link.
+    def _open(self, path: str) -> FileIO:
+        """Open a file; one that nobody named but a model must be no link, and is not followed.
 
         What a package manager installed is taken as it is: some install by links.
+
+        Raises:
+            NotFound: if there is no such file.
         """
         found = self.root / check_path(path)
         _check_plain(found, self.named_by)
-        if path != self.name and not self.url.startswith("pkg://"):
-            with suppress(NotFound):
-                look(self.root / (self.name or "model"), path, f"a file of `{self.root}`")
-        return found
+        if not found.is_file():
+            raise NotFound(f"no file `{path}` in `{self.root}`")
+        if path == self.name or self.url.startswith("pkg://"):
+            return FileIO(found, opener=open_plain)
+        model, who = self.root / (self.name or "model"), f"a file of `{self.root}`"
+        return FileIO(open_beside(model, path, who))
 
 
 def open_local(text: str, named_by: Namer | None = None) -> FolderSource:
@@ -163,6 +169,5 @@ def _check_plain(path: Path, named_by: Namer | None) -> None:
         raise Refused(f"{named_by.shown} names `{path}`, a file of the system, which is not read")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(file: FileIO) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
