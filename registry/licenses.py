@@ -16,6 +16,7 @@ _SPDX = (
     *("WTFPL", "Zlib"),
 )
 _WRITTEN = {identifier.lower(): identifier for identifier in _SPDX}
+_JOINING = {"or", "and", "with"}
 UNKNOWN = "unknown"  # allows what states no licence
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
@@ -28,6 +29,20 @@ def spdx(license: str | None) -> str | None:  # noqa: A002  (the field's word)
     ('Apache-2.0', None)
     """
     return _WRITTEN.get((license or "").strip().lower())
+
+
+def spelled(license: str | None) -> str | None:  # noqa: A002  (the field's word)
+    """Return a licence with each SPDX identifier as SPDX writes it; other words as they are.
+
+    The Hub writes them in small letters, and one licence is to be one line of a listing.
+
+    >>> spelled("apache-2.0 or mit"), spelled("llama2"), spelled(None)
+    ('Apache-2.0 OR MIT', 'llama2', None)
+    """
+    if license is None:
+        return None
+    words = (_WRITTEN.get(word.lower(), word) for word in license.split())
+    return " ".join(word.upper() if word.lower() in _JOINING else word for word in words)
 
 
 def permits(allowed: Sequence[str], license: str | None) -> bool:  # noqa: A002  (the field's word)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.connect import REBUILD
 from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import Damaged, Refused, UsageError
+from onnxzoo.registry.licenses import spelled
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import LATEST, fold, keys_of
 from onnxzoo.registry.records import (
@@ -194,7 +195,7 @@ def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
             bytes=row["bytes"],
             source=row["source"],
             revision=row["revision"],
-            license=row["license"],
+            license=spelled(row["license"]),
             task=row["task"],
             created_at=datetime.fromisoformat(row["created_at"]),
             aliases=tuple(alias["name"] for alias in aliases[row["version_id"]]),

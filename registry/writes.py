@@ -11,6 +11,7 @@ from onnxzoo.registry.db import Rows, rows_of
 from onnxzoo.registry.dtypes import WIDTHS
 from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.licenses import spelled
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.names import fold
 from onnxzoo.registry.precisions import PRECISIONS
@@ -250,10 +251,11 @@ def _state(
 ) -> list[str]:
     """Record the task, the licence and the tags that a draft gives; return which were."""
     name, learnt = model.name, []
-    if draft.license and draft.license != version.license and (anew or not version.license):
-        version.license = draft.license
+    under = spelled(draft.license)
+    if under and under != spelled(version.license) and (anew or not version.license):
+        version.license = under
         learnt.append("license")
-        log(session, "license", f"{name}@{version.number}", draft.license)
+        log(session, "license", f"{name}@{version.number}", under)
     if draft.task and draft.task != model.task and (anew or not model.task):
         model.task = draft.task
         learnt.append("task")
@@ -309,7 +311,7 @@ def _place(
             model_id=id_of(model.id),
             number=_next_number(session, model, held),
             origin=draft.origin,
-            license=draft.license,
+            license=spelled(draft.license),
             created_at=datetime.now(UTC).isoformat(),  # tells it from another of its number
         )
         session.add(version)

@@ -1,6 +1,8 @@
 """Licences: what may come in, what is held under which, and the documents that they ask for."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +52,7 @@ def test_a_model_under_another_licence_is_refused_before_it_is_fetched(
         hub.add("acme/open", {"m.onnx": path}, license="mit")
         hub.add("acme/shut", {"m.onnx": path}, license="cc-by-nc-4.0")
         hub.add("acme/none", {"m.onnx": path})
-        for name, said in (("shut", "is under the licence `cc-by-nc-4.0`"), ("none", "has no")):
+        for name, said in (("shut", "is under the licence `CC-BY-NC-4.0`"), ("none", "has no")):
             ran = zoo("pull", f"hf://acme/{name}", "--allow-license", "apache-2.0,MIT")
             assert ran.code == 5
             assert f"`acme/{name}` {said}" in ran.err
@@ -58,7 +60,7 @@ def test_a_model_under_another_licence_is_refused_before_it_is_fetched(
             assert hub.bodies() == []
         assert zoo("pull", "hf://acme/open", "--allow-license", "apache-2.0,MIT").code == 0
         assert zoo("pull", "hf://acme/none", "--allow-license", "unknown").code == 0
-    assert onnxzoo.resolve("acme/open").license == "mit"
+    assert onnxzoo.resolve("acme/open").license == "MIT"
 
 
 def test_the_environment_decides_for_every_way_in(
@@ -237,3 +239,23 @@ def test_the_same_models_give_the_same_document(
     assert other["serialNumber"] != json.loads(first)["serialNumber"]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     assert zoo("licenses", "--sbom").code == 2
+
+
+def test_one_licence_has_one_spelling(zoo: Run, tmp_path: Path) -> None:
+    for name, license_ in (("one", "apache-2.0"), ("two", "Apache-2.0"), ("three", "Acme OWN")):
+        path = models.linear(tmp_path / f"{name}.onnx", value=len(name))
+        assert zoo("register", path, "--name", name, "--license", license_).code == 0
+    listed = json.loads(zoo("list", "--json").out)
+    assert {item["name"]: item["license"] for item in listed} == {
+        "one": "Apache-2.0", "two": "Apache-2.0", "three": "Acme OWN",
+    }  # fmt: skip
+    assert zoo("list", "--license", "APACHE-2.0", "-q").out.split() == ["one:fp32@1", "two:fp32@1"]
+
+
+def test_a_licence_written_before_is_shown_in_the_same_spelling(
+    zoo: Run, home: Path, tmp_path: Path
+) -> None:
+    zoo("register", models.linear(tmp_path / "m.onnx"), "--name", "net", "--license", "MIT")
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        connection.execute("UPDATE version SET license = 'mit'")
+    assert json.loads(zoo("show", "net", "--json").out)["license"] == "MIT"

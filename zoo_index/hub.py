@@ -14,6 +14,7 @@ from onnxzoo.registry.errors import (
     ZooError,
 )
 from onnxzoo.registry.fetch import Fetched, download
+from onnxzoo.registry.licenses import spelled
 from onnxzoo.registry.logs import logger
 from onnxzoo.registry.manifest import check_path
 from onnxzoo.registry.records import Progress
@@ -164,7 +165,7 @@ class HubSource:
                 raise
             _log.warning("%s; huggingface_hub's cache has `%s`", error.message, self.url)
             return here
-        self._commit, self._license = told.commit, told.license
+        self._commit, self._license = told.commit, spelled(told.license)
         return told.files
 
     @cached_property
