@@ -25,7 +25,7 @@ from onnxzoo.cli.output import (
     top_ops,
     weights,
 )
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.errors import NotFound, Refused
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def view(
 ) -> None:
     """Show a model's graph in a web browser (Netron)."""
     if find_spec("netron") is None:
-        raise UsageError(
+        raise NotFound(
             "graphs are drawn by Netron, which is not installed",
             hint="pip install 'onnxzoo[view]'",
         )

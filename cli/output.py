@@ -216,6 +216,8 @@ def weights(graph: "Graph") -> str:
         f"{dtype} {share.parameters:,} ({show_size(share.bytes)})"
         for dtype, share in (graph.weights or {}).items()
     ]
+    if not graph.parameters and any(op.startswith("ai.onnx.ml") for op in graph.ops):
+        return "not counted: they are attributes of nodes"  # trees, support vectors, coefficients
     return ": ".join(filter(None, [f"{graph.parameters:,}", ", ".join(by_dtype)]))
 
 

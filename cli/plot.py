@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.cli.figures import duration, number, threads_of
 from onnxzoo.cli.output import safe
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check(path: Path) -> None:
             hint="for example: --plot compared.svg",
         )
     if find_spec("matplotlib") is None:
-        raise UsageError(
+        raise NotFound(
             "a plot is drawn by matplotlib, which is not installed",
             hint="pip install 'onnxzoo[plot]'",
         )

@@ -19,6 +19,8 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
 from onnxzoo.registry.settings import show_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.records import Checked, Garbage, Variant
     from onnxzoo.zoo_index.zoo import Zoo
@@ -98,9 +100,12 @@ def remove(
             if asks and not typer.confirm(f"forget {_extent(registry, ref)}?", err=True):
                 talk(f"kept {ref}")
                 continue
+            name = registry.resolve(ref).name
+            before = registry.aliases(name)
             removed = registry.remove(ref, force=force)
             for gone in removed.refs:
                 line(gone if quiet else f"removed {gone}")
+            _say_aliases(before, registry, name)
             if removed.bytes and not quiet and not gc:
                 talk(f"{show_size(removed.bytes)} can be freed with: zoo gc")
         if gc:
@@ -108,6 +113,18 @@ def remove(
             if not quiet:
                 talk(f"freed {show_size(freed.bytes)}")
             _say_unknown(freed)
+
+
+def _say_aliases(before: "Mapping[str, int]", registry: "Registry", name: str) -> None:
+    """Say which aliases went with what they pointed to."""
+    from onnxzoo.registry.names import LATEST
+
+    try:
+        left = registry.aliases(name)
+    except NotFound:
+        left = {}
+    for alias in sorted(before.keys() - left.keys() - {LATEST}):
+        talk(f"the alias `{alias}` of version {before[alias]} went with it")
 
 
 def gc(

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, StorageError, ZooError
+from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, NotFound, StorageError, ZooError
 from onnxzoo.registry.settings import hide_password, without_password
 from onnxzoo.registry.store import unreadable
 
@@ -226,7 +226,7 @@ def make_engine(url: str) -> "Engine":
     try:
         engine = create_engine(url, poolclass=NullPool)
     except ImportError as error:
-        raise DatabaseError(
+        raise NotFound(
             f"the driver of `{without_password(url)}` is not installed: "
             f"{hide_password(str(error), url).lower()}",
             hint="pip install 'onnxzoo[postgresql]'",

@@ -173,11 +173,58 @@ def _no_proof(context: Context) -> str | None:
 def _speed(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:
     values = _shared(candidates, ground, "latency_p50")
     if values is not None:
-        words = "is the fastest as measured here"
-        return _by_figures(candidates, values, words, lambda s: f"{1000 * s:.3g} ms")
-    how = f"; not all were measured here: zoo bench {ground.name} --all" if ground.name else ""
+        spreads = _shared(candidates, ground, "latency_spread") or {}
+        return _by_latency(candidates, values, max(spreads.values(), default=0))
+    how = f"; {_unmeasured(candidates, ground)}: zoo bench {ground.name} --all"
     order = _FAST_ON_CPU if ground.provider == CPU else _FAST_ELSEWHERE
-    return _by_order(candidates, order, f"comes first in the order of speed{how}")
+    return _by_order(
+        candidates, order, f"comes first in the order of speed{how if ground.name else ''}"
+    )
+
+
+def _by_latency(candidates: Sequence[C], values: Mapping[str, float], spread: float) -> Ranking[C]:
+    """Rank by latency; what is as fast as the fastest, within the spread of the runs, is equal.
+
+    Of those equals what was not derived comes first, then what is nearest to full precision.
+    """
+    bound = min(values.values()) * (1 + spread)
+    if sum(value <= bound for value in values.values()) < 2:  # noqa: PLR2004
+        return _by_figures(candidates, values, "is the fastest as measured here", _milliseconds)
+    best_first = sorted(
+        candidates,
+        key=lambda c: (max(values[c.digest], bound), values[c.digest] > bound, c.derived, usual(c)),
+    )
+
+    def why(found: C) -> str:
+        others = [
+            f"`{c.variant}` {_milliseconds(values[c.digest])}" for c in best_first if c is not found
+        ]
+        words = f"is as fast as any here, within the {spread:.0%} that the runs lie apart"
+        return f"{words}: {_milliseconds(values[found.digest])}{beside(others)}"
+
+    return Ranking(best_first, why)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms"
+
+
+def _unmeasured(candidates: Sequence[C], ground: _Ground) -> str:
+    """Return which candidates have no latency of this machine, in words."""
+    context = here(ground.provider)
+    missing = [
+        f"`{c.variant}`"
+        for c in candidates
+        if not any(
+            m.metric == "latency_p50" and _holds(m, context)
+            for m in ground.figures.get(c.digest, ())
+        )
+    ]
+    if not missing:
+        return "not all were measured under the same conditions"
+    if len(missing) == len(candidates):
+        return "none was measured here"
+    return f"not all were measured here, not {', '.join(missing)}"
 
 
 def _size(candidates: Sequence[C], _: _Ground) -> Ranking[C]:

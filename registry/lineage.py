@@ -65,6 +65,8 @@ def in_words(lineage: Lineage) -> str:
 
     >>> in_words(Lineage(None, "m", {"kind": "opset", "opset": 18, "from": 17, "tools": {}}))
     'opset 17 → 18'
+    >>> in_words(Lineage(None, "m", {"kind": "opset", "opset": 11, "from": 11, "ir_version": 6}))
+    'IR version 6'
     >>> in_words(Lineage(None, "m", {"kind": "quantize", "to": "int8", "method": "dynamic"}))
     'quantize int8 dynamic'
     >>> in_words(Lineage(None, "net.pt", {"kind": "convert", "from": "torch", "trust": True}))
@@ -73,6 +75,8 @@ def in_words(lineage: Lineage) -> str:
     recipe = lineage.recipe
     kind = str(recipe.get("kind", "derived"))
     if kind == "opset":
+        if "ir_version" in recipe and recipe.get("from") == recipe.get("opset"):
+            return f"IR version {recipe['ir_version']}"
         before = f"{recipe['from']} → " if "from" in recipe else ""
         return f"opset {before}{recipe.get('opset', '?')}"
     return " ".join([kind, *filter(None, (_word(recipe.get(key)) for key in _SAID))])

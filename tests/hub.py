@@ -3,12 +3,12 @@
 Alone it serves a folder, for benchmarks: ``python -m tests.hub FOLDER`` prints its URL.
 """
 
+import argparse
 import gzip
 import hashlib
 import json
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -563,4 +563,6 @@ def _serve(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=_serve.__doc__)
+    parser.add_argument("folder", type=Path)
+    _serve(parser.parse_args().folder)

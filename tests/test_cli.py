@@ -875,3 +875,12 @@ def test_what_happened_to_a_model_is_in_the_document(zoo: Run, tmp_path: Path) -
     assert [event["action"] for event in history] == ["tag"] * 6 + ["register"]
     assert zoo("show", "mine").out.count("  tag mine") == 5
     assert zoo("show", "mine", "--full").out.count("  tag mine") == 6
+
+
+def test_what_is_removed_takes_its_aliases_and_says_so(zoo: Run, tmp_path: Path) -> None:
+    zoo("register", models.linear(tmp_path / "a.onnx"), "--name", "net")
+    zoo("register", models.linear(tmp_path / "b.onnx", value=2), "--name", "net")
+    zoo("alias", "net@1", "production")
+    assert zoo("rm", "net@1").code == 5
+    ran = zoo("rm", "net@1", "--force")
+    assert (ran.code, "the alias `production` of version 1 went with it" in ran.err) == (0, True)

@@ -425,9 +425,9 @@ def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     absent = "import sys; sys.modules['psycopg'] = None; sys.modules['psycopg2'] = None; "
     code = absent + (
         "from pathlib import Path\nfrom onnxzoo.registry.db import Database\n"
-        "from onnxzoo.registry.errors import DatabaseError\n"
+        "from onnxzoo.registry.errors import NotFound\n"
         "try:\n    Database(Path('x'), sys.argv[1]).read().__enter__()\n"
-        "except DatabaseError as error:\n    print(error.message, error.hint)"
+        "except NotFound as error:\n    print(error.message, error.hint)"
     )
     words = [sys.executable, "-c", code, "postgresql+psycopg://me:secret@host/zoo"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

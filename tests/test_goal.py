@@ -89,7 +89,7 @@ def test_figures_count_only_if_all_have_them_in_one_context(registry: Registry) 
 
 def test_figures_of_another_machine_do_not_count(registry: Registry) -> None:
     measured(registry, "latency_p50", {"fp32": 1, "fp16": 9, "qdq": 9}, cpu="another")
-    assert "not all were measured" in chosen(registry, prefer="speed")[1]
+    assert "none was measured here" in chosen(registry, prefer="speed")[1]
 
 
 def test_figures_whose_inputs_were_not_recorded_do_not_count(registry: Registry) -> None:
@@ -167,3 +167,27 @@ def test_a_bound_on_size_leaves_the_best_within_it(registry: Registry) -> None:
 def test_a_goal_that_is_none_is_refused(registry: Registry) -> None:
     with pytest.raises(UsageError, match="`fast` is no goal; expected speed, size"):
         registry.resolve("m", prefer="fast")
+
+
+@pytest.mark.parametrize(
+    ("spread", "expected", "said"),
+    [
+        (0.2, "fp32", "`fp32` is as fast as any here, within the 20% that the runs lie apart: "),
+        (0.01, "fp16", "`fp16` is the fastest as measured here: "),
+    ],
+)
+def test_what_is_faster_by_less_than_the_runs_lie_apart_is_not_faster(
+    registry: Registry, spread: float, expected: str, said: str
+) -> None:
+    measured(registry, "latency_p50", {"fp32": 0.0105, "fp16": 0.01, "qdq": 0.02}, batch=1)
+    measured(registry, "latency_spread", dict.fromkeys(["fp32", "fp16", "qdq"], spread), batch=1)
+    found, why = chosen(registry, prefer="speed")
+    assert (found, why.startswith(said)) == (expected, True)
+
+
+def test_what_was_not_measured_is_named(registry: Registry) -> None:
+    measured(registry, "latency_p50", {"fp32": 1, "fp16": 2}, batch=1)
+    assert (
+        "not all were measured here, not `qdq`: zoo bench m --all"
+        in chosen(registry, prefer="speed")[1]
+    )

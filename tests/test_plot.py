@@ -85,5 +85,5 @@ from onnxzoo.cli import main
 main()
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 2
+    assert ran.returncode == 3
     assert "hint: pip install 'onnxzoo[plot]'" in ran.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.dtypes import to_numpy
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.records import Tensor
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _resized(file: Path, mode: str, size: tuple[int, int]) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise Refused(
+        raise NotFound(
             "images need Pillow, which is not installed", hint="pip install 'onnxzoo[images]'"
         ) from error
     formats = sorted(set(PICTURES.values()))

@@ -15,7 +15,7 @@ from onnxzoo.registry.child import answer
 from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
-from onnxzoo.registry.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.errors import NotFound, Refused, UsageError, ZooError
 from onnxzoo.registry.graphs import graphs, within
 from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.providers import CPU
@@ -122,7 +122,7 @@ def _made(
     except (ZooError, MemoryError, OSError):  # of a full disk, say
         raise
     except ImportError as error:
-        raise Refused(
+        raise NotFound(
             f"onnxruntime's tool for it needs `{error.name}`, which is not installed",
             hint="pip install 'onnxzoo[quantize]'",
         ) from error
