@@ -477,6 +477,24 @@ class Registry:
         with self._database.write() as session:
             writes.measure(session, digest_of(rows_of(session), digest), found)
 
+    def keep_figures(self, found: Iterable[tuple[str, Sequence[Measurement]]]) -> None:
+        """Keep what was measured of bundles, by their digests, in one transaction.
+
+        A database that may not be written keeps nothing, which is logged: the figures are as
+        true without it.
+
+        Raises:
+            NotFound: if no such bundle is held.
+        """
+        from onnxzoo.registry import writes
+
+        try:
+            with self._database.write() as session:
+                for digest, measurements in found:
+                    writes.measure(session, digest_of(rows_of(session), digest), measurements)
+        except StorageError as error:
+            warn(f"the figures are not kept: {error.message}")
+
     def measurements(self, ref: str) -> Sequence[Measurement]:
         """Return what was measured of a variant, or of a bundle by its digest.
 

@@ -214,8 +214,7 @@ def bench(
         _figures(trial, effort, own, rounds)
         for trial, own, rounds in zip(trials, data, answers, strict=True)
     ]
-    for figures in found:
-        registry.measure(figures.trial.variant.digest, figures.measurements)
+    registry.keep_figures((one.trial.variant.digest, one.measurements) for one in found)
     return found
 
 

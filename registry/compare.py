@@ -157,11 +157,11 @@ def _drifts(registry: Registry, trials: Sequence[Trial], on: _On, *, fresh: bool
             device=base.device,
         )
         found |= {variant.ref: d for variant, d in zip(missing, measured, strict=True)}
-        for trial, context in zip(others, contexts, strict=True):
-            if trial.variant in missing:
-                now = found[trial.variant.ref]
-                on_shapes = {**context, **ground_of(now)}
-                registry.measure(trial.variant.digest, _measurements(now, on_shapes))
+        registry.keep_figures(
+            (trial.variant.digest, _measurements(now, {**context, **ground_of(now)}))
+            for trial, context in zip(others, contexts, strict=True)
+            if trial.variant in missing and (now := found[trial.variant.ref])
+        )
     return [Drift(0.0, 1.0, 1.0, 1.0), *(found[trial.variant.ref] for trial in others)]
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a registry's database is named with the way out; nothing takes its place."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -229,6 +230,19 @@ def test_a_read_only_database_is_read_and_never_replaced(file: Path) -> None:
     assert (ran.returncode, f"`{file}` is read-only" in ran.stdout) == (7, True)
     assert limited(file.parent, "doctor", "--rebuild").returncode == 5
     assert file.read_bytes() == before
+
+
+@LIMITED
+@pytest.mark.parametrize("command", ["bench", "compare"])
+def test_figures_of_a_registry_that_may_not_be_written_are_shown(
+    file: Path, command: str, tmp_path: Path
+) -> None:
+    with Registry(file.parent) as registry:
+        registry.register(models.linear(tmp_path / "other.onnx", value=2), "net")
+    file.chmod(0o444)
+    ran = limited(file.parent, command, "net@1", "net@2", "--runs", "1", "--json")
+    assert (ran.returncode, len(json.loads(ran.stdout))) == (0, 2), ran
+    assert f"the figures are not kept: cannot write `{file}`" in ran.stderr
 
 
 @LIMITED
