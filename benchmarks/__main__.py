@@ -17,7 +17,7 @@ from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_im
 from benchmarks.sessions import sessions
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.manifest import File
-from onnxzoo.zoo_index.entries import Entry, dump
+from onnxzoo.zoo_index.index.entry import Entry, dump
 from tests import models
 
 _BIN = Path(sys.executable).parent

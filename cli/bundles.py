@@ -12,7 +12,7 @@ from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, failure, line, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError, ZooError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ def import_(
     """
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.settings import Settings
-    from onnxzoo.zoo_index.carried import carried
+    from onnxzoo.zoo_index.sources.zoo_location import carried
     from onnxzoo.zoo_index.zoo import Zoo
 
     done: list[dict[str, object]] = []

@@ -10,7 +10,7 @@ from onnxzoo.cli.figures import compared_on
 from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
@@ -36,7 +36,7 @@ def convert_opset(
     from onnxzoo.registry.derive.calibrate import located
     from onnxzoo.registry.derive.to_opset import to_opset
     from onnxzoo.registry.fit import release
-    from onnxzoo.zoo_index.derived import parent_of
+    from onnxzoo.zoo_index.derive import parent_of
     from onnxzoo.zoo_index.zoo import Zoo
 
     runtime = release(for_) if for_ is not None else None
@@ -70,7 +70,7 @@ def rederive(
     ref: options.Reference, quiet: options.Quiet = False, json: options.Json = False
 ) -> None:
     """Rebuild a derived variant and check it is reproducible."""
-    from onnxzoo.zoo_index.derived import rederive as again
+    from onnxzoo.zoo_index.derive import rederive as again
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo() as zoo, progress(zoo.settings, quiet=quiet or json) as report:
@@ -123,7 +123,7 @@ def _try(
     json: bool,
 ) -> None:
     from onnxzoo.registry.derive.to_opset import held_at, opset_for, try_opset
-    from onnxzoo.zoo_index.derived import parent_of
+    from onnxzoo.zoo_index.derive import parent_of
 
     try:
         zoo.resolve(name)

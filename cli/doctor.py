@@ -21,8 +21,8 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import unreadable
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
@@ -197,7 +197,7 @@ def _places(settings: "Settings") -> dict[str, object]:
     from huggingface_hub import get_token
 
     from onnxzoo.registry.prepared import PreparedSessions
-    from onnxzoo.registry.settings import without_password
+    from onnxzoo.registry.visible import without_password
 
     count = taken = None
     with suppress(StorageError):  # a problem, and told as one
@@ -220,7 +220,7 @@ def _places(settings: "Settings") -> dict[str, object]:
 
 def _shown(where: str) -> str:
     """Return a private index's path or URL as it may be shown."""
-    from onnxzoo.registry.transport import without_query
+    from onnxzoo.registry.visible import without_query
 
     return without_query(where) if "://" in where else where
 
@@ -242,7 +242,7 @@ def _runtime_problems() -> Iterator[Problem]:
 def _problems(settings: "Settings") -> Iterator[Problem]:
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.connect import foreign_files
-    from onnxzoo.zoo_index.index import Indexes
+    from onnxzoo.zoo_index.index.indexes import Indexes
 
     yield from _runtime_problems()
     if _free(settings.home) < _LITTLE:

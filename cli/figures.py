@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.cli.output import date, line
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry

@@ -41,14 +41,14 @@ from onnxzoo.cli.output import (
     weights,
 )
 from onnxzoo.registry.errors import NotFound, StorageError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.prepared import Prepared
     from onnxzoo.registry.records import Event, Variant
-    from onnxzoo.zoo_index.catalogue import Found
-    from onnxzoo.zoo_index.plan import Plan
+    from onnxzoo.zoo_index.pull.plan import Plan
+    from onnxzoo.zoo_index.search import Found
 
 _LAST_EVENTS, _ALL_EVENTS = 5, 100_000
 _FEW = 3  # labels or opsets shown in a cell
@@ -76,7 +76,7 @@ def search(
     """Search models, held ones and those that can be pulled."""
     from onnxzoo.registry.choose import parse_opset
     from onnxzoo.registry.fit import installed, release
-    from onnxzoo.zoo_index import catalogue
+    from onnxzoo.zoo_index import search as catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo() as zoo:
@@ -111,7 +111,7 @@ def search(
 
 def _no_match(words: str, near: Sequence[str], *, bounded: bool) -> NotFound:
     """Return the error of a search that found nothing: a near name, fewer bounds, or the Hub."""
-    from onnxzoo.zoo_index.addresses import hub_repository
+    from onnxzoo.zoo_index.sources.addresses import hub_repository
 
     said = f"no model matches `{words}`" if words else "no model matches"
     if bounded or not words:

@@ -8,7 +8,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 app = typer.Typer(
     help="List and update model indexes.", no_args_is_help=True, rich_markup_mode=None
@@ -21,7 +21,7 @@ def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> No
     from dataclasses import asdict
 
     from onnxzoo.registry.settings import Settings
-    from onnxzoo.zoo_index.index import Indexes
+    from onnxzoo.zoo_index.index.indexes import Indexes
 
     found = Indexes.from_settings(Settings.from_env()).status()
     if json:
@@ -58,7 +58,7 @@ def update(
     from dataclasses import asdict
 
     from onnxzoo.registry.settings import Settings
-    from onnxzoo.zoo_index.update import update as run
+    from onnxzoo.zoo_index.index.update import update as run
 
     settings = Settings.from_env()
     if sys.stderr.isatty():

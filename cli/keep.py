@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import (
-    document,
-    line,
-    say_added,
-    table,
-    talk,
-    variant_document,
-)
+from onnxzoo.cli.output import document, line, say_added, table, talk, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import NotFound, UsageError, ZooError
 from onnxzoo.registry.names import Ref
@@ -93,7 +86,7 @@ def register(
 
 def _warn_of_twin(name: str, settings: "Settings") -> None:
     """Say so if an index has a model of the same name."""
-    from onnxzoo.zoo_index.index import Indexes
+    from onnxzoo.zoo_index.index.indexes import Indexes
 
     with suppress(ZooError):  # an index that fails is no matter of a registration
         if Indexes.from_settings(settings).find(name):

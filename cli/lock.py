@@ -8,14 +8,14 @@ import typer
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import count
 from onnxzoo.cli.output import document, line, table, talk
-from onnxzoo.registry.settings import LOCK as NAMED
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.names import LOCK as NAMED
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onnxzoo.registry.locked import Lock, Locked
-    from onnxzoo.zoo_index.locks import Change
+    from onnxzoo.zoo_index.lock.lock import Lock, Locked
+    from onnxzoo.zoo_index.lock.update import Change
 
 _SHOWN = 12  # hexadecimal digits of a digest in a table; `--json` has them all
 LOCK = Path(NAMED)
@@ -51,9 +51,9 @@ def lock(
     Models that are held are locked, nothing is fetched. References that are in the lock already
     and are not named stay as they are.
     """
-    from onnxzoo.registry.locked import Lock
-    from onnxzoo.registry.lockfile import read, write
-    from onnxzoo.zoo_index.locks import changes, locked, moved
+    from onnxzoo.zoo_index.lock.lock import Lock
+    from onnxzoo.zoo_index.lock.lockfile import read, write
+    from onnxzoo.zoo_index.lock.update import changes, locked, moved
     from onnxzoo.zoo_index.zoo import Zoo
 
     path = file or LOCK

@@ -26,7 +26,7 @@ from onnxzoo.cli.output import (
     weights,
 )
 from onnxzoo.registry.errors import NotFound, Refused
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.records import Graph
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def is_file(text: str) -> bool:
     """Tell whether a text means a file on this machine rather than a model's name."""
-    from onnxzoo.zoo_index.plan import is_source
+    from onnxzoo.zoo_index.pull.plan import is_source
 
     return is_source(text) and "://" not in text
 

@@ -22,7 +22,7 @@ from onnxzoo.cli.figures import (
 from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.bench import Effort, Figures

@@ -14,10 +14,10 @@ from onnxzoo.cli.output import (
     table,
     talk,
 )
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.zoo_index.catalogue import Found
+    from onnxzoo.zoo_index.search import Found
 
 
 def opsets(
@@ -34,7 +34,7 @@ def opsets(
 
     from onnxzoo.registry.fit import runtime_for
     from onnxzoo.registry.names import Ref
-    from onnxzoo.zoo_index import catalogue
+    from onnxzoo.zoo_index import search
     from onnxzoo.zoo_index.zoo import Zoo
 
     runtime = runtime_for(for_)
@@ -42,7 +42,7 @@ def opsets(
     highest = min(known, default=defs.onnx_opset_version())
     with Zoo() as zoo:
         model = Ref.parse(name)
-        found = catalogue.of_model(zoo, model.name, runtime, converts_up_to=highest)
+        found = search.of_model(zoo, model.name, runtime, converts_up_to=highest)
         if not found:
             zoo.plan(model.name)  # raises, with what comes near
     items = [

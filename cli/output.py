@@ -9,8 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.settings import show_size
-from onnxzoo.registry.visible import visible
+from onnxzoo.registry.visible import show_size, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from onnxzoo.registry.errors import ZooError
     from onnxzoo.registry.fit import Runtime
     from onnxzoo.registry.records import Added, Graph, Tensor, Variant
-    from onnxzoo.zoo_index.catalogue import Found
-    from onnxzoo.zoo_index.plan import Plan
+    from onnxzoo.zoo_index.pull.plan import Plan
+    from onnxzoo.zoo_index.search import Found
 
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them

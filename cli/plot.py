@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnxzoo.cli.figures import duration, number, threads_of
 from onnxzoo.cli.output import safe
 from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.cli.output import talk
 from onnxzoo.registry.bars import shown
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

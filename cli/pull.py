@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.records import Added, Progress, Variant
-    from onnxzoo.zoo_index.plan import Plan
+    from onnxzoo.zoo_index.pull.plan import Plan
     from onnxzoo.zoo_index.zoo import Zoo
 
 

@@ -15,8 +15,8 @@ from onnxzoo.registry.errors import IntegrityError, NotFound, ZooError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnxzoo.registry.locked import Lock, Locked
-    from onnxzoo.zoo_index.sync import State
+    from onnxzoo.zoo_index.lock.lock import Lock, Locked
+    from onnxzoo.zoo_index.lock.sync import State
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -46,7 +46,7 @@ def sync(
 
     With --check it ends with 3 if something is missing, with 4 if something is different.
     """
-    from onnxzoo.registry.lockfile import read
+    from onnxzoo.zoo_index.lock.lockfile import read
     from onnxzoo.zoo_index.zoo import Zoo
 
     found = read(file)
@@ -67,7 +67,7 @@ def _sync(
     quiet: bool,
     json: bool,
 ) -> None:
-    from onnxzoo.zoo_index.sync import check_in_step, state
+    from onnxzoo.zoo_index.lock.sync import check_in_step, state
 
     if frozen:
         check_in_step(found, [state(zoo, one, hashed=False) for one in chosen])
@@ -93,7 +93,7 @@ def _sync(
 
 
 def _bring(zoo: "Zoo", found: "Lock", one: "Locked", *, quiet: bool, json: bool) -> dict[str, Any]:
-    from onnxzoo.zoo_index.sync import obtain
+    from onnxzoo.zoo_index.lock.sync import obtain
 
     with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
         added = obtain(zoo, found, one, report)
@@ -106,7 +106,7 @@ def _bring(zoo: "Zoo", found: "Lock", one: "Locked", *, quiet: bool, json: bool)
 def _check(
     zoo: "Zoo", lock: "Lock", chosen: "Sequence[Locked]", *, quiet: bool, json: bool
 ) -> None:
-    from onnxzoo.zoo_index.sync import state
+    from onnxzoo.zoo_index.lock.sync import state
 
     with progress(zoo.settings, quiet=quiet or json) as report:
         states = [state(zoo, one, report, hashed=True) for one in chosen]
@@ -132,7 +132,7 @@ def _say_sync(found: "Lock", states: "Sequence[str]") -> None:
 
 
 def _warn(found: "Lock", states: "Sequence[State]") -> None:
-    from onnxzoo.zoo_index.sync import in_words, way_out
+    from onnxzoo.zoo_index.lock.sync import in_words, way_out
 
     moved = [state for state in states if state.other]
     for state in moved:
@@ -165,7 +165,7 @@ def _here(state: "State") -> str:
 
 
 def _say_check(found: "Lock", states: "Sequence[State]") -> None:
-    from onnxzoo.zoo_index.sync import way_out
+    from onnxzoo.zoo_index.lock.sync import way_out
 
     kinds = [state.kind for state in states]
     there = count(len(states), "reference")

@@ -7,16 +7,10 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.figures import count
-from onnxzoo.cli.output import (
-    document,
-    failure,
-    line,
-    talk,
-    unknown_models,
-)
+from onnxzoo.cli.output import document, failure, line, talk, unknown_models
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

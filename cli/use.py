@@ -114,7 +114,7 @@ def path(
     json: options.Json = False,
 ) -> None:
     """Print the path of a model's .onnx file."""
-    from onnxzoo.zoo_index.sync import held_by_lock
+    from onnxzoo.zoo_index.lock.sync import held_by_lock
     from onnxzoo.zoo_index.zoo import Zoo
 
     wish: Wish = {
@@ -139,7 +139,7 @@ def _obtained(
     """Return what a reference means, here or by a lock, pulled first if it is not held."""
     if lock is None:
         return zoo.obtain(ref, progress=report, **wish)
-    from onnxzoo.zoo_index.sync import from_lock
+    from onnxzoo.zoo_index.lock.sync import from_lock
 
     return from_lock(zoo, lock, ref, report, **wish)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onnxzoo.registry.errors import IntegrityError, Refused
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
+from onnxzoo.registry.visible import show_size
 from onnxzoo.registry.zips import open_zip
 
 _CHUNK = 1 << 20  # bytes

@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from onnxzoo.registry.archive import BOUNDS
 from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 from onnxzoo.registry.zips import open_zip
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypedDict, Type
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.precisions import PRECISIONS
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, NotFound, StorageError, ZooError
-from onnxzoo.registry.settings import hide_password, without_password
 from onnxzoo.registry.store import unreadable
+from onnxzoo.registry.visible import hide_password, without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

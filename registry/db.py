@@ -49,7 +49,7 @@ from onnxzoo.registry.schema import (
     upgrade,
     upgrade_copy,
 )
-from onnxzoo.registry.settings import without_password
+from onnxzoo.registry.visible import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

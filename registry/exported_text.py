@@ -6,14 +6,7 @@ from typing import Any
 
 from onnxzoo.registry import told
 from onnxzoo.registry.errors import IntegrityError, Refused, UsageError, ZooError
-from onnxzoo.registry.exported import (
-    Contents,
-    Member,
-    ModelOut,
-    VariantOut,
-    VersionOut,
-    agreeing,
-)
+from onnxzoo.registry.exported import Contents, Member, ModelOut, VariantOut, VersionOut, agreeing
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import check_name, check_word
 from onnxzoo.registry.records import Measurement

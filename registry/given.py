@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.sniff import check
 from onnxzoo.registry.store import reading
+from onnxzoo.registry.visible import show_size
 
 _MEMORY = "model.onnx"  # the name of a model that came without a file
 _HEAD = 4096  # bytes

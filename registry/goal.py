@@ -22,7 +22,7 @@ from onnxzoo.registry.providers import CPU, first_provider
 from onnxzoo.registry.queries import context_text
 from onnxzoo.registry.records import Context, Measurement
 from onnxzoo.registry.sessions import runtime_version
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 # Fastest first. On a processor of two cores with AVX2, as a share of fp32's time: static qdq 0.59
 # to 0.96, operators of int8 0.60 to 0.93, fp16 and bf16 1.0 to 1.1 (they are cast), int4 1.1 to

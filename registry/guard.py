@@ -18,9 +18,9 @@ from onnxzoo.registry.external import Neighbours, Where, check_location, cut
 from onnxzoo.registry.folding import Scope
 from onnxzoo.registry.makers import FEW, MAKERS, TAKE_ALL, Constant, Maker
 from onnxzoo.registry.messages import Walk, signed
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import reading
 from onnxzoo.registry.tensors import read, read_sparse
+from onnxzoo.registry.visible import show_size
 from onnxzoo.registry.wire import Field, Reader
 
 NODES = 1_000_000  # in all graphs, functions expanded; large language models have some 10,000

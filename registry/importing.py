@@ -11,8 +11,8 @@ from onnxzoo.registry.exported import Contents, Place, VersionOut, draft_of
 from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.packed import Packed
 from onnxzoo.registry.records import Draft, Graph, Progress
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import Stage, Store
+from onnxzoo.registry.visible import show_size
 
 _DATA_FILE = re.compile(r"[a-z0-9._-]+/test_data_set_\d+/(input|output)_\d+\.pb")
 

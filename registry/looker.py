@@ -26,10 +26,10 @@ from onnxzoo.registry.sessions import (
     save_prepared,
     signature,
 )
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.sizes import key, open_axes
 from onnxzoo.registry.spread import MOST, apart, is_random, several
 from onnxzoo.registry.store import clear, size_of
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -7,7 +7,7 @@ from onnxzoo.registry.db import Rows
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.names import Ref, fold
 from onnxzoo.registry.queries import Held, Row, graph_of, held, listed, measurements, variant_of
-from onnxzoo.registry.settings import show_size
+from onnxzoo.registry.visible import show_size
 
 
 def narrowed(ref: str, variant: str | None) -> Ref:

@@ -14,6 +14,7 @@ _MAX = 128  # characters in a name; short enough for any file system and any col
 _LONGEST = 1 << 16  # characters of a source, a licence, a task
 
 LATEST = "latest"
+LOCK = "zoo.lock"  # the lock that is meant where none is named
 
 
 @dataclass(frozen=True, slots=True)

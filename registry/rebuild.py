@@ -28,9 +28,9 @@ from onnxzoo.registry.ownership import FILE, check_owner, id_of
 from onnxzoo.registry.queries import graph_text
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.schema import check_whole, making
-from onnxzoo.registry.settings import without_password
 from onnxzoo.registry.sidecars import check
 from onnxzoo.registry.store import Store, sync
+from onnxzoo.registry.visible import without_password
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -13,8 +13,8 @@ from onnxzoo.registry.input_kinds import Kind, kinds_of
 from onnxzoo.registry.records import Tensor
 from onnxzoo.registry.sample_values import draw
 from onnxzoo.registry.sessions import infer, signature
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.sizes import Sizes, is_batch, levels, open_axes, shape_of
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     import numpy as np

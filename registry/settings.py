@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxzoo.registry.errors import StorageError, UsageError
+from onnxzoo.registry.visible import UNIT_STEP
 
-LOCK = "zoo.lock"  # the lock that is meant where none is named
 CACHE_SIZE = 20_000_000_000  # bytes of prepared sessions; some hundred models
 TIMEOUT = 30  # seconds
 ATTEMPTS = 5
-_SHOWN_UNITS = ("B", "kB", "MB", "GB", "TB")
-_STEP = 1000  # decimal units, as the Hub and disks are labelled
 _BINARY = 1024
 _UNITS = ("", "k", "m", "g", "t")
 _TRUE = {"1", "true", "yes", "on"}
@@ -33,10 +31,6 @@ _ALLOWED = re.compile(
 _NETWORK = re.compile(r"(PIP|UV)_\w+|\w+_PROXY|SSL_CERT_(FILE|DIR)|\w+_CA_BUNDLE|NETRC")
 # Source: onnxruntime, docs/Privacy.md; the words that it takes for yes were tried on 1.32.
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
-_SECRET_PARAMETER = re.compile(r"pass|pwd|secret|token|credential|key|odbc_connect", re.IGNORECASE)
-# A password goes to the last `@`: where that is not encoded, more is hidden than need be.
-_PASSWORD = re.compile(r"(://[^/@:?]*:)(.*)@")
-_PARAMETER = re.compile(r"([^=?&;\s]+)=([^&;\s]*)")
 # Source: the documentation of huggingface_hub and transformers.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -198,55 +192,7 @@ def parse_size(text: str) -> int:
     if match is None or (match[3] and not match[2]):
         raise UsageError(f"`{text}` is not a size", hint="for example: 50MB, 2GB, 123456")
     power = _UNITS.index(match[2])
-    return int(float(match[1]) * (_BINARY if match[3] else _STEP) ** power)
-
-
-def show_size(count: int | None) -> str:
-    """Return bytes for people.
-
-    >>> show_size(102576593), show_size(12), show_size(None)
-    ('102.6 MB', '12 B', '?')
-    """
-    if count is None:
-        return "?"
-    value, unit = float(count), 0
-    while value >= _STEP and unit < len(_SHOWN_UNITS) - 1:
-        value, unit = value / _STEP, unit + 1
-    return f"{value:.1f} {_SHOWN_UNITS[unit]}" if unit else f"{count} B"
-
-
-def without_password(url: str) -> str:
-    """Return a database's URL as it may be shown.
-
-    >>> without_password("postgresql://me:secret@host/zoo?sslmode=require&password=hidden")
-    'postgresql://me:***@host/zoo?sslmode=require&password=***'
-    """
-    shown = _PASSWORD.sub(r"\1***@", url)
-    return _PARAMETER.sub(
-        lambda found: f"{found[1]}=***" if _is_secret(found[1]) else found[0], shown
-    )
-
-
-def hide_password(text: str, url: str) -> str:
-    """Return a text, such as a driver's error, without a database's URL's passwords in it.
-
-    As they are written in the URL, and decoded.
-    """
-    from urllib.parse import unquote, unquote_plus
-
-    secrets = {found[2] for found in _PASSWORD.finditer(url)}
-    secrets |= {found[2].strip("'\"") for found in _PARAMETER.finditer(url) if _is_secret(found[1])}
-    secrets |= {how(secret) for secret in secrets for how in (unquote, unquote_plus)}
-    text = text.replace(url, without_password(url))
-    for secret in sorted(secrets - {""}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _is_secret(parameter: str) -> bool:
-    from urllib.parse import unquote
-
-    return bool(_SECRET_PARAMETER.search(unquote(parameter)))
+    return int(float(match[1]) * (_BINARY if match[3] else UNIT_STEP) ** power)
 
 
 def _epoch(env: Mapping[str, str]) -> int | None:

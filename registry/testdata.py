@@ -16,8 +16,8 @@ from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.dtypes import STRING, WIDTHS
 from onnxzoo.registry.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.records import Graph, Tensor
-from onnxzoo.registry.settings import show_size
 from onnxzoo.registry.store import Stage, reading
+from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ import pytest
 
 from onnxzoo.registry.errors import UsageError
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.addresses import parse_address
+from onnxzoo.zoo_index.sources.addresses import parse_address
 from tests import models
 from tests.commands import Run
 from tests.hub import Hub, sha256

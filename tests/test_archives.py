@@ -10,7 +10,7 @@ import onnxzoo
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, RemoteError
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.sources.open import open_source
 from tests import models
 from tests.commands import Run
 from tests.hub import Hub, sha256

@@ -17,7 +17,7 @@ import pytest
 
 from onnxzoo.cli.app import app
 from onnxzoo.cli.output import safe
-from onnxzoo.zoo_index.index import SHIPPED
+from onnxzoo.zoo_index.index.indexes import SHIPPED
 from tests import models
 from tests.archives import npz, one_set, spread, tar
 from tests.commands import Ran, Run

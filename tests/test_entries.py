@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnxzoo.registry.errors import Refused
 from onnxzoo.registry.manifest import File
 from onnxzoo.registry.records import Tensor
-from onnxzoo.zoo_index.entries import Entry, dump, parse
+from onnxzoo.zoo_index.index.entry import Entry, dump, parse
 
 FILE = {"path": "m.onnx", "sha256": "0" * 64, "bytes": 10}
 LINE = {

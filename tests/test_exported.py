@@ -15,7 +15,7 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, StorageError, ZooError
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
-from onnxzoo.zoo_index.archives import entries_below
+from onnxzoo.zoo_index.index.zoo_entries import entries_below
 from tests import hostile, models
 from tests.archives import header, tar, twins, zoo
 from tests.hub import sha256

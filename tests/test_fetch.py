@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import (
-    IntegrityError,
-    NotAuthorised,
-    NotFound,
-    RemoteError,
-    ZooError,
-)
-from onnxzoo.registry.fetch import Fetched, download
-from onnxzoo.registry.transport import Limits
+from onnxzoo.registry.errors import IntegrityError, NotAuthorised, NotFound, RemoteError, ZooError
+from onnxzoo.zoo_index.download.download import Fetched, download
+from onnxzoo.zoo_index.download.response import Limits
 from tests.hub import SIGNATURE, Hub
 
 BODY = os.urandom(3_000_000)

@@ -20,7 +20,8 @@ from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.providers import wanted_providers
 from onnxzoo.registry.records import Graph
 from onnxzoo.registry.sessions import open_session
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from tests import models
 
 HERE = installed()

@@ -9,8 +9,8 @@ from huggingface_hub import snapshot_download
 
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, RemoteError
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.hub_cache import cached_repository
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.sources.hub_cache import cached_repository
+from onnxzoo.zoo_index.sources.open import open_source
 from tests import models
 from tests.commands import Run
 from tests.hub import Hub, sha256, size

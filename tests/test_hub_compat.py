@@ -16,8 +16,8 @@ from onnxzoo import hub
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.manifest import File
-from onnxzoo.zoo_index import hub_compat
-from onnxzoo.zoo_index.entries import Entry, dump
+from onnxzoo.zoo_index.index.entry import Entry, dump
+from onnxzoo.zoo_index.onnx_hub import functions
 from tests import models
 from tests.archives import one_set, tar
 from tests.hub import Hub, sha256, size
@@ -93,7 +93,7 @@ def net(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
 @pytest.fixture(autouse=True)
 def place() -> Iterator[None]:
     yield
-    hub_compat._Place.folder = None
+    functions._Place.folder = None
 
 
 def test_it_is_offered_like_the_removed_module() -> None:
@@ -290,7 +290,7 @@ def test_two_models_become_one_at_the_higher_opset(net: dict[str, Path]) -> None
 
 
 def test_two_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    from onnxzoo.zoo_index.composite import merged
+    from onnxzoo.zoo_index.onnx_hub.compose import merged
 
     one, two = (onnx.load(models.linear(tmp_path / f"{n}.onnx")) for n in "ab")
     for model, version in ((one, 1), (two, 2)):
@@ -304,7 +304,7 @@ def test_two_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_listed_as_inputs_are_not_connected(tmp_path: Path) -> None:
-    from onnxzoo.zoo_index.composite import merged
+    from onnxzoo.zoo_index.onnx_hub.compose import merged
 
     two = onnx.load(models.linear(tmp_path / "b.onnx", value=3))
     weights = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4])

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxzoo import hub
-from onnxzoo.zoo_index import hub_compat
-from onnxzoo.zoo_index.index import SHIPPED
+from onnxzoo.zoo_index.index.indexes import SHIPPED
+from onnxzoo.zoo_index.onnx_hub import functions
 from tests.archives import pb, tar
 from tests.hub import Hub, sha256, size
 
@@ -80,7 +80,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("ZOO_INDEX", str(serve(server, tmp_path / "served")))
         yield server
-    hub_compat._Place.folder = None
+    functions._Place.folder = None
 
 
 def kept() -> list[Path]:

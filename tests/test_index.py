@@ -11,9 +11,10 @@ from packaging.specifiers import SpecifierSet
 from onnxzoo.registry.errors import NotFound, Refused, RemoteError, ZooError
 from onnxzoo.registry.names import fold, slug
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.build import build
-from onnxzoo.zoo_index.entries import Entry, dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes
+from onnxzoo.zoo_index.index.build import build
+from onnxzoo.zoo_index.index.entry import Entry, dump
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO, Indexes
 from tests.hub import Hub
 
 VALIDATED = Path(__file__).with_name("validated_names.txt")

@@ -16,8 +16,8 @@ import onnxzoo
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import IntegrityError, NotFound, RemoteError, UsageError, ZooError
 from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.lockfile import read
 from onnxzoo.registry.records import Draft
+from onnxzoo.zoo_index.lock.lockfile import read
 from tests import models
 from tests.commands import Run
 from tests.hub import Hub

@@ -19,11 +19,11 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.locked import Lock, Locked
-from onnxzoo.registry.lockfile import dump, parse, read, write
 from onnxzoo.registry.manifest import File, Manifest
 from onnxzoo.registry.names import Ref
 from onnxzoo.registry.staging import staging_name
+from onnxzoo.zoo_index.lock.lock import Lock, Locked
+from onnxzoo.zoo_index.lock.lockfile import dump, parse, read, write
 
 PATH = Path("zoo.lock")
 FILES = (File("data/w.bin", "a" * 64, 16), File("m.onnx", "b" * 64, 7))

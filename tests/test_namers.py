@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.errors import IntegrityError, NotFound, Refused
-from onnxzoo.registry.peers import GLOBAL, Hops, Namer, kind_of
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.index import Indexes, cached_path, fetch_index
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.download.peers import GLOBAL, Hops, Namer, kind_of
+from onnxzoo.zoo_index.index.indexes import Indexes
+from onnxzoo.zoo_index.index.private import cached_path, fetch_index
+from onnxzoo.zoo_index.sources.open import open_source
 from tests import models
 from tests.commands import Run
 from tests.hub import sha256, size

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.errors import RemoteError, StorageError
-from onnxzoo.registry.fetch import Fetched, download
-from onnxzoo.registry.settings import show_size
-from onnxzoo.registry.transport import Limits
+from onnxzoo.registry.visible import show_size
+from onnxzoo.zoo_index.download.download import Fetched, download
+from onnxzoo.zoo_index.download.response import Limits
 from tests.faults.runner import traces
 from tests.hub import Hub, sha256
 
@@ -28,8 +28,8 @@ QUICK = Limits(read=2, attempts=3, backoff=0.001, pause=0.01)
 FETCH = """
 import sys
 from pathlib import Path
-from onnxzoo.registry.fetch import download
-from onnxzoo.registry.transport import Limits
+from onnxzoo.zoo_index.download.download import download
+from onnxzoo.zoo_index.download.response import Limits
 url, part, sha256 = sys.argv[1:]
 download(url, Path(part), sha256=sha256, size=None, limits=Limits(read=60))
 """

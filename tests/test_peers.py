@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.errors import Refused, RemoteError
-from onnxzoo.registry.fetch import download
-from onnxzoo.registry.peers import GLOBAL, Hops, kind_of, kind_of_host
-from onnxzoo.registry.transport import Limits
+from onnxzoo.zoo_index.download.download import download
+from onnxzoo.zoo_index.download.peers import GLOBAL, Hops, kind_of, kind_of_host
+from onnxzoo.zoo_index.download.response import Limits
 from tests.faults.places import mounted
 from tests.servers import Proxy, Server, endless, to
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from onnxzoo.cli.app import main
-from onnxzoo.zoo_index.entries import Entry, dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
+from onnxzoo.zoo_index.index.entry import Entry, dump
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from tests import models
 from tests.hub import Hub, sha256, size
 

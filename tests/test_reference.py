@@ -14,7 +14,7 @@ from onnxzoo.registry.manifest import File
 from onnxzoo.registry.reference import Reference
 from onnxzoo.registry.replay import replay
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.entries import Entry, dump
+from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.archives import header, npz, one_set, spread, tar

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.replay import ATOL, RTOL, replay
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.archives import npz, one_set, spread

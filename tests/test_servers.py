@@ -18,11 +18,11 @@ import huggingface_hub
 import pytest
 
 from onnxzoo.registry.errors import RemoteError, ZooError
-from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.transport import Limits, asked_wait
-from onnxzoo.registry.web_session import deadline
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.download.download import Fetched, download
+from onnxzoo.zoo_index.download.http_session import deadline
+from onnxzoo.zoo_index.download.response import Limits, asked_wait
+from onnxzoo.zoo_index.sources.open import open_source
 from tests.commands import Run
 from tests.faults.cases import Effort
 from tests.faults.runner import Runner

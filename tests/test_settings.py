@@ -9,7 +9,8 @@ import pytest
 
 from onnxzoo.registry.connect import make_engine, translating
 from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError
-from onnxzoo.registry.settings import Settings, at, hide_password, without_password
+from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.visible import hide_password, without_password
 from tests.commands import Run
 
 

@@ -17,13 +17,13 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.fetch import Fetched
 from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.store import Store
-from onnxzoo.zoo_index.bring import _fetch
-from onnxzoo.zoo_index.listed import Listed
-from onnxzoo.zoo_index.local import FolderSource
-from onnxzoo.zoo_index.sources import Source, open_source
+from onnxzoo.zoo_index.download.download import Fetched
+from onnxzoo.zoo_index.pull.pull import _fetch
+from onnxzoo.zoo_index.sources.local import FolderSource
+from onnxzoo.zoo_index.sources.open import open_source
+from onnxzoo.zoo_index.sources.source import Listed, Source
 from tests import models
 from tests.hub import Hub, sha256, size
 from tests.servers import Server, zipped

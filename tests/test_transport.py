@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.errors import NotFound, RemoteError, UsageError, ZooError
-from onnxzoo.registry.fetch import Fetched, download
 from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.transport import Limits, asked_wait
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.download.download import Fetched, download
+from onnxzoo.zoo_index.download.response import Limits, asked_wait
+from onnxzoo.zoo_index.sources.open import open_source
 from tests.hub import SIGNATURE, Hub
 
 BODY = bytes(range(256)) * 1000

@@ -9,9 +9,10 @@ import pytest
 
 from onnxzoo.registry.errors import NotAuthorised, Refused, RemoteError
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.entries import dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index, Indexes, updated_path
-from onnxzoo.zoo_index.update import update
+from onnxzoo.zoo_index.index.entry import dump
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO, Indexes, updated_path
+from onnxzoo.zoo_index.index.update import update
 from tests import models
 from tests.hub import Hub, sha256, size
 from tests.servers import OF_LIST, Behaviour, Server

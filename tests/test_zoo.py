@@ -26,8 +26,9 @@ from onnxzoo.registry.errors import (
 )
 from onnxzoo.registry.runtime import accepts
 from onnxzoo.registry.settings import Settings
-from onnxzoo.zoo_index.entries import Entry, dump
-from onnxzoo.zoo_index.index import SHIPPED, ZOO, Index
+from onnxzoo.zoo_index.index.entry import Entry, dump
+from onnxzoo.zoo_index.index.index import Index
+from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.hub import Hub, sha256, size
@@ -75,7 +76,7 @@ def entry(label: str, path: Path) -> Entry:
         "tags": ["small"],
         "aliases": [f"old-net-{label}"],
     }
-    from onnxzoo.zoo_index.entries import parse
+    from onnxzoo.zoo_index.index.entry import parse
 
     return parse(json.dumps(values), "test")
 

@@ -13,13 +13,15 @@ from onnxzoo.registry.logs import logger
 from onnxzoo.registry.lookup import narrowed
 from onnxzoo.registry.names import Ref, check_list, fold
 from onnxzoo.registry.records import Added, Checked, Progress, Variant
-from onnxzoo.registry.transport import without_query
-from onnxzoo.zoo_index.addresses import hub_repository, parse_address
-from onnxzoo.zoo_index.bring import bring, bring_back, waiting_for_others
-from onnxzoo.zoo_index.bring_data import bring_data_back, need_data, try_data
-from onnxzoo.zoo_index.held import check_name, held_of_name, held_of_plan, held_of_source
-from onnxzoo.zoo_index.index import Indexes
-from onnxzoo.zoo_index.plan import (
+from onnxzoo.registry.visible import without_query
+from onnxzoo.zoo_index.index.indexes import Indexes
+from onnxzoo.zoo_index.pull.already_held import (
+    check_name,
+    held_of_name,
+    held_of_plan,
+    held_of_source,
+)
+from onnxzoo.zoo_index.pull.plan import (
     Plan,
     from_index,
     from_source,
@@ -28,7 +30,10 @@ from onnxzoo.zoo_index.plan import (
     of_held,
     split_source,
 )
-from onnxzoo.zoo_index.sources import open_source
+from onnxzoo.zoo_index.pull.pull import bring, bring_back, waiting_for_others
+from onnxzoo.zoo_index.pull.test_data import bring_data_back, need_data, try_data
+from onnxzoo.zoo_index.sources.addresses import hub_repository, parse_address
+from onnxzoo.zoo_index.sources.open import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,6 +15,16 @@ TYPE_CHECKING = False  # type checkers take it for typing's, whose import costs 
 
 if TYPE_CHECKING:
     from onnxzoo import hub
+    from onnxzoo._api import (
+        convert,
+        list,  # noqa: A004
+        load,
+        pull,
+        quantize,
+        register,
+        resolve,
+        search,
+    )
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.errors import (
         Busy,
@@ -34,16 +44,6 @@ if TYPE_CHECKING:
     from onnxzoo.registry.pool import SessionPool
     from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
-    from onnxzoo.zoo_index.surface import (
-        convert,
-        list,  # noqa: A004
-        load,
-        pull,
-        quantize,
-        register,
-        resolve,
-        search,
-    )
 
     __version__: str
 
@@ -83,7 +83,7 @@ _HOMES = {
     "watch": "onnxzoo.registry.watch",
     **dict.fromkeys(
         ("convert", "list", "load", "pull", "quantize", "register", "resolve", "search"),
-        "onnxzoo.zoo_index.surface",
+        "onnxzoo._api",
     ),
 }
 

@@ -4,7 +4,7 @@ The models are those of the indexes, the bytes are verified and kept in the regi
 printed and nobody is asked: a repository other than the zoo's is refused.
 """
 
-from onnxzoo.zoo_index.hub_compat import (
+from onnxzoo.zoo_index.onnx_hub.functions import (
     download_model_with_test_data,
     get_dir,
     get_model_info,
@@ -13,7 +13,7 @@ from onnxzoo.zoo_index.hub_compat import (
     load_composite_model,
     set_dir,
 )
-from onnxzoo.zoo_index.hub_info import ModelInfo
+from onnxzoo.zoo_index.onnx_hub.model_info import ModelInfo
 
 __all__ = [
     "ModelInfo",

@@ -1,0 +1,1 @@
+"""Download files over HTTP: verified, resumable, bounded."""

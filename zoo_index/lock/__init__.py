@@ -1,0 +1,1 @@
+"""Pin models in a lock file, and make a registry hold them."""

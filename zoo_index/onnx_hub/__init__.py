@@ -1,0 +1,1 @@
+"""Offer the functions of the removed `onnx.hub`."""

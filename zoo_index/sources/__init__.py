@@ -1,0 +1,1 @@
+"""Open the places that models come from: the Hub, the web, folders, `.zoo` files."""
