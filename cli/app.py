@@ -11,26 +11,36 @@ from typing import Annotated, NoReturn
 import typer
 import typer.core
 
-from onnxzoo.cli import (
-    bundles,
+from onnxzoo.cli.commands import (
+    alias,
+    bench,
+    compare,
     convert,
-    derive,
     doctor,
-    find,
-    indexes,
-    keep,
+    export,
+    gc,
+    import_,
+    index,
     licenses,
     lock,
-    look,
-    measure,
     opsets,
+    path,
     pull,
     quantize,
-    replay,
+    rederive,
+    register,
+    rm,
+    run,
+    search,
+    show,
     sync,
-    upkeep,
-    use,
+    tag,
+    test,
+    verify,
+    versions,
+    view,
 )
+from onnxzoo.cli.commands import list as list_
 from onnxzoo.cli.completion import completing, is_completing
 from onnxzoo.cli.help import Command, Group
 from onnxzoo.cli.output import failure, line, talk
@@ -54,35 +64,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(cls=Command)(find.search)
+app.command(cls=Command)(search.search)
 app.command(cls=Command)(pull.pull)
-app.command("list", cls=Command)(find.list_held)
-app.command("ls", hidden=True, cls=Command)(find.list_held)
-app.command(cls=Command)(find.show)
-app.command("info", hidden=True, cls=Command)(find.show)
-app.command(cls=Command)(look.view)
-app.command(cls=Command)(find.versions)
+app.command("list", cls=Command)(list_.list_held)
+app.command("ls", hidden=True, cls=Command)(list_.list_held)
+app.command(cls=Command)(show.show)
+app.command("info", hidden=True, cls=Command)(show.show)
+app.command(cls=Command)(view.view)
+app.command(cls=Command)(versions.versions)
 app.command(cls=Command)(opsets.opsets)
-app.command(cls=Command)(keep.register)
+app.command(cls=Command)(register.register)
 app.command(cls=Command)(convert.convert)
-app.command(cls=Command)(derive.rederive)
-app.command(cls=Command)(keep.alias)
-app.command(cls=Command)(keep.tag)
+app.command(cls=Command)(rederive.rederive)
+app.command(cls=Command)(alias.alias)
+app.command(cls=Command)(tag.tag)
 app.command(cls=Command)(quantize.quantize)
-app.command(cls=Command)(use.run)
-app.command("test", cls=Command)(replay.replay_data)
-app.command(cls=Command)(measure.bench)
-app.command(cls=Command)(measure.compare)
-app.command(cls=Command)(use.path)
+app.command(cls=Command)(run.run)
+app.command("test", cls=Command)(test.replay_data)
+app.command(cls=Command)(bench.bench)
+app.command(cls=Command)(compare.compare)
+app.command(cls=Command)(path.path)
 app.command(cls=Command)(lock.lock)
 app.command(cls=Command)(sync.sync)
-app.command(cls=Command)(upkeep.verify)
-app.command("rm", cls=Command)(upkeep.remove)
-app.command(cls=Command)(upkeep.gc)
-app.command(cls=Command)(bundles.export)
-app.command("import", cls=Command)(bundles.import_)
+app.command(cls=Command)(verify.verify)
+app.command("rm", cls=Command)(rm.remove)
+app.command(cls=Command)(gc.gc)
+app.command(cls=Command)(export.export)
+app.command("import", cls=Command)(import_.import_)
 app.command(cls=Command)(licenses.licenses)
-app.add_typer(indexes.app, name="index")
+app.add_typer(index.app, name="index")
 app.command(cls=Command)(doctor.doctor)
 
 

@@ -108,6 +108,34 @@ Lock = Annotated[
     typer.Option("--lock", metavar="FILE", help="Take the bytes that this lock has, no others."),
 ]
 Repair = Annotated[bool, typer.Option("--repair", help="Fetch what is damaged or not here again.")]
+Measured = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REF",
+        help="NAME[:VARIANT][@VERSION]; pulled if not held.",
+        autocompletion=completion.known_references,
+    ),
+]
+InputData = Annotated[
+    Path | None,
+    typer.Option(metavar="DATA", help="A file or folder of inputs, as for `zoo quantize`."),
+]
+Preprocess = Annotated[
+    str | None, typer.Option(metavar="HOW", help="Of images: imagenet, 0-1 or -1-1.")
+]
+RunCount = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Runs that are counted, instead of seconds.")
+]
+RunSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0.0, metavar="S", help="For the runs that are counted, of each configuration."
+    ),
+]
+WarmupRuns = Annotated[int, typer.Option(min=0, metavar="N", help="Runs before those that count.")]
+ProcessTimeout = Annotated[
+    float, typer.Option(min=0.0, metavar="S", help="Seconds that one process may take.")
+]
 
 
 def pairs(texts: Iterable[str], example: str) -> Iterable[tuple[str, str]]:

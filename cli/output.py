@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from onnxzoo.registry.records import Added, Graph, Tensor, Variant
     from onnxzoo.zoo_index.pull.plan import Plan
     from onnxzoo.zoo_index.search import Found
+if TYPE_CHECKING:
+    from onnxzoo.registry.records import Garbage
 
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
@@ -369,3 +371,10 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def say_unknown(garbage: "Garbage") -> None:
+    """Say which bundles without a known name garbage collection kept."""
+    if garbage.unknown:
+        talk(f"kept: {unknown_models(garbage.unknown)}")
+        talk("hint: zoo doctor --rebuild adds them, zoo gc --force frees them")

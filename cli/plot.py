@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.cli.figures import duration, number, threads_of
+from onnxzoo.cli.format import duration, number, threads_of
 from onnxzoo.cli.output import safe
 from onnxzoo.registry.errors import NotFound, UsageError
 from onnxzoo.registry.visible import show_size

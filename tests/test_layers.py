@@ -69,10 +69,9 @@ ROOMS = (
     {"cli.completion", "zoo_index.derive", "zoo_index.lock", "zoo_index.onnx_hub",
      "zoo_index.search"},
     {"_api", "cli.options", "cli.output", "hub"},
-    {"cli.figures", "cli.licenses", "cli.look", "cli.opsets", "cli.progress"},
-    {"cli.bundles", "cli.derive", "cli.doctor", "cli.find", "cli.indexes", "cli.keep", "cli.lock",
-     "cli.plot", "cli.pull", "cli.quantize", "cli.replay", "cli.upkeep", "cli.use"},
-    {"cli.convert", "cli.measure", "cli.sync"},
+    {"cli.format", "cli.progress"},
+    {"cli.plot"},
+    {"cli.commands"},
     {"cli.app"},
 )  # fmt: skip
 FLOOR = {name: number for number, names in enumerate(ROOMS) for name in names}

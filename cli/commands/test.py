@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import number, share
+from onnxzoo.cli.format import number, share
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import Refused, UsageError

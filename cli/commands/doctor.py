@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import count
+from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, fields, line, talk, unknown_models
 from onnxzoo.registry.errors import (
     DatabaseError,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 _PLAIN = 100  # a rate from here on needs no decimals
+_FEW = 3  # labels or opsets shown in a cell
 
 
 def duration(seconds: float | None) -> str:
@@ -213,3 +214,10 @@ def _value(measurement: "Measurement") -> str:
 
 def _short(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:#.2g}"  # noqa: PLR2004
+
+
+def few(words: Iterable[str]) -> str:
+    """Return the first of some words, each once, and how many more there are."""
+    once = list(dict.fromkeys(words))
+    more = len(once) - _FEW
+    return " ".join(once[:_FEW]) + (f" +{more}" if more > 0 else "")

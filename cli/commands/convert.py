@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import completion, options
-from onnxzoo.cli.derive import convert_opset
-from onnxzoo.cli.figures import count
+from onnxzoo.cli.commands.convert_opset import convert_opset
+from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, line, say_added, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import UsageError

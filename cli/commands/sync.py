@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.figures import count
-from onnxzoo.cli.lock import LOCK, locked_document, short
+from onnxzoo.cli.commands.lock import LOCK, locked_document, short
+from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, failure, line, say_added, table, talk
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.errors import IntegrityError, NotFound, ZooError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import completion, options
-from onnxzoo.cli.figures import UNKNOWN, compared_on, number, share
+from onnxzoo.cli.format import UNKNOWN, compared_on, number, share
 from onnxzoo.cli.output import document, line, table, talk, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.visible import show_size

@@ -1,20 +1,16 @@
-"""Commands that make a variant from another: convert (to an opset), rederive."""
+"""Convert a held variant to another opset, for the command convert."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from onnxzoo.cli import options
-from onnxzoo.cli.figures import compared_on
+from onnxzoo.cli.format import compared_on
 from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import IntegrityError, NotFound
+from onnxzoo.registry.errors import NotFound
 from onnxzoo.registry.visible import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
-    from onnxzoo.registry.derive.again import Again
     from onnxzoo.registry.derive.calibrate import Examples
     from onnxzoo.registry.derive.to_opset import Converted
     from onnxzoo.registry.fit import Runtime
@@ -64,52 +60,6 @@ def convert_opset(
         line(done.variant.ref)
     else:
         _say(done)
-
-
-def rederive(
-    ref: options.Reference, quiet: options.Quiet = False, json: options.Json = False
-) -> None:
-    """Rebuild a derived variant and check it is reproducible."""
-    from onnxzoo.zoo_index.derive import rederive as again
-    from onnxzoo.zoo_index.zoo import Zoo
-
-    with Zoo() as zoo, progress(zoo.settings, quiet=quiet or json) as report:
-        found = again(zoo, ref, progress=report)
-    if json:
-        document(_again_document(found))
-    elif quiet:
-        line(found.variant.ref)
-    else:
-        _say_again(found)
-    if not found.outputs_agree:
-        raise typer.Exit(IntegrityError.exit_code)
-
-
-def _say_again(found: "Again") -> None:
-    how = f"made again from {found.parent.ref}, {found.variant.ref}"
-    drift = found.drift
-    if found.bytes_agree:
-        line(f"{how} has the same bytes")
-    elif found.outputs_agree:
-        line(f"{how} has other bytes and the same outputs, within {drift.max:.3g}")
-    else:
-        why = drift.why or f"they lie up to {drift.max:.3g} apart"
-        line(f"{how} has other outputs: {why}")
-    for name, (then, now) in found.tools.items():
-        talk(f"{name}: {then or 'unknown'} then, {now or 'not there'} now")
-
-
-def _again_document(found: "Again") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "ref": found.variant.ref,
-        "parent": found.parent.ref,
-        "bytes_agree": found.bytes_agree,
-        "outputs_agree": found.outputs_agree,
-        "drift": asdict(found.drift),
-        "tools": {name: {"then": a, "now": b} for name, (a, b) in found.tools.items()},
-    }
 
 
 def _try(

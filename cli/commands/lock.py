@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import completion, options
-from onnxzoo.cli.figures import count
+from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.registry.names import LOCK as NAMED
 from onnxzoo.registry.visible import show_size

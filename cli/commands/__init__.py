@@ -1,0 +1,1 @@
+"""Define the commands of ``zoo``, one module each."""
