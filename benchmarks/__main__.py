@@ -16,7 +16,7 @@ from benchmarks.fill import fill
 from benchmarks.measure import Row, calls, peak_memory, processes, seconds_to_import, timed
 from benchmarks.sessions import sessions
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.manifest import File
+from onnxzoo.registry.core.manifest import File
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from tests import models
 
@@ -216,7 +216,7 @@ def inspect(folder: Path) -> Iterator[Row]:
     """Time the reading of a model's structure, and of many nodes, against onnx.load."""
     import onnx
 
-    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.onnx_file.describe import describe
 
     big = models.sized(folder / "big.onnx", 575)
     nodes = models.chain(folder / "nodes.onnx", 3000)

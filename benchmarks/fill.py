@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from onnxzoo.registry.db import Database
-from onnxzoo.registry.queries import graph_text
-from onnxzoo.registry.records import Graph, Tensor
-from onnxzoo.registry.tables import Bundle, BundleFile, Model, VariantRow, Version
+from onnxzoo.registry.core.records import Graph, Tensor
+from onnxzoo.registry.database.database import Database
+from onnxzoo.registry.database.queries import graph_text
+from onnxzoo.registry.database.tables import Bundle, BundleFile, Model, VariantRow, Version
 
 _PER_MODEL = 4
 _WHEN = "2026-01-01T00:00:00+00:00"

@@ -44,7 +44,7 @@ from onnxzoo.cli.commands import list as list_
 from onnxzoo.cli.completion import completing, is_completing
 from onnxzoo.cli.help import Command, Group
 from onnxzoo.cli.output import failure, line, talk
-from onnxzoo.registry.errors import StorageError, UsageError, ZooError
+from onnxzoo.registry.core.errors import StorageError, UsageError, ZooError
 
 _SIGNALS = 128  # and the signal's number: how shells report what ended a command
 _INTERRUPTED = _SIGNALS + signal.SIGINT
@@ -243,7 +243,7 @@ def _unexpected(error: Exception) -> int:
     if message is None:
         talk(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
         talk("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
-        from onnxzoo.registry.settings import wants_debugging
+        from onnxzoo.registry.core.settings import wants_debugging
 
         if wants_debugging():
             raise error

@@ -66,7 +66,7 @@ def held_references(incomplete: str) -> list[str]:
     from sqlite3 import Error as SQLiteError
 
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.core.errors import ZooError
 
     with suppress(ZooError, SQLiteError), Registry() as registry:
         if not registry.reads_as_is():
@@ -83,7 +83,7 @@ def held_references(incomplete: str) -> list[str]:
 
 def known_references(incomplete: str) -> list[str]:
     """Return references of all models that begin so, held ones and an index's."""
-    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.core.errors import ZooError
     from onnxzoo.zoo_index.zoo import Zoo
 
     held = held_references(incomplete)
@@ -124,7 +124,7 @@ def spdx(incomplete: str) -> list[str]:
 
 
 def _of_entries(value: Callable[..., str | None], incomplete: str) -> list[str]:
-    from onnxzoo.registry.errors import ZooError
+    from onnxzoo.registry.core.errors import ZooError
     from onnxzoo.zoo_index.zoo import Zoo
 
     with suppress(ZooError), Zoo(offline=True) as zoo:

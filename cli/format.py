@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.cli.output import date, line
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Context, Measurement, Variant
+    from onnxzoo.registry.core.records import Context, Measurement, Variant
 
 UNKNOWN = "-"
 _PLAIN = 100  # a rate from here on needs no decimals

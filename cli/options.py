@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import completion
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.settings import parse_size
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.settings import parse_size
 
 Reference = Annotated[
     str,

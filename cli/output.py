@@ -9,18 +9,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.visible import show_size, visible
+from onnxzoo.registry.core.text import show_size, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from onnxzoo.registry.errors import ZooError
-    from onnxzoo.registry.fit import Runtime
-    from onnxzoo.registry.records import Added, Graph, Tensor, Variant
+    from onnxzoo.registry.core.errors import ZooError
+    from onnxzoo.registry.core.records import Added, Graph, Tensor, Variant
+    from onnxzoo.registry.runtime.compatibility import Runtime
     from onnxzoo.zoo_index.pull.plan import Plan
     from onnxzoo.zoo_index.search import Found
 if TYPE_CHECKING:
-    from onnxzoo.registry.records import Garbage
+    from onnxzoo.registry.core.records import Garbage
 
 VERDICTS = {True: "yes", False: "no", None: "?"}  # of "does it run here"
 _TOP_OPS = 8  # op types shown by `zoo show`; --json has all of them
@@ -41,7 +41,7 @@ def date(when: "datetime") -> str:
 def shape(tensor: "Tensor") -> str:
     """Return a tensor's shape for people; an open axis is ``?``.
 
-    >>> from onnxzoo.registry.records import Tensor
+    >>> from onnxzoo.registry.core.records import Tensor
     >>> shape(Tensor("x", "float32", ("N", 3, None)))
     '[N, 3, ?]'
     """
@@ -281,7 +281,7 @@ def fit_words(verdict: bool | None, misfits: Sequence[str]) -> str:
 def say_what_is_missing(runtime: "Runtime") -> None:
     """Say that nothing is known of running here, where no onnxruntime is installed."""
     if not runtime.is_known:
-        from onnxzoo.registry.builds import faults
+        from onnxzoo.registry.runtime.builds import faults
 
         missing = faults()[0]
         talk(f"{missing.what}: nothing can be said of running here; {missing.way_out}")

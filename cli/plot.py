@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from onnxzoo.cli.format import duration, number, threads_of
 from onnxzoo.cli.output import safe
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def draw(found: "Sequence[Compared]", path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    from onnxzoo.registry.store import reporting_storage
+    from onnxzoo.registry.core.files import reporting_storage
 
     height = _FRAME + _BAR * len(found)
     figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onnxzoo.cli.output import talk
-from onnxzoo.registry.bars import shown
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.progress_bars import shown
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onnxzoo.registry.records import Progress
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.records import Progress
+    from onnxzoo.registry.core.settings import Settings
 
 _OWN_WORDS = ("preparing ", "environment of ")  # begin labels of what is no file of a task
 

@@ -10,9 +10,7 @@ from threading import Thread, get_ident
 from typing import TYPE_CHECKING, BinaryIO, Self, Unpack
 from weakref import ref as weakref
 
-from onnxzoo.registry.choose import Wish, choose, parse_opset
-from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     Busy,
     IntegrityError,
     InvalidModel,
@@ -23,23 +21,10 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.licenses import check_license
-from onnxzoo.registry.loading import EXACT, Loader, warn
-from onnxzoo.registry.lookup import all_of, chosen, digest_of, narrowed, ref_of, version_of
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import LATEST, Ref, check_list, check_word
-from onnxzoo.registry.queries import (
-    Row,
-    derived,
-    events,
-    graph_of,
-    holding,
-    listed,
-    measurements,
-    places,
-    records,
-)
-from onnxzoo.registry.records import (
+from onnxzoo.registry.core.files import reading
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import LATEST, Ref, check_list, check_word
+from onnxzoo.registry.core.records import (
     Added,
     Checked,
     Draft,
@@ -50,22 +35,38 @@ from onnxzoo.registry.records import (
     Removed,
     Variant,
 )
+from onnxzoo.registry.core.settings import Settings, at
+from onnxzoo.registry.database.database import Database, Rows, rows_of
+from onnxzoo.registry.database.queries import (
+    Row,
+    derived,
+    events,
+    graph_of,
+    holding,
+    listed,
+    measurements,
+    places,
+    records,
+)
+from onnxzoo.registry.licenses import check_license
+from onnxzoo.registry.onnx_file.signature import differences
 from onnxzoo.registry.reference import Reference, find, keep
-from onnxzoo.registry.settings import Settings, at
+from onnxzoo.registry.resolve.choose import Wish, choose, parse_opset
+from onnxzoo.registry.resolve.lookup import all_of, chosen, digest_of, narrowed, ref_of, version_of
+from onnxzoo.registry.sessions.loader import EXACT, Loader, warn
 from onnxzoo.registry.sidecars import changing
 from onnxzoo.registry.sidecars import check as check_rows
-from onnxzoo.registry.signature import differences
-from onnxzoo.registry.store import Stage, Store, reading
+from onnxzoo.registry.store import Stage, Store
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
     from onnxzoo.registry.exported import Exported
-    from onnxzoo.registry.given import Given
     from onnxzoo.registry.merge import Imported
-    from onnxzoo.registry.providers import Provider
+    from onnxzoo.registry.onnx_file.given_model import Given
     from onnxzoo.registry.rebuild import Rebuilt
+    from onnxzoo.registry.runtime.providers import Provider
 
 
 _REMEMBERED = 256  # ways to ask for a session that is open
@@ -126,7 +127,7 @@ class Registry:
         Thread(target=self._make).start()
 
     def _make(self) -> None:
-        import_module("onnxzoo.registry.writes")
+        import_module("onnxzoo.registry.database.writes")
         with suppress(ZooError):  # `publish` will say it
             self._database.make()
 
@@ -166,8 +167,8 @@ class Registry:
             Refused: if it is not safe to be opened; if the named version holds the label already,
                 for other bytes.
         """
-        from onnxzoo.registry.given import given_model
-        from onnxzoo.registry.inspect import describe
+        from onnxzoo.registry.onnx_file.describe import describe
+        from onnxzoo.registry.onnx_file.given_model import given_model
         from onnxzoo.registry.testdata import gather
 
         check_list(tags, "tags")
@@ -243,8 +244,8 @@ class Registry:
             Refused: if it is not safe to be opened, or wants more memory or time to open than it
                 is allowed.
         """
-        from onnxzoo.registry import writes
-        from onnxzoo.registry.guard import guard
+        from onnxzoo.registry.database import writes
+        from onnxzoo.registry.onnx_file.safety import guard
 
         allowed = {*self.settings.allow_domains, *domains}
         guard(stage.folder / draft.entry, domains=allowed)
@@ -374,7 +375,7 @@ class Registry:
         """
         problems = self.store.changes(Manifest(variant.files))
         if problems:
-            from onnxzoo.registry.convert.again import command
+            from onnxzoo.registry.core.recipes import command
 
             hint = command(variant) or f"zoo verify {variant.name} --repair"
             if self.store.is_absent(variant.digest):
@@ -471,7 +472,7 @@ class Registry:
         Raises:
             NotFound: if no such variant or bundle is held.
         """
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         digest = self._digest(ref)
         with self._database.write() as session:
@@ -486,7 +487,7 @@ class Registry:
         Raises:
             NotFound: if no such bundle is held.
         """
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         try:
             with self._database.write() as session:
@@ -581,7 +582,7 @@ class Registry:
             UsageError: if the alias is ``latest``, which is built in, or could be a number.
             Refused: if it moves to a model with other inputs or outputs, without ``force``.
         """
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias)
@@ -594,7 +595,7 @@ class Registry:
 
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model; its version stays."""
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         model = _model(name)
         with changing(self._database, self.store) as session:
@@ -605,7 +606,7 @@ class Registry:
     def tag(self, name: str, tags: Sequence[str]) -> None:
         """Add tags to a model; what it has already stays."""
         check_list(tags, "tags")
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
         model = _tagged(name, tags)
@@ -616,7 +617,7 @@ class Registry:
     def untag(self, name: str, tags: Sequence[str]) -> None:
         """Remove tags from a model."""
         check_list(tags, "tags")
-        from onnxzoo.registry import writes
+        from onnxzoo.registry.database import writes
 
         model = _tagged(name, tags)
         with changing(self._database, self.store) as session:
@@ -799,11 +800,11 @@ class Registry:
             Refused: if it is no such file, or holds what is unsafe, invalid or unfit.
         """
         check_list(allow_licenses, "allow_licenses")
-        from onnxzoo.registry.guard import guard
+        from onnxzoo.registry.database.writes import describe_again
         from onnxzoo.registry.importing import staged
         from onnxzoo.registry.merge import merge
+        from onnxzoo.registry.onnx_file.safety import guard
         from onnxzoo.registry.packed import opened
-        from onnxzoo.registry.writes import describe_again
 
         allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()
@@ -839,7 +840,7 @@ class Registry:
 
     def _misfit(self, variant: Variant, device: str) -> Misfit | None:
         """Return why a variant did not open, where that is its fit, and which held one does."""
-        from onnxzoo.registry.fit import installed, misfits, refusal, runs
+        from onnxzoo.registry.runtime.compatibility import installed, misfits, refusal, runs
 
         here = installed()
         reasons = misfits(variant.graph, here, device)
@@ -884,7 +885,7 @@ def _tagged(name: str, tags: Sequence[str]) -> Ref:
 
 def _place(stage: Stage, given: "Given", progress: Progress | None) -> None:
     """Bring a model's own file into a stage."""
-    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.onnx_file.kind import check
 
     if given.content is not None:
         stage.write([given.content], given.entry)
@@ -894,7 +895,7 @@ def _place(stage: Stage, given: "Given", progress: Progress | None) -> None:
 
 
 def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | None) -> None:
-    from onnxzoo.registry.external import check_location, open_beside
+    from onnxzoo.registry.onnx_file.external_data import check_location, open_beside
 
     who = f"a tensor of `{path.name}`"
     location = check_location(location, who)

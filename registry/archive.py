@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from onnxzoo.registry.errors import IntegrityError, Refused
-from onnxzoo.registry.store import reading
-from onnxzoo.registry.visible import show_size
-from onnxzoo.registry.zips import open_zip
+from onnxzoo.registry.core.errors import IntegrityError, Refused
+from onnxzoo.registry.core.files import reading
+from onnxzoo.registry.core.text import show_size
+from onnxzoo.registry.core.zips import open_zip
 
 _CHUNK = 1 << 20  # bytes
 _BLOCK = tarfile.BLOCKSIZE

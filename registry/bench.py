@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from onnxzoo.registry import errors
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench_inputs import data_of
-from onnxzoo.registry.errors import Refused, UsageError, ZooError
-from onnxzoo.registry.feeds import batch_axis, batched, check_axes
-from onnxzoo.registry.goal import here
-from onnxzoo.registry.records import Context, Measurement, Progress, Variant
-from onnxzoo.registry.sizes import is_batch, key, open_axes
+from onnxzoo.registry.core import errors
+from onnxzoo.registry.core.errors import Refused, UsageError, ZooError
+from onnxzoo.registry.core.records import Context, Measurement, Progress, Variant
+from onnxzoo.registry.runtime.machine import here
+from onnxzoo.registry.sample_inputs.axes import batch_axis, batched, check_axes
+from onnxzoo.registry.sample_inputs.sizes import is_batch, key, open_axes
 
 # -P: a module in the current folder must not stand in for one of ours.
 _WORKER = (sys.executable, "-P", "-m", "onnxzoo.registry.bench_worker")
@@ -127,7 +127,7 @@ class Trial:
         Args:
             provider: the execution provider that ran; None for the one that is tried first.
         """
-        from onnxzoo.registry.providers import first_provider
+        from onnxzoo.registry.runtime.providers import first_provider
 
         axes = " ".join(f"{name}={size}" for name, size in sorted(self.axes.items()))
         named: Context = {"axes": axes} if axes else {}

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.records import Tensor, Variant
 from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.derive.ground import ground
-from onnxzoo.registry.records import Tensor, Variant
 from onnxzoo.registry.reference import Reference
-from onnxzoo.registry.sizes import open_axes
+from onnxzoo.registry.sample_inputs.sizes import open_axes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import ZooError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import ZooError
+from onnxzoo.registry.core.settings import Settings
 
 _KILO = 1024  # bytes; the unit of /proc and, on Linux, of getrusage
 _RESET_PEAK = "5"  # Source: proc(5), "/proc/pid/clear_refs"
@@ -49,9 +49,9 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
             ``only_sizes``: nothing is measured, and the sizes of open axes are returned.
     """
     from onnxzoo.registry.bench_inputs import batch_of, inputs_for, sizes_of
-    from onnxzoo.registry.ort_values import runner
-    from onnxzoo.registry.sample_inputs import shapes_text
-    from onnxzoo.registry.sessions import infer, options_with
+    from onnxzoo.registry.runtime.session import infer, options_with
+    from onnxzoo.registry.runtime.tensor_values import runner
+    from onnxzoo.registry.sample_inputs.sample_inputs import shapes_text
 
     variant = registry.resolve(request["ref"])
     options = options_with(request["threads"])
@@ -121,7 +121,7 @@ def _timed(
 
 def _import_all() -> None:
     # What opening imports belongs to every variant alike.
-    from onnxzoo.registry.sessions import runtime_version
+    from onnxzoo.registry.runtime.session import runtime_version
 
     runtime_version()
 

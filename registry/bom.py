@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
-from onnxzoo.registry.errors import NotFound
-from onnxzoo.registry.manifest import File
+from onnxzoo.registry.core.errors import NotFound
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.records import Variant
 from onnxzoo.registry.notice import page_of
-from onnxzoo.registry.records import Variant
 
 if TYPE_CHECKING:
     from cyclonedx.model import ExternalReference, HashType, Property

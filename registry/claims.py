@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry import told
-from onnxzoo.registry.errors import IntegrityError, ZooError
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import check_name, check_word
-from onnxzoo.registry.records import Lineage
+from onnxzoo.registry.core import decode
+from onnxzoo.registry.core.errors import IntegrityError, ZooError
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import check_name, check_word
+from onnxzoo.registry.core.records import Lineage
 from onnxzoo.registry.store import Store
 
 FORMAT = 1  # of a sidecar; a newer one is for a newer onnxzoo
@@ -111,73 +111,73 @@ def _content(path: Path) -> Mapping[str, Any]:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
-    content = told.mapping(json.loads(text))
-    told.check_plain(content)
+    content = decode.mapping(json.loads(text))
+    decode.check_plain(content)
     return content
 
 
 def parse(content: Mapping[str, Any], digest: str) -> Claims:
     """Return what the content of a sidecar claims of a bundle; errors are of many kinds."""
-    number = told.get(content, "format", told.whole)
+    number = decode.get(content, "format", decode.whole)
     if number != FORMAT:
         raise ValueError(f"it has format {number}; this onnxzoo reads {FORMAT}")
-    manifest = Manifest.of(told.get(content, "files", told.each(told.file)))
+    manifest = Manifest.of(decode.get(content, "files", decode.each(decode.file)))
     if manifest.digest != digest:
         raise ValueError(f"its files make the bundle {manifest.digest}")
-    variants = told.get(content, "variants", told.each(_variant))
+    variants = decode.get(content, "variants", decode.each(_variant))
     paths = {file.path for file in manifest.files}
     for variant in variants:
         if variant.entry not in paths:
             raise ValueError(f"`{variant.entry}` is none of its files")
     return Claims(
-        told.get(content, "written_at", told.time),
+        decode.get(content, "written_at", decode.time),
         manifest,
         variants,
-        told.get(content, "reference_data", told.each(_data)),
+        decode.get(content, "reference_data", decode.each(_data)),
     )
 
 
 def _version(values: Any) -> VersionClaim:
     return VersionClaim(
-        name=check_name(told.get(values, "name", told.text)),
-        task=told.get(values, "task", told.maybe(told.text)),
-        tags=told.get(values, "tags", _distinct),
-        model_created_at=told.get(values, "model_created_at", _stamp),
-        number=told.get(values, "version", told.version_number),
-        origin=told.get(values, "origin", told.maybe(told.text)),
-        license=told.get(values, "license", told.maybe(told.text)),
+        name=check_name(decode.get(values, "name", decode.text)),
+        task=decode.get(values, "task", decode.maybe(decode.text)),
+        tags=decode.get(values, "tags", _distinct),
+        model_created_at=decode.get(values, "model_created_at", _stamp),
+        number=decode.get(values, "version", decode.version_number),
+        origin=decode.get(values, "origin", decode.maybe(decode.text)),
+        license=decode.get(values, "license", decode.maybe(decode.text)),
         aliases=tuple(
             check_word(word, "alias")
-            for word in told.get(values, "aliases", _distinct)
-            if told.may_be_alias(word)
+            for word in decode.get(values, "aliases", _distinct)
+            if decode.may_be_alias(word)
         ),
-        alias_variants=told.labels(values, "alias_variants"),
-        created_at=told.get(values, "version_created_at", _stamp),
-        records_variants="alias_variants" in told.mapping(values),
+        alias_variants=decode.labels(values, "alias_variants"),
+        created_at=decode.get(values, "version_created_at", _stamp),
+        records_variants="alias_variants" in decode.mapping(values),
     )
 
 
 def _variant(values: Any) -> VariantClaim:
     return VariantClaim(
         version=_version(values),
-        label=told.get(values, "variant", told.word("variant")),
-        precision=told.get(values, "precision", told.text),
-        opset=told.get(values, "opset", told.whole),
-        entry=told.get(values, "entry", told.text),
-        source=told.get(values, "source", told.text),
-        revision=told.get(values, "revision", told.maybe(told.text)),
-        created_at=told.get(values, "created_at", _stamp),
-        lineage=told.get(values, "lineage", told.maybe(told.lineage)),
+        label=decode.get(values, "variant", decode.word("variant")),
+        precision=decode.get(values, "precision", decode.text),
+        opset=decode.get(values, "opset", decode.whole),
+        entry=decode.get(values, "entry", decode.text),
+        source=decode.get(values, "source", decode.text),
+        revision=decode.get(values, "revision", decode.maybe(decode.text)),
+        created_at=decode.get(values, "created_at", _stamp),
+        lineage=decode.get(values, "lineage", decode.maybe(decode.lineage)),
     )
 
 
 def _data(values: Any) -> DataClaim:
-    return DataClaim(_version(values), told.get(values, "source", told.text))
+    return DataClaim(_version(values), decode.get(values, "source", decode.text))
 
 
 def _distinct(value: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(told.each(told.text)(value)))
+    return tuple(dict.fromkeys(decode.each(decode.text)(value)))
 
 
 def _stamp(value: Any) -> str:
-    return told.time(value).isoformat()
+    return decode.time(value).isoformat()

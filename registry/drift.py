@@ -6,17 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bare import read_bare
-from onnxzoo.registry.child import wants_memory
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.records import Context, Tensor, Variant
+from onnxzoo.registry.core.sandbox import wants_memory
 from onnxzoo.registry.derive.ground import SAMPLES, ground
-from onnxzoo.registry.dtypes import BEYOND_NUMPY, to_numpy
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.graphs import varying_outputs
+from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, to_numpy
+from onnxzoo.registry.onnx_file.graph import read_bare
+from onnxzoo.registry.onnx_file.protos import varying_outputs
 from onnxzoo.registry.outputs import agreement, matrix
-from onnxzoo.registry.records import Context, Tensor, Variant
-from onnxzoo.registry.sample_inputs import Samples, shapes_text, short, silence, silent_outputs
-from onnxzoo.registry.sessions import infer, signature
-from onnxzoo.registry.spread import apart, is_random, means, several
+from onnxzoo.registry.runtime.random_nodes import apart, is_random, means, several
+from onnxzoo.registry.runtime.session import infer, signature
+from onnxzoo.registry.sample_inputs.sample_inputs import (
+    Samples,
+    shapes_text,
+    short,
+    silence,
+    silent_outputs,
+)
 from onnxzoo.registry.variation import Variation, correlation
 
 if TYPE_CHECKING:

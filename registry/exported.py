@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import fold
-from onnxzoo.registry.records import Draft, Graph, Lineage, Measurement
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import fold
+from onnxzoo.registry.core.records import Draft, Graph, Lineage, Measurement
 
 Place = tuple[str, str]  # a bundle's digest, and the path of a model in it
 

@@ -4,12 +4,12 @@ import json
 import re
 from typing import Any
 
-from onnxzoo.registry import told
-from onnxzoo.registry.errors import IntegrityError, Refused, UsageError, ZooError
+from onnxzoo.registry.core import decode
+from onnxzoo.registry.core.errors import IntegrityError, Refused, UsageError, ZooError
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import check_name, check_word
+from onnxzoo.registry.core.records import Measurement
 from onnxzoo.registry.exported import Contents, Member, ModelOut, VariantOut, VersionOut, agreeing
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import check_name, check_word
-from onnxzoo.registry.records import Measurement
 
 FORMAT = "onnxzoo"  # the word by which the first member says what the file is
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -100,8 +100,8 @@ def parse(text: bytes, where: str) -> Contents:
         Refused: if it is of a newer format, or names what must not be.
     """
     try:
-        values = told.mapping(json.loads(text))
-        told.check_plain(values)
+        values = decode.mapping(json.loads(text))
+        decode.check_plain(values)
         _check_format(values, where)
         return agreeing(_contents(values), where)
     except Refused:
@@ -113,7 +113,7 @@ def parse(text: bytes, where: str) -> Contents:
 def _check_format(values: dict[str, Any], where: str) -> None:
     if values.get("format") != FORMAT:
         raise ValueError(f"it does not say `{FORMAT}`")
-    version = told.get(values, "version", told.version_number)
+    version = decode.get(values, "version", decode.version_number)
     if version > VERSION:
         raise Refused(
             f"`{where}` is of format {version}; this release reads {VERSION}",
@@ -123,95 +123,97 @@ def _check_format(values: dict[str, Any], where: str) -> None:
 
 def _contents(values: dict[str, Any]) -> Contents:
     bundles: dict[str, Manifest] = {}
-    for said, manifest in told.get(values, "bundles", told.each(_bundle)):
+    for said, manifest in decode.get(values, "bundles", decode.each(_bundle)):
         if manifest.digest != said or said in bundles:
             raise ValueError(f"the files of `{said}` are those of `{manifest.digest}`")
         bundles[said] = manifest
     measured: dict[str, list[Measurement]] = {}
-    for digest, one in told.get(values, "measurements", told.each(_measured)):
+    for digest, one in decode.get(values, "measurements", decode.each(_measured)):
         if digest not in bundles:
             raise ValueError(f"`{digest}` was measured, and is not in it")
         measured.setdefault(digest, []).append(one)
     return Contents(
-        told.get(values, "models", told.each(_model)),
+        decode.get(values, "models", decode.each(_model)),
         bundles,
         {digest: tuple(found) for digest, found in measured.items()},
-        told.get(values, "members", told.each(_member)),
+        decode.get(values, "members", decode.each(_member)),
     )
 
 
 def _bundle(values: Any) -> tuple[str, Manifest]:
-    files = told.get(values, "files", told.each(told.file))
-    return told.get(values, "digest", told.text), Manifest.of(files)
+    files = decode.get(values, "files", decode.each(decode.file))
+    return decode.get(values, "digest", decode.text), Manifest.of(files)
 
 
 def _member(values: Any) -> Member:
     return Member(
-        told.get(values, "name", told.text),
-        told.get(values, "sha256", told.text),
-        told.get(values, "bytes", told.whole),
+        decode.get(values, "name", decode.text),
+        decode.get(values, "sha256", decode.text),
+        decode.get(values, "bytes", decode.whole),
     )
 
 
 def _model(values: Any) -> ModelOut:
-    aliases = told.get(values, "aliases", told.mapping)
+    aliases = decode.get(values, "aliases", decode.mapping)
     return ModelOut(
-        name=check_name(told.get(values, "name", told.text)),
-        task=told.get(values, "task", told.maybe(told.text)),
-        tags=told.get(values, "tags", told.each(told.word("tag"))),
-        created_at=told.get(values, "created_at", told.time),
-        aliases={_alias(name): told.get(aliases, name, told.version_number) for name in aliases},
-        alias_variants=told.labels(values, "alias_variants"),
-        versions=told.get(values, "versions", told.each(_version)),
+        name=check_name(decode.get(values, "name", decode.text)),
+        task=decode.get(values, "task", decode.maybe(decode.text)),
+        tags=decode.get(values, "tags", decode.each(decode.word("tag"))),
+        created_at=decode.get(values, "created_at", decode.time),
+        aliases={
+            _alias(name): decode.get(aliases, name, decode.version_number) for name in aliases
+        },
+        alias_variants=decode.labels(values, "alias_variants"),
+        versions=decode.get(values, "versions", decode.each(_version)),
     )
 
 
 def _version(values: Any) -> VersionOut:
     return VersionOut(
-        number=told.get(values, "number", told.version_number),
-        origin=told.get(values, "origin", told.maybe(told.text)),
-        license=told.get(values, "license", told.maybe(told.text)),
-        created_at=told.get(values, "created_at", told.time),
-        variants=told.get(values, "variants", told.each(_variant)),
-        test_data=told.get(values, "test_data", told.maybe(_digest)),
-        test_data_source=told.get(values, "test_data_source", told.maybe(told.text)),
+        number=decode.get(values, "number", decode.version_number),
+        origin=decode.get(values, "origin", decode.maybe(decode.text)),
+        license=decode.get(values, "license", decode.maybe(decode.text)),
+        created_at=decode.get(values, "created_at", decode.time),
+        variants=decode.get(values, "variants", decode.each(_variant)),
+        test_data=decode.get(values, "test_data", decode.maybe(_digest)),
+        test_data_source=decode.get(values, "test_data_source", decode.maybe(decode.text)),
     )
 
 
 def _variant(values: Any) -> VariantOut:
     return VariantOut(
-        label=told.get(values, "label", told.word("variant")),
-        precision=told.get(values, "precision", told.word("precision")),
-        opset=told.get(values, "opset", told.whole),
-        digest=told.get(values, "digest", told.text),
-        entry=told.get(values, "entry", told.text),
-        source=told.get(values, "source", told.text),
-        revision=told.get(values, "revision", told.maybe(told.text)),
-        created_at=told.get(values, "created_at", told.time),
-        lineage=told.get(values, "lineage", told.maybe(told.lineage)),
+        label=decode.get(values, "label", decode.word("variant")),
+        precision=decode.get(values, "precision", decode.word("precision")),
+        opset=decode.get(values, "opset", decode.whole),
+        digest=decode.get(values, "digest", decode.text),
+        entry=decode.get(values, "entry", decode.text),
+        source=decode.get(values, "source", decode.text),
+        revision=decode.get(values, "revision", decode.maybe(decode.text)),
+        created_at=decode.get(values, "created_at", decode.time),
+        lineage=decode.get(values, "lineage", decode.maybe(decode.lineage)),
     )
 
 
 def _measured(values: Any) -> tuple[str, Measurement]:
-    context = told.get(values, "context", told.mapping)
+    context = decode.get(values, "context", decode.mapping)
     if not all(isinstance(value, str | int | float | None) for value in context.values()):
         raise TypeError("a context has numbers and words only")
-    return told.get(values, "digest", told.text), Measurement(
-        told.get(values, "metric", told.text),
-        told.get(values, "value", told.number),
-        told.get(values, "unit", told.text),
+    return decode.get(values, "digest", decode.text), Measurement(
+        decode.get(values, "metric", decode.text),
+        decode.get(values, "value", decode.number),
+        decode.get(values, "unit", decode.text),
         context,
-        told.get(values, "at", told.time),
+        decode.get(values, "at", decode.time),
     )
 
 
 def _digest(value: Any) -> str:
-    if not _DIGEST.fullmatch(told.text(value)):
+    if not _DIGEST.fullmatch(decode.text(value)):
         raise ValueError("expected `sha256:` and 64 hexadecimal digits")
     return str(value)
 
 
 def _alias(word: str) -> str:
-    if not told.may_be_alias(word):
+    if not decode.may_be_alias(word):
         raise UsageError(f"`{word}` is not a valid alias")
     return check_word(word, "alias")

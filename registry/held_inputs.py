@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.dtypes import WIDTHS
-from onnxzoo.registry.records import Graph, Tensor
+from onnxzoo.registry.core.records import Graph, Tensor
+from onnxzoo.registry.onnx_file.dtypes import WIDTHS
 from onnxzoo.registry.testdata import read, sets
 
 

@@ -6,13 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from onnxzoo.registry.errors import IntegrityError, Refused
+from onnxzoo.registry.core.errors import IntegrityError, Refused
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.records import Draft, Graph, Progress
+from onnxzoo.registry.core.text import show_size
 from onnxzoo.registry.exported import Contents, Place, VersionOut, draft_of
-from onnxzoo.registry.manifest import Manifest
 from onnxzoo.registry.packed import Packed
-from onnxzoo.registry.records import Draft, Graph, Progress
 from onnxzoo.registry.store import Stage, Store
-from onnxzoo.registry.visible import show_size
 
 _DATA_FILE = re.compile(r"[a-z0-9._-]+/test_data_set_\d+/(input|output)_\d+\.pb")
 
@@ -124,8 +124,8 @@ def _counted(
 
 def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[Place, Graph]:
     """Return what each model says of itself; the same checks as for one that is pulled."""
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.onnx_file.describe import describe
+    from onnxzoo.registry.onnx_file.kind import check
 
     graphs: dict[Place, Graph] = {}
     for model, version, variant in contents.variants():

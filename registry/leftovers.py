@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.staging import abandoned
-from onnxzoo.registry.store import entries
+from onnxzoo.registry.core.files import entries
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.staging import abandoned
 
 # A model's copy for `onnxzoo.hub`: its name, its data's digest and its own; then who is making it.
 _COPY = re.compile(r"(?P<copy>.+-[0-9a-f]{12}-(?P<digest>[0-9a-f]{12}))(?P<making>-.+)?")

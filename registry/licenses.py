@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.core.errors import Refused
 
 # Identifiers of the SPDX License List that models come under, as it writes them.
 _SPDX = (

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.records import Lineage, Variant
-
-_SAID = ("from", "to", "method")  # of a recipe, in one line; `--json` has all of it
+from onnxzoo.registry.core.recipes import in_words
+from onnxzoo.registry.core.records import Lineage, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +59,6 @@ def parent_of(registry: Registry, lineage: Lineage) -> Variant | None:
     return next(iter([*same, *held]), None)
 
 
-def in_words(lineage: Lineage) -> str:
-    """Return a recipe in a few words.
-
-    >>> in_words(Lineage(None, "m", {"kind": "opset", "opset": 18, "from": 17, "tools": {}}))
-    'opset 17 → 18'
-    >>> in_words(Lineage(None, "m", {"kind": "opset", "opset": 11, "from": 11, "ir_version": 6}))
-    'IR version 6'
-    >>> in_words(Lineage(None, "m", {"kind": "quantize", "to": "int8", "method": "dynamic"}))
-    'quantize int8 dynamic'
-    >>> in_words(Lineage(None, "net.pt", {"kind": "convert", "from": "torch", "trust": True}))
-    'convert torch'
-    """
-    recipe = lineage.recipe
-    kind = str(recipe.get("kind", "derived"))
-    if kind == "opset":
-        if "ir_version" in recipe and recipe.get("from") == recipe.get("opset"):
-            return f"IR version {recipe['ir_version']}"
-        before = f"{recipe['from']} → " if "from" in recipe else ""
-        return f"opset {before}{recipe.get('opset', '?')}"
-    return " ".join([kind, *filter(None, (_word(recipe.get(key)) for key in _SAID))])
-
-
-def made_from(lineage: Lineage) -> str:
-    """Return one line on where a variant came from.
-
-    >>> made_from(Lineage(None, "m:fp32@1", {"kind": "opset", "opset": 18, "from": 17}))
-    'm:fp32@1, opset 17 → 18'
-    """
-    return f"{lineage.called}, {in_words(lineage)}"
-
-
 def lines(root: Relative, asked: str) -> Iterator[str]:
     """Yield the lines that draw a tree; the one that was asked for is marked.
 
@@ -128,7 +96,3 @@ def _made_of(registry: Registry, digest: str | None, *, seen: set[str]) -> tuple
         return ()
     found = registry.derived(digest)
     return tuple(_of(registry, child, seen) for child in found if child.ref not in seen)
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else ""

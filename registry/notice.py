@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.core.text import visible
 from onnxzoo.registry.licenses import spdx
-from onnxzoo.registry.records import Variant
-from onnxzoo.registry.visible import visible
 
 HUB = "https://huggingface.co"
 _HEAD = "Machine-learning models in this product, and the licences that they come under.\n"

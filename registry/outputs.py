@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.dtypes import BEYOND_NUMPY
+from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Self
 from weakref import ref as weakref
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Busy, Refused
-from onnxzoo.registry.forks import at_fork
+from onnxzoo.registry.core.errors import Busy, Refused
+from onnxzoo.registry.core.forks import at_fork
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 _inherited: "list[InferenceSession]" = []  # of a parent: to close one would wait for its threads
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.op_versions import LOWEST, may_differ_in_types_only, since
-from onnxzoo.registry.op_versions import ir_version as lowest_ir_version
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.onnx_file.op_versions import LOWEST, may_differ_in_types_only, since
+from onnxzoo.registry.onnx_file.op_versions import ir_version as lowest_ir_version
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.fit import Needs
+    from onnxzoo.registry.runtime.compatibility import Needs
 
 _FUNCTIONS_SINCE = 8  # the IR version that brought functions, which have opsets of their own
 

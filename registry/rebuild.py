@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
-from onnxzoo.registry.connect import BUSY, translating
-from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     Busy,
     Damaged,
     DatabaseError,
@@ -20,17 +18,20 @@ from onnxzoo.registry.errors import (
     Refused,
     ZooError,
 )
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.lookup import chosen
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import Ref, fold
-from onnxzoo.registry.ownership import FILE, check_owner, id_of
-from onnxzoo.registry.queries import graph_text
-from onnxzoo.registry.records import Graph
-from onnxzoo.registry.schema import check_whole, making
+from onnxzoo.registry.core.files import sync
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import Ref, fold
+from onnxzoo.registry.core.records import Graph
+from onnxzoo.registry.core.text import without_password
+from onnxzoo.registry.database.connection import BUSY, translating
+from onnxzoo.registry.database.database import Database, Rows, rows_of
+from onnxzoo.registry.database.ownership import FILE, check_owner, id_of
+from onnxzoo.registry.database.queries import graph_text
+from onnxzoo.registry.database.schema import check_whole, making
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.resolve.lookup import chosen
 from onnxzoo.registry.sidecars import check
-from onnxzoo.registry.store import Store, sync
-from onnxzoo.registry.visible import without_password
+from onnxzoo.registry.store import Store
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -127,7 +128,7 @@ def rebuild(database: Database, store: Store, *, force: bool) -> Rebuilt:
 def _into_server(database: Database, store: Store) -> Rebuilt:
     from sqlmodel import select
 
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     told = _told(store)
     with database.write() as session:
@@ -342,7 +343,7 @@ def _take_id(session: "Session", store: Store) -> None:
     """Give a new database the id that its store carries, or the store the database's."""
     from sqlmodel import select
 
-    from onnxzoo.registry.tables import RegistryId
+    from onnxzoo.registry.database.tables import RegistryId
 
     row = session.exec(select(RegistryId)).one()
     found = id_of(store)
@@ -368,8 +369,8 @@ def _insert(session: "Session", told: Told) -> None:
 
 
 def _insert_model(session: "Session", key: str, claim: VersionClaim) -> int:
-    from onnxzoo.registry import writes
-    from onnxzoo.registry.tables import Model, Tag
+    from onnxzoo.registry.database import writes
+    from onnxzoo.registry.database.tables import Model, Tag
 
     row = Model(name=claim.name, key=key, task=claim.task, created_at=claim.model_created_at)
     session.add(row)
@@ -380,8 +381,8 @@ def _insert_model(session: "Session", key: str, claim: VersionClaim) -> int:
 
 
 def _insert_version(session: "Session", model: int, claim: VersionClaim) -> int:
-    from onnxzoo.registry import writes
-    from onnxzoo.registry.tables import Alias, Version
+    from onnxzoo.registry.database import writes
+    from onnxzoo.registry.database.tables import Alias, Version
 
     row = Version(
         model_id=model,
@@ -400,7 +401,7 @@ def _insert_version(session: "Session", model: int, claim: VersionClaim) -> int:
 
 def _aim(session: "Session", key: tuple[int, str], version: int, claim: VersionClaim) -> None:
     """Record the variant that an alias means, unless another version claimed the alias later."""
-    from onnxzoo.registry.tables import Alias
+    from onnxzoo.registry.database.tables import Alias
 
     row, label = session.get(Alias, key), claim.alias_variants.get(key[1])
     if row is None or row.version_id != version:
@@ -418,8 +419,8 @@ def _aim(session: "Session", key: tuple[int, str], version: int, claim: VersionC
 def _insert_variant(
     session: "Session", version: int, claim: VariantClaim, manifest: Manifest, graph: Graph
 ) -> None:
-    from onnxzoo.registry import writes
-    from onnxzoo.registry.tables import VariantRow
+    from onnxzoo.registry.database import writes
+    from onnxzoo.registry.database.tables import VariantRow
 
     writes.keep_bundle(session, manifest)
     row = VariantRow(
@@ -441,8 +442,8 @@ def _insert_variant(
 
 
 def _insert_data(session: "Session", version: int, claim: DataClaim, manifest: Manifest) -> None:
-    from onnxzoo.registry import writes
-    from onnxzoo.registry.tables import ReferenceData
+    from onnxzoo.registry.database import writes
+    from onnxzoo.registry.database.tables import ReferenceData
 
     writes.keep_bundle(session, manifest)
     row = ReferenceData(version_id=version, digest=manifest.digest, source=claim.source)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.choose import usual
-from onnxzoo.registry.db import Rows, rows_of
-from onnxzoo.registry.lookup import version_of
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.queries import Row, manifests
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.database.database import Rows, rows_of
+from onnxzoo.registry.database.queries import Row, manifests
+from onnxzoo.registry.resolve.choose import usual
+from onnxzoo.registry.resolve.lookup import version_of
 from onnxzoo.registry.store import Stage, Store
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str)
     Returns:
         Whether they are others than it had.
     """
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     parsed, rows = Ref.parse(ref), rows_of(session)
     row = next(h.row for h in version_of(rows, parsed) if h.variant == parsed.variant)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.dtypes import WIDTHS
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.goal import here
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Context, Measurement, Variant
 from onnxzoo.registry.held_inputs import fitted
-from onnxzoo.registry.records import Context, Measurement, Variant
-from onnxzoo.registry.sessions import infer
+from onnxzoo.registry.onnx_file.dtypes import WIDTHS
+from onnxzoo.registry.runtime.machine import here
+from onnxzoo.registry.runtime.session import infer
 from onnxzoo.registry.testdata import Case, gather, read, sets
 
 # What onnx's own backend tests allow where a model states nothing else.

@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.claims import FORMAT, LARGEST, parse
-from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import StorageError, ZooError
-from onnxzoo.registry.ownership import check_owner
-from onnxzoo.registry.queries import USED, events, listed, reading_rows, records
-from onnxzoo.registry.store import Store, reporting_storage, sync
-from onnxzoo.registry.touched import Touched
+from onnxzoo.registry.core.errors import StorageError, ZooError
+from onnxzoo.registry.core.files import reporting_storage, sync
+from onnxzoo.registry.database.changed_rows import Touched
+from onnxzoo.registry.database.database import Database, Rows, rows_of
+from onnxzoo.registry.database.ownership import check_owner
+from onnxzoo.registry.database.queries import USED, events, listed, reading_rows, records
+from onnxzoo.registry.store import Store
 
 if TYPE_CHECKING:
     from sqlmodel import Session

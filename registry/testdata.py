@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.archive import members
 from onnxzoo.registry.arrays import read_npz
-from onnxzoo.registry.dtypes import STRING, WIDTHS
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
-from onnxzoo.registry.records import Graph, Tensor
-from onnxzoo.registry.store import Stage, reading
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.files import reading
+from onnxzoo.registry.core.records import Graph, Tensor
+from onnxzoo.registry.core.text import show_size
+from onnxzoo.registry.onnx_file.dtypes import STRING, WIDTHS
+from onnxzoo.registry.store import Stage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,12 +9,12 @@ from contextlib import suppress
 from datetime import datetime
 
 from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
-from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import DatabaseError, IntegrityError
+from onnxzoo.registry.core.errors import DatabaseError, IntegrityError
+from onnxzoo.registry.core.names import fold
+from onnxzoo.registry.database.database import Database, Rows, rows_of
+from onnxzoo.registry.database.queries import USED
 from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut
 from onnxzoo.registry.merge import Imported, merge
-from onnxzoo.registry.names import fold
-from onnxzoo.registry.queries import USED
 from onnxzoo.registry.rebuild import Rebuilt, Told, told_by
 from onnxzoo.registry.sidecars import changing, check
 from onnxzoo.registry.store import Store

@@ -7,20 +7,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from onnxzoo.registry.db import Database, Rows, rows_of
-from onnxzoo.registry.errors import IntegrityError, Refused, StorageError
+from onnxzoo.registry.core.errors import IntegrityError, Refused, StorageError
+from onnxzoo.registry.core.files import entries, reporting_storage, size_of
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.records import Checked, Garbage, Progress, Removed, Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.database.database import Database, Rows, rows_of
+from onnxzoo.registry.database.ownership import check_owner
+from onnxzoo.registry.database.queries import USED, Row, listed, manifests, records
 from onnxzoo.registry.leftovers import leftovers
-from onnxzoo.registry.lookup import all_of, ref_of
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.ownership import check_owner
-from onnxzoo.registry.prepared import PreparedSessions
-from onnxzoo.registry.queries import USED, Row, listed, manifests, records
-from onnxzoo.registry.records import Checked, Garbage, Progress, Removed, Variant
 from onnxzoo.registry.reference import refs as references
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.resolve.lookup import all_of, ref_of
+from onnxzoo.registry.sessions.session_cache import PreparedSessions
 from onnxzoo.registry.sidecars import changing, discard
-from onnxzoo.registry.store import Stage, Store, entries, reporting_storage, size_of
+from onnxzoo.registry.store import Stage, Store
 from onnxzoo.registry.unknown import unknown
 
 _WITHOUT_LOCK = re.compile(r".+-[0-9a-f]{8}\.part.*")  # see `fetch`
@@ -31,7 +32,7 @@ _UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({USED})"  # no
 
 def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Removed:
     """Forget everything that a reference means; the bytes stay until they are collected."""
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     with changing(database, store) as session:
         rows = rows_of(session)
@@ -127,7 +128,7 @@ def verify(
 
 def restore(database: Database, store: Store, stage: Stage, checked: Checked) -> None:
     """Put back the bytes of a damaged bundle."""
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     if stage.manifest.digest != checked.digest:
         raise IntegrityError(
@@ -165,7 +166,7 @@ def _forget_unused(
 
     What was noted is out of its place even if the transaction fails.
     """
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     with database.write() as session:
         rows = rows_of(session)
@@ -268,7 +269,7 @@ def _delete(path: Path) -> None:
 
 def _refused(variants: Sequence[Variant]) -> Iterator[str]:
     """Yield why models would not be let in today; a domain that they were let in with is theirs."""
-    from onnxzoo.registry.guard import guard
+    from onnxzoo.registry.onnx_file.safety import guard
 
     for path, graph in {variant.path: variant.graph for variant in variants}.items():
         try:
@@ -301,7 +302,7 @@ def _checked(
     No transaction is held while hashing, so others may heal or remove the bundle meanwhile: None
     if it is not what was hashed any more, and no references if nothing refers to it any more.
     """
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     digest, state = manifest.digest, store.state(manifest)
     problems = tuple(store.damage(manifest, progress))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
-from onnxzoo.registry.dtypes import BEYOND_NUMPY, STRING, to_numpy
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, STRING, to_numpy
 from onnxzoo.registry.testdata import read_value
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def load_value(path: Path, tensor: Tensor) -> Any:
         tensor: the input.
 
     Returns:
-        An array, a list of values, a dictionary or None, as `sessions.infer` takes them.
+        An array, a list of values, a dictionary or None, as `session.infer` takes them.
 
     Raises:
         NotFound: if there is no such file.

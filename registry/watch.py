@@ -5,14 +5,14 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Refused, ZooError
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.signature import differences
+from onnxzoo.registry.core.errors import Refused, ZooError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.onnx_file.signature import differences
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 _EVERY = 0.25  # seconds between two looks; one costs some ten microseconds while nothing changed
 _LONGEST = 10.0  # seconds between two tries after many that failed

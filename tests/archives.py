@@ -14,7 +14,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.manifest import File, Manifest
+from onnxzoo.registry.core.manifest import File, Manifest
 from tests import models
 
 Member = tuple[str, bytes]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.cli.app import main
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.settings import Settings
 from tests.commands import Ran, Run
 
 _OURS = ("ZOO_", "HF_", "HUGGING_FACE_")

@@ -8,8 +8,8 @@ import pytest
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, NotFound
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.commands import Run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.sources.addresses import parse_address
 from tests import models
 from tests.commands import Run

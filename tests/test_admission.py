@@ -8,8 +8,8 @@ import pytest
 from onnx import helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.settings import Settings
 from tests import hostile, models
 from tests.commands import Run
 from tests.test_rebuild import flip
@@ -59,7 +59,7 @@ def test_a_pipe_that_takes_the_models_own_place_is_not_waited_for(zoo: Run, tmp_
 
 
 def test_nothing_but_a_plain_file_is_copied(home: Path, tmp_path: Path) -> None:
-    from onnxzoo.registry.errors import StorageError
+    from onnxzoo.registry.core.errors import StorageError
     from onnxzoo.registry.store import Store
 
     os.mkfifo(tmp_path / "pipe")
@@ -138,8 +138,8 @@ def test_a_link_that_the_user_names_is_followed(zoo: Run, tmp_path: Path) -> Non
 
 def test_publishing_walks_whatever_brought_it(home: Path, tmp_path: Path) -> None:
     """The last gate: a caller that forgot to look is stopped here."""
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.records import Draft
+    from onnxzoo.registry.core.records import Draft
+    from onnxzoo.registry.onnx_file.describe import describe
 
     path = FOREIGN(tmp_path)
     with Registry() as registry, registry.store.stage() as stage:
@@ -162,10 +162,10 @@ def test_what_a_graph_was_compiled_into_is_kept_with_it(zoo: Run, tmp_path: Path
 def test_what_is_held_from_before_is_walked_again_and_stays(
     home: Path, tmp_path: Path, zoo: Run
 ) -> None:
-    from onnxzoo.registry import writes
-    from onnxzoo.registry.db import Database
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.records import Draft
+    from onnxzoo.registry.core.records import Draft
+    from onnxzoo.registry.database import writes
+    from onnxzoo.registry.database.database import Database
+    from onnxzoo.registry.onnx_file.describe import describe
 
     (bomb,) = [case for case in CASES if case.name == "folding: a filled shape"]
     assert zoo("register", models.linear(tmp_path / "whole.onnx"), "--name", "whole").code == 0

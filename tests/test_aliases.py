@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Draft, Lineage, Variant
+from onnxzoo.registry.core.records import Draft, Lineage, Variant
+from onnxzoo.registry.onnx_file.describe import describe
 from tests import models
 from tests.commands import Run
 

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     IntegrityError,
     InvalidModel,
     NotFound,
@@ -23,8 +23,8 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Draft
+from onnxzoo.registry.core.records import Draft
+from onnxzoo.registry.onnx_file.describe import describe
 from tests import models
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzoo.registry.archive import Bounds, members
-from onnxzoo.registry.errors import IntegrityError, Refused, ZooError
+from onnxzoo.registry.core.errors import IntegrityError, Refused, ZooError
 from tests.archives import header, tar, zipped
 
 FILES = [("m/test_data_set_0/input_0.pb", b"in" * 5000), ("m/a.onnx", b"model"), ("b", b"")]

@@ -8,8 +8,8 @@ import pytest
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, RemoteError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, RemoteError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.sources.open import open_source
 from tests import models
 from tests.commands import Run

@@ -13,10 +13,10 @@ import pytest
 from onnxzoo.registry.archive import members
 from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 from onnxzoo.registry.convert.formats import recognise
+from onnxzoo.registry.core.errors import IntegrityError, InvalidModel, NotFound, UsageError
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.core.zips import DIRECTORY, open_zip
 from onnxzoo.registry.derive import calibrate
-from onnxzoo.registry.errors import IntegrityError, InvalidModel, NotFound, UsageError
-from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.zips import DIRECTORY, open_zip
 
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(run me) print\nshowpage\n"

@@ -13,16 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Effort, Trial, bench, kept
 from onnxzoo.registry.compare import compare
+from onnxzoo.registry.core.errors import Misfit, Refused, UsageError
+from onnxzoo.registry.core.records import Measurement, Tensor
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.drift import Drift, drift
-from onnxzoo.registry.errors import Misfit, Refused, UsageError
-from onnxzoo.registry.feeds import batched
-from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.records import Measurement, Tensor
-from onnxzoo.registry.sample_inputs import sample_inputs
-from onnxzoo.registry.sessions import runtime_version
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.runtime.machine import describe_machine
+from onnxzoo.registry.runtime.providers import CPU
+from onnxzoo.registry.runtime.session import runtime_version
+from onnxzoo.registry.sample_inputs.axes import batched
+from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 from tests import models
 from tests.archives import npz
 from tests.commands import Run

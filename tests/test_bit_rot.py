@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.core.errors import IntegrityError
 from onnxzoo.registry.store import Store
 from tests import models
 from tests.commands import Run

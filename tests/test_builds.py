@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 
 import onnxzoo
-from onnxzoo.registry.builds import installed, running
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.providers import (
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.runtime.builds import installed, running
+from onnxzoo.registry.runtime.providers import (
     CPU,
     absent_dependency,
     available_providers,

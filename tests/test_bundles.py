@@ -14,10 +14,10 @@ import onnx
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, Refused
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Draft, Lineage, Measurement, Variant
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, Refused
+from onnxzoo.registry.core.records import Draft, Lineage, Measurement, Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.archives import one_set, spread

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from onnxzoo.registry.answers import check_files
-from onnxzoo.registry.child import Limits, ask
 from onnxzoo.registry.convert.children import checked
-from onnxzoo.registry.errors import InvalidModel, Refused, StorageError
+from onnxzoo.registry.core.errors import InvalidModel, Refused, StorageError
+from onnxzoo.registry.core.sandbox import Limits, ask
+from onnxzoo.registry.core.sandbox_answer import check_files
 
 PLENTY = 2 << 30
 WRITE = "open(request['folder'] + '/answer.json', 'w').write({!r}); os._exit(0)"
@@ -23,8 +23,8 @@ def child(folder: Path, body: str, *, memory: int = PLENTY, seconds: int = 30) -
     module = folder / "work.py"
     module.write_text(
         "import os, time\n"
-        "from onnxzoo.registry.child import answer\n"
-        "from onnxzoo.registry.errors import InvalidModel\n"
+        "from onnxzoo.registry.core.sandbox import answer\n"
+        "from onnxzoo.registry.core.errors import InvalidModel\n"
         f"def main(request):\n    {body}\nanswer(main)\n"
     )
     (folder / "child").mkdir()

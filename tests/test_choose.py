@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
-from onnxzoo.registry.choose import Wish, choose, parse_opset
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.resolve.choose import Wish, choose, parse_opset
 
 
 class Candidate(NamedTuple):

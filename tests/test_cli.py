@@ -384,7 +384,7 @@ def test_an_error_that_cannot_be_said_keeps_its_exit_code() -> None:
 SLOW = """
 import time
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.settings import Settings
 with progress(Settings.from_env(), quiet=False, verb="fetched") as report:
     for done in (0, 50, 100):
         report("big.onnx", done, 100)

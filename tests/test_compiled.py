@@ -14,13 +14,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.loading import Loader
-from onnxzoo.registry.looker import _alike, _with_tuples
-from onnxzoo.registry.prepared import WEIGHTS, Prepared, key_of
-from onnxzoo.registry.providers import CPU, Provider, wanted_providers
-from onnxzoo.registry.records import Variant
-from onnxzoo.registry.sessions import compiles, open_session, runtime_build
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.runtime.providers import CPU, Provider, wanted_providers
+from onnxzoo.registry.runtime.session import compiles, open_session, runtime_build
+from onnxzoo.registry.sessions.loader import Loader
+from onnxzoo.registry.sessions.prepare_worker import _alike, _with_tuples
+from onnxzoo.registry.sessions.session_cache import WEIGHTS, Prepared, key_of
 from tests import models
 from tests.test_prepared import wait_for_background
 

@@ -16,14 +16,13 @@ from typer.testing import CliRunner
 from onnxzoo import resolve
 from onnxzoo.cli.app import app
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.again import command
 from onnxzoo.registry.convert.environments import environment_of, interpreter
 from onnxzoo.registry.convert.job import Converter, Input, Job
 from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.convert.run import Order
 from onnxzoo.registry.convert.run import convert as run
 from onnxzoo.registry.convert.worker import perform
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     InvalidModel,
     NotFound,
     Refused,
@@ -31,9 +30,10 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
+from onnxzoo.registry.core.recipes import command
+from onnxzoo.registry.core.records import Lineage
+from onnxzoo.registry.core.settings import Settings, child_environment
 from onnxzoo.registry.outputs import agreement
-from onnxzoo.registry.records import Lineage
-from onnxzoo.registry.settings import Settings, child_environment
 from tests.commands import Run
 from tests.converters.case import run_apart
 
@@ -41,7 +41,7 @@ from tests.converters.case import run_apart
 ACME = """
 import os, pathlib, socket, time
 from onnxzoo.registry.convert.job import Converter, Made, Sample
-from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.core.errors import InvalidModel
 
 CONVERTER = Converter(
     name="acme",
@@ -196,7 +196,10 @@ def test_what_another_packages_converter_needs_is_to_be_installed(tmp_path: Path
 
 
 def test_what_loads_a_model_reaches_no_network() -> None:
-    said = run_apart("from onnxzoo.registry import child; assert child.leave_network()", Path.cwd())
+    said = run_apart(
+        "from onnxzoo.registry.core import sandbox as child; assert child.leave_network()",
+        Path.cwd(),
+    )
     if said:
         pytest.skip("this system does not let a process leave the network")
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Refused) as caught:
@@ -393,8 +396,8 @@ def test_no_environment_is_made_offline(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_environment_is_made_once_and_its_child_finds_onnxzoo_alone(
     settings: Settings,
 ) -> None:
-    from onnxzoo.registry.child import Limits
     from onnxzoo.registry.convert.children import Child
+    from onnxzoo.registry.core.sandbox import Limits
 
     Path("pins.txt").write_text("")
     one = Converter("acme", "acme", (), requirements=Path("pins.txt"))

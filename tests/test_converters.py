@@ -11,7 +11,7 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.converters import converter, missing
 from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.errors import Refused, ZooError
+from onnxzoo.registry.core.errors import Refused, ZooError
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart
 from tests.converters.jax import NETS as JAX

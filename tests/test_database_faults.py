@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry import schema as schema_module
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.queries import graph_text
-from onnxzoo.registry.schema import SCHEMA
+from onnxzoo.registry.database import schema as schema_module
+from onnxzoo.registry.database.connection import make_engine
+from onnxzoo.registry.database.queries import graph_text
+from onnxzoo.registry.database.schema import SCHEMA
+from onnxzoo.registry.onnx_file.describe import describe
 from tests import models
 from tests.commands import Run
 from tests.test_rebuild import flip
@@ -383,7 +383,7 @@ def to_revision(path: Path, revision: str) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA application_id = {schema_module.APPLICATION_ID}")
     config = Config()
-    config.set_main_option("script_location", "onnxzoo.registry:migrations")
+    config.set_main_option("script_location", "onnxzoo.registry.database:migrations")
     config.set_main_option("path_separator", "os")
     engine = make_engine(f"sqlite:///{path}")
     with engine.begin() as connection:

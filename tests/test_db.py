@@ -17,11 +17,18 @@ import pytest
 from packaging.version import Version
 from sqlalchemy import event
 
-from onnxzoo.registry import schema as schema_module
-from onnxzoo.registry.connect import _writer, connect, make_engine, translating
-from onnxzoo.registry.db import Database
-from onnxzoo.registry.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
-from onnxzoo.registry.schema import APPLICATION_ID, RELEASES, SCHEMA, migrate, revision, upgrade
+from onnxzoo.registry.core.errors import Busy, DatabaseError, StorageError, UsageError, ZooError
+from onnxzoo.registry.database import schema as schema_module
+from onnxzoo.registry.database.connection import _writer, connect, make_engine, translating
+from onnxzoo.registry.database.database import Database
+from onnxzoo.registry.database.schema import (
+    APPLICATION_ID,
+    RELEASES,
+    SCHEMA,
+    migrate,
+    revision,
+    upgrade,
+)
 from tests.commands import Run
 
 MODELS = "SELECT name FROM model ORDER BY name"
@@ -29,7 +36,7 @@ WRITERS, WRITES = 8, 25
 
 
 def insert(path: Path, names: list[str]) -> None:
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     for name in names:
         with closing(Database(path)) as database, database.write() as session:
@@ -37,7 +44,7 @@ def insert(path: Path, names: list[str]) -> None:
 
 
 def count_up(path: Path) -> None:
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     for _ in range(WRITES):
         with Database(path).write() as session:
@@ -119,7 +126,7 @@ def test_the_connection_settings_are_in_force(tmp_path: Path) -> None:
 
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     def fail() -> None:
         with Database(tmp_path / "r.db").write() as session:
@@ -145,10 +152,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from onnxzoo.registry.db import Database
+from onnxzoo.registry.database.database import Database
 
 def use(number):
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     with Database(path).write() as session:
         session.add(Model(name=f"m{number}", key=f"m{number}", created_at="now"))
@@ -214,7 +221,7 @@ def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
-from onnxzoo.registry.db import Database
+from onnxzoo.registry.database.database import Database
 path = Path(sys.argv[1])
 database = Database(path)
 parent = database._reader(path)
@@ -331,7 +338,8 @@ def test_a_home_that_others_may_write_can_be_read_and_is_never_out_of_date(tmp_p
         other.execute(add, ("a",))
     assert [*home.iterdir()] == [home / "r.db"]
     code = (
-        "import sys; from pathlib import Path; from onnxzoo.registry.db import Database\n"
+        "import sys; from pathlib import Path\n"
+        "from onnxzoo.registry.database.database import Database\n"
         "database = Database(Path(sys.argv[1]))\n"
         "for _ in range(3):\n"
         "    before = database.stamp()\n"
@@ -395,7 +403,7 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite"])
 def test_an_sqlite_url_is_that_file(tmp_path: Path, scheme: str) -> None:
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     with Database(tmp_path / "unused", f"{scheme}:///{tmp_path / 'r.db'}").write() as session:
         session.add(Model(name="a", key="a", created_at="now"))
@@ -424,8 +432,8 @@ def test_the_url_of_another_database_is_refused(
 def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
     absent = "import sys; sys.modules['psycopg'] = None; sys.modules['psycopg2'] = None; "
     code = absent + (
-        "from pathlib import Path\nfrom onnxzoo.registry.db import Database\n"
-        "from onnxzoo.registry.errors import NotFound\n"
+        "from pathlib import Path\nfrom onnxzoo.registry.database.database import Database\n"
+        "from onnxzoo.registry.core.errors import NotFound\n"
         "try:\n    Database(Path('x'), sys.argv[1]).read().__enter__()\n"
         "except NotFound as error:\n    print(error.message, error.hint)"
     )

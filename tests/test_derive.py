@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.records import Graph
 from onnxzoo.registry.derive import Proof, Recipe, derive
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.records import Graph
 from tests import models
 
 RECIPE = Recipe("opset", {"opset": 18})

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.manifest import File
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.records import Tensor
 from onnxzoo.zoo_index.index.entry import Entry, dump, parse
 
 FILE = {"path": "m.onnx", "sha256": "0" * 64, "bytes": 10}

@@ -8,8 +8,8 @@ import pytest
 
 from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.job import Converter, pinned
-from onnxzoo.registry.errors import RemoteError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import RemoteError
+from onnxzoo.registry.core.settings import Settings
 
 REQUIREMENTS = pinned("acme").parent
 # Stands where uv is looked for: makes a folder, then takes its time to fail.

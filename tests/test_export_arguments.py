@@ -7,7 +7,7 @@ import pytest
 
 from onnxzoo.registry.convert.export_arguments import axes_of_shapes, exporter_of
 from onnxzoo.registry.convert.offer import register_model
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 
 class Net:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import IntegrityError, NotAuthorised, NotFound, RemoteError, ZooError
+from onnxzoo.registry.core.errors import (
+    IntegrityError,
+    NotAuthorised,
+    NotFound,
+    RemoteError,
+    ZooError,
+)
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.response import Limits
 from tests.hub import SIGNATURE, Hub

@@ -13,13 +13,13 @@ import pytest
 from onnx import TensorProto, defs, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from onnxzoo.registry import runtime as asked
-from onnxzoo.registry.errors import InvalidModel, UsageError
-from onnxzoo.registry.fit import Runtime, installed, judge, misfits, release, runs
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.providers import wanted_providers
-from onnxzoo.registry.records import Graph
-from onnxzoo.registry.sessions import open_session
+from onnxzoo.registry.core.errors import InvalidModel, UsageError
+from onnxzoo.registry.core.records import Graph
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.runtime import capabilities as asked
+from onnxzoo.registry.runtime.compatibility import Runtime, installed, judge, misfits, release, runs
+from onnxzoo.registry.runtime.providers import wanted_providers
+from onnxzoo.registry.runtime.session import open_session
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from tests import models

@@ -14,8 +14,8 @@ from threading import Event, Thread
 
 import pytest
 
-from onnxzoo.registry import forks
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core import forks
 from onnxzoo.registry.pool import SessionPool
 from tests import models
 from tests.commands import Run
@@ -96,7 +96,7 @@ class Hook:
 TWO_FORKS = """
 import os
 from threading import Event, Thread, current_thread
-from onnxzoo.registry import forks
+from onnxzoo.registry.core import forks
 
 waits, go_on, entered = Event(), Event(), Event()
 

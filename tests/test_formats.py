@@ -18,7 +18,7 @@ from onnxzoo.registry.convert.converters import converter_of
 from onnxzoo.registry.convert.formats import code_in, recognise
 from onnxzoo.registry.convert.job import Input
 from onnxzoo.registry.convert.pickles import imports
-from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import InvalidModel, NotFound, Refused, UsageError
 from tests import models
 
 

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 
 import onnxzoo
-from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
+from onnxzoo.registry.core.errors import InvalidModel, NotFound, UsageError
 from tests import models
 from tests.commands import Run
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.choose import Wish
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.goal import here
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.records import Measurement
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Measurement
+from onnxzoo.registry.resolve.choose import Wish
+from onnxzoo.registry.runtime.machine import here
+from onnxzoo.registry.runtime.providers import CPU
 from tests import models
 
 EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import Refused, ZooError
-from onnxzoo.registry.external import Where
-from onnxzoo.registry.guard import guard
+from onnxzoo.registry.core.errors import Refused, ZooError
+from onnxzoo.registry.onnx_file.external_data import Where
+from onnxzoo.registry.onnx_file.safety import guard
 from tests import hostile
 
 WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import snapshot_download
 
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, RemoteError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, RemoteError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.sources.hub_cache import cached_repository
 from onnxzoo.zoo_index.sources.open import open_source
 from tests import models

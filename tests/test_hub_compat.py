@@ -14,8 +14,8 @@ from onnx.reference import ReferenceEvaluator
 import onnxzoo
 from onnxzoo import hub
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.manifest import File
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
+from onnxzoo.registry.core.manifest import File
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.onnx_hub import functions
 from tests import models

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from onnxzoo.registry.errors import NotFound, Refused, RemoteError, ZooError
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import NotFound, Refused, RemoteError, ZooError
+from onnxzoo.registry.core.names import fold, slug
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.index.build import build
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.index.index import Index

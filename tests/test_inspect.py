@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import IntegrityError, InvalidModel
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Tensor, Weights
-from onnxzoo.registry.sniff import check
+from onnxzoo.registry.core.errors import IntegrityError, InvalidModel
+from onnxzoo.registry.core.records import Tensor, Weights
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.onnx_file.kind import check
 from tests import models
 
 WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"

@@ -15,7 +15,7 @@ import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.claims import read
-from onnxzoo.registry.settings import Settings, parse_size
+from onnxzoo.registry.core.settings import Settings, parse_size
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.hub import Hub

@@ -13,7 +13,7 @@ from shutil import disk_usage
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.settings import Settings
 from tests import models
 from tests.commands import Run
 from tests.faults.places import mounted

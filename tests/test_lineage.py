@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
+from onnxzoo.registry.core.records import Draft, Lineage, Variant
 from onnxzoo.registry.derive.again import rederive
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.inspect import describe
 from onnxzoo.registry.lineage import family, lines
-from onnxzoo.registry.records import Draft, Lineage, Variant
+from onnxzoo.registry.onnx_file.describe import describe
 from tests import models
 
 

@@ -14,9 +14,9 @@ import pytest
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError, NotFound, RemoteError, UsageError, ZooError
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Draft
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, RemoteError, UsageError, ZooError
+from onnxzoo.registry.core.records import Draft
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.zoo_index.lock.lockfile import read
 from tests import models
 from tests.commands import Run
@@ -319,7 +319,7 @@ def test_an_index_that_has_the_bytes_stands_in_for_a_lost_source(
     assert ran.code == 3
     assert "`net` cannot be fetched: no file or folder" in ran.err
     assert "zoo import" in ran.err
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
     _, index = indexed(hub, Settings.from_env(), tmp_path, {"fp32": tmp_path / "net-2.onnx"})
     monkeypatch.setenv("ZOO_INDEX", str(index))
@@ -618,7 +618,7 @@ def test_a_damaged_bundle_is_made_whole(zoo: Run) -> None:
 def test_an_indexs_other_name_is_locked_and_found_by_it(
     zoo: Run, hub: Hub, go: Go, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
     paths = {
         "fp32": models.linear(tmp_path / "net.onnx"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     IntegrityError,
     NotFound,
     Refused,
@@ -19,9 +19,9 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.staging import staging_name
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.staging import staging_name
 from onnxzoo.zoo_index.lock.lock import Lock, Locked
 from onnxzoo.zoo_index.lock.lockfile import dump, parse, read, write
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.machine import Machine, describe_machine, usable_cores
+from onnxzoo.registry.runtime.machine import Machine, describe_machine, usable_cores
 
 X86 = """processor\t: 0
 model name\t: Some  CPU @ 2.00GHz
@@ -54,7 +54,7 @@ def test_this_machine_has_a_name_and_repeats_itself() -> None:
 
 def test_describing_imports_nothing_heavy() -> None:
     code = (
-        "import sys, onnxzoo.registry.machine as m; m.describe_machine();"
+        "import sys, onnxzoo.registry.runtime.machine as m; m.describe_machine();"
         "print({'numpy', 'onnxruntime', 'subprocess', 'sqlite3'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx.backend.test.case.node import collect_testcases
 
-from onnxzoo.registry.folding import Scope
-from onnxzoo.registry.makers import FEW, MAKERS, Constant, Maker
+from onnxzoo.registry.onnx_file.folding import Scope
+from onnxzoo.registry.onnx_file.folding_rules import FEW, MAKERS, Constant, Maker
 
 
 def _constant(value: object) -> Constant:

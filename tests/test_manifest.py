@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.manifest import File, Manifest, check_path
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.manifest import File, Manifest, check_path
 
 A = File("a.onnx", "a" * 64, 1)
 B = File("b/w.bin", "b" * 64, 2)

@@ -11,12 +11,12 @@ import pytest
 from sqlmodel import Session
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.queries import context_text
-from onnxzoo.registry.records import Context, Draft, Measurement
-from onnxzoo.registry.schema import APPLICATION_ID
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Context, Draft, Measurement
+from onnxzoo.registry.database.connection import make_engine
+from onnxzoo.registry.database.queries import context_text
+from onnxzoo.registry.database.schema import APPLICATION_ID
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.store import Store
 from tests import models
 
@@ -96,7 +96,7 @@ def first_schema(path: Path) -> None:
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     config = Config()
-    config.set_main_option("script_location", "onnxzoo.registry:migrations")
+    config.set_main_option("script_location", "onnxzoo.registry.database:migrations")
     config.set_main_option("path_separator", "os")
     engine = make_engine(f"sqlite:///{path}")
     with engine.begin() as writing:
@@ -107,7 +107,7 @@ def first_schema(path: Path) -> None:
 
 def publish(home: Path, model: Path) -> None:
     """Add a model to a registry without opening it, which would upgrade it."""
-    from onnxzoo.registry import writes
+    from onnxzoo.registry.database import writes
 
     store, engine = Store(home / "store"), make_engine(f"sqlite:///{home / 'registry.db'}")
     draft = Draft("net", model.name, describe(model), source="test", tags=("edge",))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.peers import GLOBAL, Hops, Namer, kind_of
 from onnxzoo.zoo_index.index.indexes import Indexes
 from onnxzoo.zoo_index.index.private import cached_path, fetch_index

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.names import Ref, check_name, fold, slug
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.names import Ref, check_name, fold, slug
 
 words = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
 names = st.one_of(words, st.tuples(words, words).map("/".join))

@@ -16,7 +16,7 @@ from onnxzoo.registry.convert.naming import opened, other_sizes, words_by_sizes
 from onnxzoo.registry.convert.ports import Loaded, Port
 from onnxzoo.registry.convert.torch_inputs import Inputs
 from onnxzoo.registry.convert.weights import is_safetensors
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 AXES = {"ids": {0: "batch", 1: "time"}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.settings import Settings, child_environment
+from onnxzoo.registry.core.settings import Settings, child_environment
 from tests import models
 from tests.commands import Run
 
@@ -114,7 +114,7 @@ def test_calls_that_leave_are_told_from_those_that_stay() -> None:
 def test_telemetry_is_off_before_onnxruntime_is_imported(
     given: dict[str, str], found: str, environment: dict[str, str]
 ) -> None:
-    code = f"import onnxzoo.registry.sessions, os; print(os.environ[{NAME!r}])"
+    code = f"import onnxzoo.registry.runtime.session, os; print(os.environ[{NAME!r}])"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, env=environment | given, capture_output=True, check=True)
     assert done.stdout.decode().strip() == found

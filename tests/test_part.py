@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import RemoteError, StorageError
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import RemoteError, StorageError
+from onnxzoo.registry.core.text import show_size
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.response import Limits
 from tests.faults.runner import traces

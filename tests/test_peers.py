@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import Refused, RemoteError
+from onnxzoo.registry.core.errors import Refused, RemoteError
 from onnxzoo.zoo_index.download.download import download
 from onnxzoo.zoo_index.download.peers import GLOBAL, Hops, kind_of, kind_of_host
 from onnxzoo.zoo_index.download.response import Limits

@@ -12,9 +12,9 @@ from onnxzoo.cli.plot import check, draw
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.bench import Figures, Trial
 from onnxzoo.registry.compare import Compared
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.records import Measurement
 from onnxzoo.registry.drift import Drift
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.records import Measurement
 from tests import models
 
 

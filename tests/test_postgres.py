@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.db import Database
-from onnxzoo.registry.errors import Busy, Damaged, DatabaseError, NotFound, Refused
-from onnxzoo.registry.schema import APPLICATION_ID
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import Busy, Damaged, DatabaseError, NotFound, Refused
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.database.database import Database
+from onnxzoo.registry.database.schema import APPLICATION_ID
 from tests import models
 from tests.commands import Run
 
@@ -89,7 +89,7 @@ def test_a_number_beyond_every_column_is_not_held(
 
 
 def test_a_reader_sees_one_moment(url: str, tmp_path: Path) -> None:
-    from onnxzoo.registry.tables import Model
+    from onnxzoo.registry.database.tables import Model
 
     database = Database(tmp_path, url)
     with database.read() as rows:

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.choose import nearness
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.precisions import PRECISIONS, precision_of
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.onnx_file.precisions import PRECISIONS, precision_of
+from onnxzoo.registry.resolve.choose import nearness
 from tests import models
 from tests.test_choose import Candidate
 

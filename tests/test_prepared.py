@@ -19,11 +19,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import InvalidModel, Refused
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.prepared import GRAPH, WEIGHTS, PreparedSessions
-from onnxzoo.registry.records import Draft, Variant
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import InvalidModel, Refused
+from onnxzoo.registry.core.records import Draft, Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.sessions.session_cache import GRAPH, WEIGHTS, PreparedSessions
 from tests import models
 from tests.archives import twins
 from tests.commands import Run
@@ -142,7 +142,7 @@ def test_a_copied_one_is_proven_by_its_bytes(registry: Registry, variant: Varian
 
 
 def test_other_bytes_another_runtime_or_other_providers_are_another_key() -> None:
-    from onnxzoo.registry.prepared import key_of
+    from onnxzoo.registry.sessions.session_cache import key_of
 
     keys = {
         key_of("sha256:aa", "m.onnx", "1.32", ["CPUExecutionProvider"]),

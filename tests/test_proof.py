@@ -10,14 +10,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.derive import prove
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.judge import USUAL, unfit
 from onnxzoo.registry.derive.to_opset import judge, to_opset
 from onnxzoo.registry.drift import SHORT, Drift, drift
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.spread import MOST
+from onnxzoo.registry.runtime.random_nodes import MOST
 from tests import models, networks
 from tests.archives import npz
 

@@ -15,16 +15,16 @@ from onnx import helper, numpy_helper
 import onnxzoo
 from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.records import Graph, Tensor
 from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.judge import Bounds, better, unfit
 from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
 from onnxzoo.registry.drift import Drift
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.records import Graph, Tensor
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.runtime.machine import describe_machine
 from tests import models
 
 AVX2 = ("avx", "avx2", "fma")

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.derive import quantize
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.graphs import nodes
+from onnxzoo.registry.onnx_file.protos import nodes
 
 SIDE = 64
 ROWS = np.random.default_rng(1).standard_normal((4, SIDE)).astype(np.float32)

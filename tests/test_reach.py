@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import defs, helper, version_converter
 
-from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.reach import reach
 from tests import models
 

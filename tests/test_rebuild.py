@@ -13,17 +13,17 @@ import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.claims import read
-from onnxzoo.registry.connect import make_engine
-from onnxzoo.registry.db import Database, rows_of
-from onnxzoo.registry.errors import Damaged, IntegrityError, Refused, StorageError
-from onnxzoo.registry.inspect import describe
+from onnxzoo.registry.core.errors import Damaged, IntegrityError, Refused, StorageError
+from onnxzoo.registry.core.records import Draft, Lineage
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.database.connection import make_engine
+from onnxzoo.registry.database.database import Database, rows_of
+from onnxzoo.registry.database.writes import label as add_tags
+from onnxzoo.registry.database.writes import point
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.rebuild import rebuild
-from onnxzoo.registry.records import Draft, Lineage
-from onnxzoo.registry.settings import Settings
 from onnxzoo.registry.sidecars import changing
 from onnxzoo.registry.store import Store
-from onnxzoo.registry.writes import label as add_tags
-from onnxzoo.registry.writes import point
 from tests import models
 from tests.archives import one_set, spread
 from tests.commands import Run

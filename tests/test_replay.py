@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.replay import ATOL, RTOL, replay
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.sample_inputs import Samples, sample_inputs, shapes_text, short
-from onnxzoo.registry.sessions import open_session, signature
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.runtime.providers import CPU
+from onnxzoo.registry.runtime.session import open_session, signature
+from onnxzoo.registry.sample_inputs.sample_inputs import Samples, sample_inputs, shapes_text, short
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

@@ -7,7 +7,7 @@ import pytest
 
 from onnxzoo.registry.convert.job import Sample
 from onnxzoo.registry.convert.samples import read, save
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 
 def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from onnxzoo.registry.errors import RemoteError, ZooError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import RemoteError, ZooError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.http_session import deadline
 from onnxzoo.zoo_index.download.response import Limits, asked_wait

@@ -14,7 +14,7 @@ import pytest
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Busy, NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import Busy, NotFound, Refused, UsageError
 from tests import models
 
 X = np.ones((1, 4), np.float32)

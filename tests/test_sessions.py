@@ -8,11 +8,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
-from onnxzoo.registry.providers import CPU, wanted_providers
-from onnxzoo.registry.runtime import highest_opset
-from onnxzoo.registry.sample_inputs import sample_inputs
-from onnxzoo.registry.sessions import infer, open_session
+from onnxzoo.registry.core.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.runtime.capabilities import highest_opset
+from onnxzoo.registry.runtime.providers import CPU, wanted_providers
+from onnxzoo.registry.runtime.session import infer, open_session
+from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 from tests import models
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.connect import make_engine, translating
-from onnxzoo.registry.errors import DatabaseError, StorageError, UsageError
-from onnxzoo.registry.settings import Settings, at
-from onnxzoo.registry.visible import hide_password, without_password
+from onnxzoo.registry.core.errors import DatabaseError, StorageError, UsageError
+from onnxzoo.registry.core.settings import Settings, at
+from onnxzoo.registry.core.text import hide_password, without_password
+from onnxzoo.registry.database.connection import make_engine, translating
 from tests.commands import Run
 
 

@@ -1,7 +1,7 @@
 """Differences between two graphs' inputs and outputs."""
 
-from onnxzoo.registry.records import Graph, Tensor
-from onnxzoo.registry.signature import differences
+from onnxzoo.registry.core.records import Graph, Tensor
+from onnxzoo.registry.onnx_file.signature import differences
 
 
 def graph(*shape: int) -> Graph:

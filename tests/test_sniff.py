@@ -11,8 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxzoo.registry.errors import IntegrityError, InvalidModel, ZooError
-from onnxzoo.registry.sniff import check
+from onnxzoo.registry.core.errors import IntegrityError, InvalidModel, ZooError
+from onnxzoo.registry.onnx_file.kind import check
 from tests import models
 
 WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"

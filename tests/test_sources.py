@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     IntegrityError,
     NotAuthorised,
     NotFound,
@@ -17,7 +17,7 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.store import Store
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.pull.pull import _fetch

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.schema import create
-from onnxzoo.registry.staging import abandoned, alone, held, staging_folder, staging_name
+from onnxzoo.registry.core.staging import abandoned, alone, held, staging_folder, staging_name
+from onnxzoo.registry.database.schema import create
 
 HOLDING = """
 import sys
 from pathlib import Path
-from onnxzoo.registry.staging import held
+from onnxzoo.registry.core.staging import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

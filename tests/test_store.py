@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import Refused, StorageError
-from onnxzoo.registry.manifest import File, Manifest
+from onnxzoo.registry.core.errors import Refused, StorageError
+from onnxzoo.registry.core.manifest import File, Manifest
 from onnxzoo.registry.store import Store
 
 CONTENT = {"m.onnx": b"model", "data/w.bin": b"weights" * 1000}

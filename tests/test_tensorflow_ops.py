@@ -6,7 +6,7 @@ import pytest
 
 from onnxzoo.registry.convert.formats import code_in, recognise
 from onnxzoo.registry.convert.tensorflow_ops import reaching
-from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.core.errors import InvalidModel
 from tests.test_formats import field, varint
 
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.records import Graph, Tensor
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.records import Graph, Tensor
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.store import Store
 from onnxzoo.registry.testdata import Case, gather, read, sets
 from tests import models

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import NotFound, RemoteError, UsageError, ZooError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import NotFound, RemoteError, UsageError, ZooError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.response import Limits, asked_wait
 from onnxzoo.zoo_index.sources.open import open_source

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.errors import NotAuthorised, Refused, RemoteError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import NotAuthorised, Refused, RemoteError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.index.entry import dump
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO, Indexes, updated_path

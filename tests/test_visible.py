@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.visible import visible
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.text import visible
 from tests import hostile
 from tests.commands import Ran, Run
 

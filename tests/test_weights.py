@@ -10,7 +10,7 @@ from onnxzoo.registry.convert.job import Converter, Input, Job
 from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.convert.source import source_of
 from onnxzoo.registry.convert.weights import graph_in, weights_of
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.core.errors import NotFound, UsageError
 
 SYMBOL = '{"nodes": [], "arg_nodes": [0], "heads": [[0, 0, 0]]}'
 PIR = '{"base_code": {"magic": "pir", "version": 1}, "program": {}}'

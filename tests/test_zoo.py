@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     IntegrityError,
     InvalidModel,
     Misfit,
@@ -24,8 +24,8 @@ from onnxzoo.registry.errors import (
     StorageError,
     UsageError,
 )
-from onnxzoo.registry.runtime import accepts
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.runtime.capabilities import accepts
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO

@@ -1,12 +1,12 @@
 """Variants made from held ones by name: what only an index has is pulled first."""
 
+from onnxzoo.registry.core.errors import NotFound
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.records import Progress, Variant
 from onnxzoo.registry.derive.again import Again
 from onnxzoo.registry.derive.again import rederive as again
 from onnxzoo.registry.derive.to_opset import original, to_opset
-from onnxzoo.registry.errors import NotFound
-from onnxzoo.registry.fit import release
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.registry.runtime.compatibility import release
 from onnxzoo.zoo_index.zoo import Zoo
 
 

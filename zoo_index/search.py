@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.fit import Needs, Runtime, Verdict, judge, misfits
-from onnxzoo.registry.names import fold, keys_of
+from onnxzoo.registry.core.names import fold, keys_of
+from onnxzoo.registry.core.records import Variant
 from onnxzoo.registry.reach import at_opset, reach, reach_by_trying
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.runtime.compatibility import Needs, Runtime, Verdict, judge, misfits
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.zoo import Zoo
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self, Unpack
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.choose import Wish, wanted
-from onnxzoo.registry.errors import Misfit, NotFound, UsageError, ZooError
-from onnxzoo.registry.fit import installed, refusal
+from onnxzoo.registry.core.errors import Misfit, NotFound, UsageError, ZooError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.names import Ref, check_list, fold
+from onnxzoo.registry.core.records import Added, Checked, Progress, Variant
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.registry.licenses import check_license
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.lookup import narrowed
-from onnxzoo.registry.names import Ref, check_list, fold
-from onnxzoo.registry.records import Added, Checked, Progress, Variant
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.resolve.choose import Wish, wanted
+from onnxzoo.registry.resolve.lookup import narrowed
+from onnxzoo.registry.runtime.compatibility import installed, refusal
 from onnxzoo.zoo_index.index.indexes import Indexes
 from onnxzoo.zoo_index.pull.already_held import (
     check_name,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.providers import Provider
+    from onnxzoo.registry.runtime.providers import Provider
 
 _log = logger()
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")

@@ -6,8 +6,8 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, table, talk
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.names import Ref
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.names import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,11 +19,11 @@ from onnxzoo.cli.options import (
 )
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.bench import Effort, Figures
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
 _METRICS = (

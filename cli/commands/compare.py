@@ -27,12 +27,12 @@ from onnxzoo.cli.options import (
 )
 from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.compare import Compared
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -109,7 +109,7 @@ def compare(
 
 def _compared(zoo: "Zoo", refs: Sequence[str], *, quiet: bool) -> "list[Variant]":
     """Return the variants that references stand for: at least two."""
-    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.core.names import Ref
 
     variants = obtain(zoo, refs, quiet=quiet)
     if len(refs) == 1 and Ref.parse(refs[0]).variant is None:

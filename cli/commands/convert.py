@@ -10,7 +10,7 @@ from onnxzoo.cli.commands.convert_opset import convert_opset
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, line, say_added, variant_document
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,8 +197,9 @@ def _means_held(source: str) -> bool:
     A held model goes before a file, a folder or a module of its name: ``./NAME`` means those.
     """
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.convert.source import is_factory, is_there
-    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.convert.source import is_factory
+    from onnxzoo.registry.core.files import is_there
+    from onnxzoo.registry.core.names import Ref
 
     if not (is_there(source) or is_factory(source)):
         return True

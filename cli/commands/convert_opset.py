@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.cli.format import compared_on
 from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import NotFound
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
     from onnxzoo.registry.derive.calibrate import Examples
     from onnxzoo.registry.derive.to_opset import Converted
-    from onnxzoo.registry.fit import Runtime
+    from onnxzoo.registry.runtime.compatibility import Runtime
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -31,7 +31,7 @@ def convert_opset(
     """Make a variant at another opset, or for a release, compare its outputs, and keep it."""
     from onnxzoo.registry.derive.calibrate import located
     from onnxzoo.registry.derive.to_opset import to_opset
-    from onnxzoo.registry.fit import release
+    from onnxzoo.registry.runtime.compatibility import release
     from onnxzoo.zoo_index.derive import parent_of
     from onnxzoo.zoo_index.zoo import Zoo
 

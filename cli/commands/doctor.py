@@ -12,7 +12,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, fields, line, talk, unknown_models
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     DatabaseError,
     IntegrityError,
     NotFound,
@@ -21,12 +21,12 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
-from onnxzoo.registry.store import unreadable
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.files import unreadable
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
 _PACKAGES = (
     "onnxzoo", "onnx", "numpy", "sqlmodel", "alembic",
@@ -65,7 +65,7 @@ def doctor(
     With --rebuild, make the registry's database again, the one of before is set aside; or, where
     it is whole and does not know all models in the store, add them.
     """
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
     if rebuild and migrate:
         raise UsageError("`--migrate` and `--rebuild` do not go together", hint="zoo doctor --help")
@@ -163,9 +163,9 @@ def _versions() -> dict[str, object]:
 
 def _runtime() -> dict[str, object]:
     """Return the onnxruntime that runs, every build of it that is installed, and what it can."""
-    from onnxzoo.registry.builds import installed, running
-    from onnxzoo.registry.providers import available_providers
-    from onnxzoo.registry.runtime import highest_opset
+    from onnxzoo.registry.runtime.builds import installed, running
+    from onnxzoo.registry.runtime.capabilities import highest_opset
+    from onnxzoo.registry.runtime.providers import available_providers
 
     facts: dict[str, object] = {"onnxruntime": None, "onnxruntime_builds": [*map(str, installed())]}
     with suppress(NotFound):  # a problem, and told as one
@@ -196,8 +196,8 @@ def _converters(settings: "Settings") -> dict[str, object]:
 def _places(settings: "Settings") -> dict[str, object]:
     from huggingface_hub import get_token
 
-    from onnxzoo.registry.prepared import PreparedSessions
-    from onnxzoo.registry.visible import without_password
+    from onnxzoo.registry.core.text import without_password
+    from onnxzoo.registry.sessions.session_cache import PreparedSessions
 
     count = taken = None
     with suppress(StorageError):  # a problem, and told as one
@@ -220,14 +220,14 @@ def _places(settings: "Settings") -> dict[str, object]:
 
 def _shown(where: str) -> str:
     """Return a private index's path or URL as it may be shown."""
-    from onnxzoo.registry.visible import without_query
+    from onnxzoo.registry.core.text import without_query
 
     return without_query(where) if "://" in where else where
 
 
 def _runtime_problems() -> Iterator[Problem]:
-    from onnxzoo.registry.builds import faults
-    from onnxzoo.registry.providers import check_libraries
+    from onnxzoo.registry.runtime.builds import faults
+    from onnxzoo.registry.runtime.providers import check_libraries
 
     if found := faults():
         for fault in found:
@@ -241,7 +241,7 @@ def _runtime_problems() -> Iterator[Problem]:
 
 def _problems(settings: "Settings") -> Iterator[Problem]:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.connect import foreign_files
+    from onnxzoo.registry.database.connection import foreign_files
     from onnxzoo.zoo_index.index.indexes import Indexes
 
     yield from _runtime_problems()

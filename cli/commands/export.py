@@ -11,8 +11,8 @@ from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, line
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, say_unknown, talk
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 
 def gc(

@@ -8,7 +8,7 @@ from onnxzoo.cli import options
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, failure, line, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import ZooError
+from onnxzoo.registry.core.errors import ZooError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def import_(
     Every file in it is checked first. A version keeps its number where that is free here.
     """
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
     from onnxzoo.zoo_index.sources.zoo_location import carried
     from onnxzoo.zoo_index.zoo import Zoo
 

@@ -8,7 +8,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import date, document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 app = typer.Typer(
     help="List and update model indexes.", no_args_is_help=True, rich_markup_mode=None
@@ -20,7 +20,7 @@ def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> No
     """List the indexes, in the order of search."""
     from dataclasses import asdict
 
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
     from onnxzoo.zoo_index.index.indexes import Indexes
 
     found = Indexes.from_settings(Settings.from_env()).status()
@@ -57,7 +57,7 @@ def update(
     """Update the zoo's index from the Hub."""
     from dataclasses import asdict
 
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
     from onnxzoo.zoo_index.index.update import update as run
 
     settings = Settings.from_env()

@@ -9,13 +9,13 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.output import document, line, safe, table, talk
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 
 def licenses(

@@ -7,11 +7,11 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import date, document, line, table, talk, variant_document
-from onnxzoo.registry.errors import StorageError
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import StorageError
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 
 def list_held(
@@ -33,7 +33,7 @@ def list_held(
 ) -> None:
     """List the variants that are held."""
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.manifest import Manifest
+    from onnxzoo.registry.core.manifest import Manifest
 
     with Registry() as registry:
         found = registry.list(

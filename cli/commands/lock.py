@@ -8,8 +8,8 @@ import typer
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, line, table, talk
-from onnxzoo.registry.names import LOCK as NAMED
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.names import LOCK as NAMED
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from onnxzoo.cli.output import (
     table,
     talk,
 )
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.zoo_index.search import Found
@@ -32,8 +32,8 @@ def opsets(
     """
     from onnx import defs
 
-    from onnxzoo.registry.fit import runtime_for
-    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.core.names import Ref
+    from onnxzoo.registry.runtime.compatibility import runtime_for
     from onnxzoo.zoo_index import search
     from onnxzoo.zoo_index.zoo import Zoo
 

@@ -7,7 +7,7 @@ from onnxzoo.cli import options
 from onnxzoo.cli.output import document, safe
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.choose import Wish
+    from onnxzoo.registry.resolve.choose import Wish
 
 
 def path(

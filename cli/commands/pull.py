@@ -16,13 +16,13 @@ from onnxzoo.cli.output import (
     variant_document,
 )
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import UsageError, ZooError
+from onnxzoo.registry.core.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnxzoo.registry.choose import Wish
-    from onnxzoo.registry.records import Added, Progress, Variant
+    from onnxzoo.registry.core.records import Added, Progress, Variant
+    from onnxzoo.registry.resolve.choose import Wish
     from onnxzoo.zoo_index.pull.plan import Plan
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -62,7 +62,7 @@ def pull(
 ) -> None:
     """Fetch models, verify them and keep them."""
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
     from onnxzoo.zoo_index.zoo import Zoo
 
     if len(refs) > 1 and (name or sha256):

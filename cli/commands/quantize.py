@@ -9,7 +9,7 @@ from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import UNKNOWN, compared_on, number, share
 from onnxzoo.cli.output import document, line, table, talk, variant_document
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive.frame import Proof

@@ -7,7 +7,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import IntegrityError
+from onnxzoo.registry.core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive.again import Again

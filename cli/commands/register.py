@@ -9,10 +9,10 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, say_added, talk, variant_document
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import ZooError
+from onnxzoo.registry.core.errors import ZooError
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
 
 def register(
@@ -55,7 +55,7 @@ def register(
 ) -> None:
     """Add an ONNX file to the registry."""
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
 
     with (
         Registry(settings=Settings.from_env().allowing(allow_domain or ())) as registry,

@@ -8,14 +8,14 @@ import typer
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import line, say_unknown, talk
-from onnxzoo.registry.errors import NotFound, Refused
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound, Refused
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 
 def remove(
@@ -64,7 +64,7 @@ def remove(
 
 def _say_aliases(before: "Mapping[str, int]", registry: "Registry", name: str) -> None:
     """Say which aliases went with what they pointed to."""
-    from onnxzoo.registry.names import LATEST
+    from onnxzoo.registry.core.names import LATEST
 
     try:
         left = registry.aliases(name)
@@ -83,7 +83,7 @@ def _extent(registry: "Registry", ref: str) -> str:
 
 def _doomed(registry: "Registry", ref: str) -> "list[Variant]":
     """Return what a removal of a reference takes out."""
-    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.core.names import Ref
 
     parsed, found = Ref.parse(ref), registry.resolve(ref)
     return [
@@ -107,7 +107,7 @@ def _warn_of_children(registry: "Registry", doomed: "list[Variant]") -> None:
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
     """Raise what `Registry.remove` would raise, before anything is removed."""
-    from onnxzoo.registry.names import LATEST, Ref
+    from onnxzoo.registry.core.names import LATEST, Ref
 
     parsed = Ref.parse(ref)
     found = registry.resolve(ref)

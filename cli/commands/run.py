@@ -11,13 +11,13 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line, safe, shape, table
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import NotFound, UsageError, ZooError
+from onnxzoo.registry.core.errors import NotFound, UsageError, ZooError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from onnxzoo.registry.choose import Wish
-    from onnxzoo.registry.records import Progress, Tensor, Variant
+    from onnxzoo.registry.core.records import Progress, Tensor, Variant
+    from onnxzoo.registry.resolve.choose import Wish
     from onnxzoo.zoo_index.zoo import Zoo
 
 _LONGEST = 80  # characters of one value that are shown
@@ -51,8 +51,8 @@ def run(
     The inputs are yours, else the model's test data, else samples of usual sizes. A model that is
     not held is pulled first.
     """
-    from onnxzoo.registry.providers import available_providers
-    from onnxzoo.registry.sessions import infer, overridable
+    from onnxzoo.registry.runtime.providers import available_providers
+    from onnxzoo.registry.runtime.session import infer, overridable
     from onnxzoo.zoo_index.zoo import Zoo
 
     wish: Wish = {
@@ -151,8 +151,8 @@ def _fed(
     Where nothing is given and no size or seed is asked for, they are the model's test data.
     """
     from onnxzoo.registry.bench_inputs import inputs_for
-    from onnxzoo.registry.feeds import check_axes
-    from onnxzoo.registry.sample_inputs import sample_inputs
+    from onnxzoo.registry.sample_inputs.axes import check_axes
+    from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 
     check_axes(axes, variant.graph.inputs)
     if all(tensor.name in given for tensor in variant.graph.inputs):

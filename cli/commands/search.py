@@ -10,8 +10,8 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.format import few
 from onnxzoo.cli.output import document, found_document, line, table, talk
-from onnxzoo.registry.errors import NotFound
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.zoo_index.search import Found
@@ -37,8 +37,8 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Search models, held ones and those that can be pulled."""
-    from onnxzoo.registry.choose import parse_opset
-    from onnxzoo.registry.fit import installed, release
+    from onnxzoo.registry.resolve.choose import parse_opset
+    from onnxzoo.registry.runtime.compatibility import installed, release
     from onnxzoo.zoo_index import search as catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 

@@ -36,16 +36,16 @@ from onnxzoo.cli.output import (
     variant_document,
     weights,
 )
-from onnxzoo.registry.errors import NotFound, Refused
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import NotFound, Refused
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.prepared import Prepared
-    from onnxzoo.registry.records import Event, Variant
+    from onnxzoo.registry.core.records import Event, Variant
+    from onnxzoo.registry.sessions.session_cache import Prepared
     from onnxzoo.zoo_index.pull.plan import Plan
 if TYPE_CHECKING:
-    from onnxzoo.registry.records import Graph
+    from onnxzoo.registry.core.records import Graph
 
 _LAST_EVENTS, _ALL_EVENTS = 5, 100_000
 
@@ -69,8 +69,8 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show what is known of a model, held or not."""
-    from onnxzoo.registry.fit import runtime_for
-    from onnxzoo.registry.names import Ref
+    from onnxzoo.registry.core.names import Ref
+    from onnxzoo.registry.runtime.compatibility import runtime_for
     from onnxzoo.zoo_index.zoo import Zoo
 
     if is_file(ref):
@@ -168,7 +168,7 @@ def _state(registry: "Registry", variant: "Variant") -> str | None:
 
 
 def _made_from(variant: "Variant") -> str | None:
-    from onnxzoo.registry.lineage import made_from
+    from onnxzoo.registry.core.recipes import made_from
 
     return made_from(variant.lineage) if variant.lineage else None
 
@@ -193,7 +193,7 @@ def _show_history(events: "Sequence[Event]") -> None:
 
 
 def _prepared(found: "Prepared | None") -> str:
-    from onnxzoo.registry.store import size_of
+    from onnxzoo.registry.core.files import size_of
 
     if found is None:
         return "no"
@@ -233,7 +233,7 @@ def is_file(text: str) -> bool:
 
 def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
     """Show what an `.onnx` file says of itself, registered or not; its weights are not read."""
-    from onnxzoo.registry.fit import judge, runtime_for
+    from onnxzoo.registry.runtime.compatibility import judge, runtime_for
 
     path = path.expanduser()
     graph, runtime = described(path), runtime_for(for_)
@@ -254,9 +254,9 @@ def described(path: Path) -> "Graph":
         NotFound: if it is not there.
         IntegrityError, InvalidModel: if it is no ONNX model, or a part of one.
     """
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.sniff import check
-    from onnxzoo.registry.store import reading
+    from onnxzoo.registry.core.files import reading
+    from onnxzoo.registry.onnx_file.describe import describe
+    from onnxzoo.registry.onnx_file.kind import check
 
     path = path.expanduser()
     with reading(path):
@@ -268,8 +268,8 @@ def described(path: Path) -> "Graph":
 
 def refusal(path: Path) -> Refused | None:
     """Return why the registry would not take a file, if so; its external data may be elsewhere."""
-    from onnxzoo.registry.guard import guard
-    from onnxzoo.registry.settings import Settings
+    from onnxzoo.registry.core.settings import Settings
+    from onnxzoo.registry.onnx_file.safety import guard
 
     try:
         guard(path.expanduser(), domains=Settings.from_env().allow_domains, beside=False)

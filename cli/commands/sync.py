@@ -10,7 +10,7 @@ from onnxzoo.cli.commands.lock import LOCK, locked_document, short
 from onnxzoo.cli.format import count
 from onnxzoo.cli.output import document, failure, line, say_added, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import IntegrityError, NotFound, ZooError
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, ZooError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

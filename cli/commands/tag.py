@@ -6,7 +6,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, line
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 
 def tag(

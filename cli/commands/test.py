@@ -9,7 +9,7 @@ from onnxzoo.cli import options
 from onnxzoo.cli.format import number, share
 from onnxzoo.cli.output import document, line, table, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.replay import Replay

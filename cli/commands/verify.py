@@ -7,11 +7,11 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import document, failure, line, talk
 from onnxzoo.cli.progress import progress
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, ZooError
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, ZooError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.records import Checked
+    from onnxzoo.registry.core.records import Checked
     from onnxzoo.zoo_index.zoo import Zoo
 
 

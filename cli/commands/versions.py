@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.cli import options
 from onnxzoo.cli.format import few
 from onnxzoo.cli.output import document, line, table
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.records import Variant
+    from onnxzoo.registry.core.records import Variant
 
 
 def versions(name: options.Name, quiet: options.Quiet = False, json: options.Json = False) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from onnxzoo.cli.commands.show import described, is_file, refusal
 from onnxzoo.cli.output import talk
-from onnxzoo.registry.errors import NotFound
+from onnxzoo.registry.core.errors import NotFound
 
 
 def view(

@@ -7,7 +7,7 @@ from onnxzoo.registry.convert.axes import fed_inputs
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Converter, Input, Job, pinned
 from onnxzoo.registry.convert.naming import axes_of
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 _OPSET = 15  # beside version 3 of ai.onnx.ml
 ROWS = 64  # in a sample: rows are cheap, and a tree has many thresholds

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import onnxzoo
 import onnxzoo.registry
-from onnxzoo.registry.answers import read_plain
-from onnxzoo.registry.child import Budget, Limits, ask
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings, child_environment
-from onnxzoo.registry.told import each, get, mapping, maybe, number, text
+from onnxzoo.registry.core.decode import each, get, mapping, maybe, number, text
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.sandbox import Budget, Limits, ask
+from onnxzoo.registry.core.sandbox_answer import read_plain
+from onnxzoo.registry.core.settings import Settings, child_environment
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from onnxzoo.registry.convert.formats import FORMATS, Format, recognise
 from onnxzoo.registry.convert.job import Converter
 from onnxzoo.registry.convert.pickles import may_be_pickle
-from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
-from onnxzoo.registry.logs import logger
+from onnxzoo.registry.core.errors import InvalidModel, NotFound, Refused, UsageError
+from onnxzoo.registry.core.logs import logger
 
 _log = logger()
 GROUP = "onnxzoo.converters"

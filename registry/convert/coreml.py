@@ -12,7 +12,7 @@ from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.factory import names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.maps import without_maps
-from onnxzoo.registry.errors import InvalidModel, UsageError
+from onnxzoo.registry.core.errors import InvalidModel, UsageError
 
 _NEWEST = 11  # opset that onnxmltools writes for Core ML
 _ANY_CONSTANT = 9  # the opset from which on a Constant may hold labels; before, floats alone

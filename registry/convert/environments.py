@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onnxzoo.registry.convert.job import Converter
-from onnxzoo.registry.errors import RemoteError, StorageError, UsageError
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings, child_environment
-from onnxzoo.registry.staging import staging_folder, staging_name
-from onnxzoo.registry.store import clear, size_of
+from onnxzoo.registry.core.errors import RemoteError, StorageError, UsageError
+from onnxzoo.registry.core.files import clear, size_of
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.settings import Settings, child_environment
+from onnxzoo.registry.core.staging import staging_folder, staging_name
 
 _ONLY = ["--quiet", "--require-hashes", "--only-binary", ":all:"]
 _SHOWN = 300  # characters of an installer's last line

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 _FIXED = {"STATIC"}  # hints of torch.export.Dim
 _OPEN = {"AUTO", "DYNAMIC"}

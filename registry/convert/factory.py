@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from onnxzoo.registry.convert.job import Job
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 
 
 def made_by(job: Job) -> Any:

@@ -12,8 +12,8 @@ from onnxzoo.registry.convert.pickles import imports, is_pickle
 from onnxzoo.registry.convert.protobufs import kind
 from onnxzoo.registry.convert.tensorflow_ops import reaching
 from onnxzoo.registry.convert.weights import graph_in, is_safetensors
-from onnxzoo.registry.errors import InvalidModel, NotFound
-from onnxzoo.registry.zips import open_zip
+from onnxzoo.registry.core.errors import InvalidModel, NotFound
+from onnxzoo.registry.core.zips import open_zip
 
 _HEAD = 4096  # bytes; every magic number lies within
 # Packages whose names come last where not all are shown: others are what one looks for.

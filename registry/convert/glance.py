@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from onnxzoo.registry.errors import InvalidModel
-from onnxzoo.registry.store import reading
+from onnxzoo.registry.core.errors import InvalidModel
+from onnxzoo.registry.core.files import reading
 
 SCANNED = 8 << 20  # bytes of a JSON or HDF5 file that are searched for words
 # What Python's readers raise for what is broken, encrypted, too deep or too large.

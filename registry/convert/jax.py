@@ -19,7 +19,7 @@ from onnxzoo.registry.convert.naming import (
     outputs_named,
 )
 from onnxzoo.registry.convert.traces import without_traces
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 CONVERTER = Converter(
     name="jax",

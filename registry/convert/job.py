@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 MODEL = "model.onnx"  # in the job's folder
 BATCH = 2  # examples in the first sample, where that is open: exporters may fix an axis of 1

@@ -11,7 +11,7 @@ from onnxzoo.registry.convert import torch as by_torch
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, pinned
 from onnxzoo.registry.convert.naming import axis_name
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 CONVERTER = Converter(
     name="keras",

@@ -15,7 +15,7 @@ from onnxzoo.registry.convert.factory import made_by, names_no_outputs
 from onnxzoo.registry.convert.job import BATCH, Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import opened
 from onnxzoo.registry.convert.weights import graph_in, needed_weights
-from onnxzoo.registry.errors import InvalidModel, UsageError
+from onnxzoo.registry.core.errors import InvalidModel, UsageError
 
 _OPSETS = (12, 13)  # of which the exporter has translations; it stamps the newest of its onnx
 _IR = 8

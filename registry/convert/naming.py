@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from onnxzoo.registry.convert.job import BATCH, OTHER_BATCH, Input, Job
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 Axes = dict[str, dict[int, str]]
 

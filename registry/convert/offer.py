@@ -9,9 +9,9 @@ from onnxzoo.registry.convert.export_arguments import axes_of_shapes, check_para
 from onnxzoo.registry.convert.job import Input
 from onnxzoo.registry.convert.run import Labels, Order
 from onnxzoo.registry.convert.run import convert as run
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.names import check_list
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.names import check_list
+from onnxzoo.registry.core.records import Variant
 
 if TYPE_CHECKING:
     from typing import NotRequired

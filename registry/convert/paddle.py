@@ -16,7 +16,7 @@ from onnxzoo.registry.convert.factory import made_by, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import axes_of, axis_name, opened
 from onnxzoo.registry.convert.weights import graph_in, needed_weights
-from onnxzoo.registry.errors import InvalidModel, NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import InvalidModel, NotFound, Refused, UsageError
 
 _OPSETS = range(7, 22)  # beyond them paddle2onnx ends the process
 _OPSET = 17  # without --opset; paddle2onnx raises it where an op needs more

@@ -16,7 +16,7 @@ from typing import IO
 from zipfile import BadZipFile
 
 from onnxzoo.registry.convert.glance import member_of
-from onnxzoo.registry.zips import open_zip
+from onnxzoo.registry.core.zips import open_zip
 
 _MOST = 64 << 20  # bytes of a pickle that are read: names stand among the weights
 _DEEPEST = 2  # zips in zips; PyTorch's programs hold one

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.job import Input, Job, Sample
 from onnxzoo.registry.convert.naming import axis_name, outputs_named
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.core.errors import NotFound, UsageError
 
 
 class Port(NamedTuple):

@@ -7,8 +7,8 @@ Caffe2, Caffe and CNTK.
 from collections import Counter
 from pathlib import Path
 
-from onnxzoo.registry.errors import InvalidModel
-from onnxzoo.registry.wire import Field, Reader
+from onnxzoo.registry.core.errors import InvalidModel
+from onnxzoo.registry.onnx_file.wire import Field, Reader
 
 _ENOUGH = 2000  # fields; a GraphDef has one a node
 _HEAD = 1 << 16

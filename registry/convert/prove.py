@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.child import answer
 from onnxzoo.registry.convert.job import Sample
 from onnxzoo.registry.convert.samples import read
-from onnxzoo.registry.errors import InvalidModel
+from onnxzoo.registry.core.errors import InvalidModel
+from onnxzoo.registry.core.sandbox import answer
 from onnxzoo.registry.outputs import agreement, matrix
-from onnxzoo.registry.sessions import infer, open_session
+from onnxzoo.registry.runtime.session import infer, open_session
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.answers import check_files
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.children import Child, checked, limits
 from onnxzoo.registry.convert.converters import converter, converter_of, require
@@ -14,13 +13,14 @@ from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.formats import Format, code_in
 from onnxzoo.registry.convert.job import MODEL, Converter, Input, Job
 from onnxzoo.registry.convert.source import Source, sha256_of, source_of
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.names import Ref, check_word
-from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Progress
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.staging import staging_folder, staging_name
-from onnxzoo.registry.store import clear, reporting_storage
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.files import clear, reporting_storage
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.names import Ref, check_word
+from onnxzoo.registry.core.records import Added, Draft, Graph, Lineage, Progress
+from onnxzoo.registry.core.sandbox_answer import check_files
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.staging import staging_folder, staging_name
 
 _log = logger()
 _OTHERS = 0.01  # share of labels that may differ: of two that are equal either may come first
@@ -256,7 +256,7 @@ def _converted(
 
 def _check_made(job: Job, settings: Settings) -> None:
     """Walk what a framework wrote, before onnx and onnxruntime read it."""
-    from onnxzoo.registry.guard import guard
+    from onnxzoo.registry.onnx_file.safety import guard
 
     check_files(job.folder, job.converter)
     try:
@@ -269,7 +269,7 @@ def _check_made(job: Job, settings: Settings) -> None:
 
 def _check_axes(job: Job) -> None:
     """Refuse to pass over an axis that was to be open, as exporters do, where nothing has it."""
-    from onnxzoo.registry.inspect import describe
+    from onnxzoo.registry.onnx_file.describe import describe
 
     graph = describe(job.model)
     names = [tensor.name for tensor in (*graph.inputs, *graph.outputs)]
@@ -407,8 +407,8 @@ def _of_same_source(registry: Registry, name: str, graph: Graph, lineage: Lineag
 def _keep(
     registry: Registry, job: Job, draft: Callable[[Graph], Draft], progress: Progress | None
 ) -> Added:
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.onnx_file.describe import describe
+    from onnxzoo.registry.onnx_file.kind import check
 
     check(job.model)
     with registry.store.stage() as stage:

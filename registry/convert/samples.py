@@ -7,7 +7,7 @@ from typing import Any
 
 from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.convert.job import Sample
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.core.errors import Refused
 
 _FILE = "samples.npz"
 # A sample's number, and the name of an input or the place of an output: few enough to count up to.

@@ -13,7 +13,7 @@ from onnxzoo.registry.convert.factory import model_of, names_no_outputs
 from onnxzoo.registry.convert.job import Converter, Input, Job, Made, Sample, pinned
 from onnxzoo.registry.convert.naming import opened
 from onnxzoo.registry.convert.traces import write_same
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 CONVERTER = Converter(
     name="sklearn",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.weights import weights_of
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.store import reading
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.files import expanded, is_there, reading
+from onnxzoo.registry.core.manifest import File, Manifest
 
 # A value's framework by the packages that its type comes from; the first of them decides.
 _FRAMEWORKS = {
@@ -84,7 +84,7 @@ def source_of(
         kind = type(what)
         called = f"{kind.__module__}.{kind.__qualname__}"
         return Source(called, f"code:{called}", value=what, framework=_framework(kind))
-    path = _path(what)
+    path = expanded(what)
     if is_there(what):
         if not (path.is_file() or path.is_dir()):
             raise NotFound(f"`{what}` is neither a file nor a folder")
@@ -96,15 +96,6 @@ def source_of(
         module = _of_module(str(what))
         return Source(str(what), str(what), factory=str(what), content=lambda: (module, 0))
     raise NotFound(f"no file, folder or module:function `{what}`")
-
-
-def is_there(what: str | Path) -> bool:
-    """Tell whether a text is the path of something on this machine."""
-    return os.path.exists(_path(what))  # noqa: PTH110  (Path's own raises for too long a name)
-
-
-def _path(what: str | Path) -> Path:
-    return Path(os.path.expanduser(what))  # noqa: PTH111  (Path's own raises for an unknown user)
 
 
 def is_factory(text: str) -> bool:

@@ -12,8 +12,8 @@ from onnxzoo.registry.convert.naming import words_by_sizes
 from onnxzoo.registry.convert.ports import Loaded
 from onnxzoo.registry.convert.tensorflow_graphs import of_function, of_graph_def, of_saved_model
 from onnxzoo.registry.convert.tflite import of_tflite
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.graphs import nodes
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.onnx_file.protos import nodes
 
 _HIGHEST, _USUAL = 18, 15  # opsets: tf2onnx 1.17 writes none above, and takes 15 by itself
 _SHOWN = 6  # ops in a message

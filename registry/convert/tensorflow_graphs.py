@@ -10,7 +10,7 @@ from typing import Any
 from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Job, Sample
 from onnxzoo.registry.convert.ports import Loaded, Port, chosen, named, port_of, shaped
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 
 SIGNATURE = "serving_default"
 _SHOWN = 8  # names in a message

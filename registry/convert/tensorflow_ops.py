@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onnxzoo.registry.errors import InvalidModel
-from onnxzoo.registry.wire import BYTES, Field, Reader
+from onnxzoo.registry.core.errors import InvalidModel
+from onnxzoo.registry.onnx_file.wire import BYTES, Field, Reader
 
 _BLOCK = 1 << 22  # bytes of a TFLite file that are searched at once
 _LONGEST = 128  # bytes; no op has a longer name

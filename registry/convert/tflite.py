@@ -7,7 +7,7 @@ from onnxzoo.registry.convert.draw import feeds
 from onnxzoo.registry.convert.job import Input, Job, Sample
 from onnxzoo.registry.convert.naming import axis_name
 from onnxzoo.registry.convert.ports import Loaded, Port, chosen, shaped
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 # Steps of an integer output: TFLite and ONNX round their products at other places; floats in the
 # place of integers are not rounded in between, and never saturate.

@@ -21,8 +21,8 @@ from onnxzoo.registry.convert.torch_inputs import (
     symbolic_axes,
 )
 from onnxzoo.registry.convert.traces import without_traces
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.graphs import nodes
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.onnx_file.protos import nodes
 
 CONVERTER = Converter(
     name="torch",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.convert.factory import made_by
 from onnxzoo.registry.convert.job import Job
 from onnxzoo.registry.convert.weights import is_safetensors
-from onnxzoo.registry.errors import Refused, UsageError
+from onnxzoo.registry.core.errors import Refused, UsageError
 
 # Under which training scripts, Lightning and timm keep the weights, the likeliest first.
 _KEYS = (

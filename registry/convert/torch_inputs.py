@@ -7,7 +7,7 @@ from typing import Any
 from onnxzoo.registry.convert.draw import feeds, shown
 from onnxzoo.registry.convert.job import Job, Sample
 from onnxzoo.registry.convert.naming import Axes, axes_of, axis_name, names_of, opened, other_sizes
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

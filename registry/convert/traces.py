@@ -3,7 +3,7 @@
 from typing import Any
 
 from onnxzoo.registry.convert.job import Job
-from onnxzoo.registry.graphs import nodes
+from onnxzoo.registry.onnx_file.protos import nodes
 
 
 def without_traces(model: Any) -> None:

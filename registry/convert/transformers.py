@@ -12,7 +12,7 @@ from onnxzoo.registry.convert.factory import made_by, names_no_outputs
 from onnxzoo.registry.convert.hub_folder import pickled, safe
 from onnxzoo.registry.convert.job import Converter, Job, Made, pinned
 from onnxzoo.registry.convert.transformers_calls import calls_of, depends, samples_of
-from onnxzoo.registry.errors import NotFound, Refused, UsageError
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 
 # No extra: Optimum's transformers needs huggingface-hub below 1.0, and onnxzoo one above.
 CONVERTER = Converter(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.draw import example_of
 from onnxzoo.registry.convert.job import BATCH, OTHER_BATCH, Input, Job, Sample
-from onnxzoo.registry.errors import UsageError
+from onnxzoo.registry.core.errors import UsageError
 
 _SIZES = ((BATCH, 16), (BATCH, 16), (OTHER_BATCH, 9))  # examples and tokens of each call
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from onnxzoo.registry.errors import NotFound, UsageError
+from onnxzoo.registry.core.errors import NotFound, UsageError
 
 _SYMBOL = "-symbol.json"  # of MXNet
 _EPOCH = re.compile(r"-(\d+)\.params")

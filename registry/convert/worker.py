@@ -12,10 +12,10 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
-from onnxzoo.registry.child import answer, leave_network, wants_memory
 from onnxzoo.registry.convert.job import Job, Made
 from onnxzoo.registry.convert.samples import save
-from onnxzoo.registry.errors import Refused, ZooError
+from onnxzoo.registry.core.errors import Refused, ZooError
+from onnxzoo.registry.core.sandbox import answer, leave_network, wants_memory
 
 _SHOWN = 300  # characters of an exporter's error
 _NO_MEMORY = ("not enough memory", "cannot allocate memory", "can't allocate memory")

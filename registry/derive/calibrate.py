@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.arrays import read_npy, read_npz
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.derive.pictures import PICTURES, PREPROCESSING, read_picture
-from onnxzoo.registry.dtypes import to_numpy
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.sample_inputs import sample_inputs
+from onnxzoo.registry.onnx_file.dtypes import to_numpy
+from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 from onnxzoo.registry.values import compose, flattened, parts
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.bare import read_bare
-from onnxzoo.registry.records import Tensor, Variant
+from onnxzoo.registry.core.records import Tensor, Variant
+from onnxzoo.registry.onnx_file.graph import read_bare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.derive.skeleton import tensors
-from onnxzoo.registry.dtypes import NAMES
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.op_versions import ir_version, ir_version_of_types
+from onnxzoo.registry.onnx_file.dtypes import NAMES
+from onnxzoo.registry.onnx_file.op_versions import ir_version, ir_version_of_types
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorShapeProto, ValueInfoProto

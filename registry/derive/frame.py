@@ -1,7 +1,8 @@
 """What every derivation shares: a child makes it, another proves it, and the registry keeps it.
 
 A recipe's `kind` names the module beside this one that makes it, ``python -m
-onnxzoo.registry.derive.KIND``: `child.answer` gives it ``model`` (the parent's file), ``into`` (an
+onnxzoo.registry.derive.KIND``: `sandbox.answer` gives it ``model`` (the parent's file), ``into``
+(an
 empty folder for `MODEL` and its external data) and the recipe's ``options``; it answers with
 ``tools``, the versions of what had a part in it, and may answer with ``changed``: options that it
 could not keep to, as they became.
@@ -14,19 +15,28 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.answers import check_files
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.child import Budget, Limits, ask
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.files import size_of
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.names import check_word
+from onnxzoo.registry.core.records import (
+    Added,
+    Draft,
+    Graph,
+    Lineage,
+    Measurement,
+    Progress,
+    Variant,
+)
+from onnxzoo.registry.core.sandbox import Budget, Limits, ask
+from onnxzoo.registry.core.sandbox_answer import check_files
 from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.ground import SAMPLES
 from onnxzoo.registry.drift import Drift, ground_of
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.goal import here
-from onnxzoo.registry.manifest import File
-from onnxzoo.registry.names import check_word
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.records import Added, Draft, Graph, Lineage, Measurement, Progress, Variant
-from onnxzoo.registry.store import Stage, size_of
+from onnxzoo.registry.runtime.machine import here
+from onnxzoo.registry.runtime.providers import CPU
+from onnxzoo.registry.store import Stage
 
 MODEL = "model.onnx"
 # onnxruntime's static quantization of resnet50 takes its weights seven times over (measured).
@@ -176,9 +186,9 @@ def make(
     for sample inputs.
     Without `timed` the two run only often enough to compare their outputs, not their time.
     """
-    from onnxzoo.registry.guard import guard
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.onnx_file.describe import describe
+    from onnxzoo.registry.onnx_file.kind import check
+    from onnxzoo.registry.onnx_file.safety import guard
 
     limits = _BUDGET.limits(parent.bytes, registry.settings)
     with registry.store.stage() as work, registry.store.stage() as stage:

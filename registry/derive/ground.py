@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.derive.calibrate import bounded
 from onnxzoo.registry.derive.calibrate import feeds as feeds_of
 from onnxzoo.registry.held_inputs import held_inputs
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.sample_inputs import Samples, sample_inputs
-from onnxzoo.registry.sessions import signature
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.runtime.session import signature
+from onnxzoo.registry.sample_inputs.sample_inputs import Samples, sample_inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

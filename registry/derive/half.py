@@ -15,7 +15,7 @@ from onnxzoo.registry.derive.skeleton import (
     inline_functions,
     read_skeleton,
 )
-from onnxzoo.registry.graphs import graphs
+from onnxzoo.registry.onnx_file.protos import graphs
 
 if TYPE_CHECKING:
     import numpy as np

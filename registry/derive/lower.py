@@ -7,14 +7,14 @@ the rest.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.graphs import graphs, nodes
-from onnxzoo.registry.op_versions import (
+from onnxzoo.registry.onnx_file.op_versions import (
     differs_in_types_only,
     is_default,
     may_differ_in_types_only,
     schema,
     since,
 )
+from onnxzoo.registry.onnx_file.protos import graphs, nodes
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto

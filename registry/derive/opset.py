@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.child import answer
+from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.core.sandbox import answer
 from onnxzoo.registry.derive.declared import correct_shapes, fit_ir_version
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.lower import NoStep, drop_defaults, lower, type_misfit
@@ -23,9 +24,8 @@ from onnxzoo.registry.derive.skeleton import (
     write,
     write_skeleton,
 )
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.graphs import graphs, nodes
-from onnxzoo.registry.op_versions import since
+from onnxzoo.registry.onnx_file.op_versions import since
+from onnxzoo.registry.onnx_file.protos import graphs, nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -4,9 +4,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.dtypes import to_numpy
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.onnx_file.dtypes import to_numpy
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import InvalidModel, Refused, UsageError
+from onnxzoo.registry.core.names import check_list, check_word
+from onnxzoo.registry.core.records import Progress, Variant
 from onnxzoo.registry.derive import calibrate as calibration
 from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.classes import is_classifier
@@ -14,11 +17,8 @@ from onnxzoo.registry.derive.frame import Derived, Recipe, clash, keep, make, ta
 from onnxzoo.registry.derive.judge import MIN_LABELS, USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
-from onnxzoo.registry.errors import InvalidModel, Refused, UsageError
-from onnxzoo.registry.machine import describe_machine
-from onnxzoo.registry.names import check_list, check_word
-from onnxzoo.registry.precisions import PRECISIONS
-from onnxzoo.registry.records import Progress, Variant
+from onnxzoo.registry.onnx_file.precisions import PRECISIONS
+from onnxzoo.registry.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
     import numpy as np

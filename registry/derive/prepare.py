@@ -5,10 +5,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.derive.skeleton import fill_defaults
 from onnxzoo.registry.derive.widen import to_fp32
-from onnxzoo.registry.errors import Refused
-from onnxzoo.registry.graphs import graphs, nodes, within
+from onnxzoo.registry.onnx_file.protos import graphs, nodes, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

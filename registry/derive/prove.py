@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.child import answer
+from onnxzoo.registry.core.sandbox import answer
 from onnxzoo.registry.derive.ground import ground
 from onnxzoo.registry.drift import Drift, Unlike, between, expect
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.sample_inputs import shapes_text
-from onnxzoo.registry.sessions import infer, open_session, signature
+from onnxzoo.registry.runtime.providers import CPU
+from onnxzoo.registry.runtime.session import infer, open_session, signature
+from onnxzoo.registry.sample_inputs.sample_inputs import shapes_text
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -10,17 +10,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.builds import runtime
-from onnxzoo.registry.child import answer
+from onnxzoo.registry.core.errors import NotFound, Refused, UsageError, ZooError
+from onnxzoo.registry.core.records import Graph
+from onnxzoo.registry.core.sandbox import answer
 from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
-from onnxzoo.registry.errors import NotFound, Refused, UsageError, ZooError
-from onnxzoo.registry.graphs import graphs, within
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.providers import CPU
-from onnxzoo.registry.records import Graph
-from onnxzoo.registry.sessions import open_session, signature
+from onnxzoo.registry.onnx_file.describe import describe
+from onnxzoo.registry.onnx_file.protos import graphs, within
+from onnxzoo.registry.runtime.builds import runtime
+from onnxzoo.registry.runtime.providers import CPU
+from onnxzoo.registry.runtime.session import open_session, signature
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.records import Graph
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.records import Graph
 
 FORMATS = ("int8", "uint8", "int4", "fp16", "bf16", "qdq")
 METHODS = ("dynamic", "static", "weight-only")

@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.graphs import graphs, nodes
+from onnxzoo.registry.onnx_file.protos import graphs, nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.again import command
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.recipes import command
+from onnxzoo.registry.core.records import Graph, Progress, Variant
 from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Proof, Recipe, clash, derive, make, taken
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.fit import Runtime, installed, misfits, refusal
 from onnxzoo.registry.reach import at_opset
-from onnxzoo.registry.records import Graph, Progress, Variant
-from onnxzoo.registry.spread import MOST
+from onnxzoo.registry.runtime.compatibility import Runtime, installed, misfits, refusal
+from onnxzoo.registry.runtime.random_nodes import MOST
 
 KIND = "opset"
 TOLERANCE = 1e-3  # absolute and relative, of every output's element

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.graphs import graphs, nodes, within
+from onnxzoo.registry.onnx_file.protos import graphs, nodes, within
 
 if TYPE_CHECKING:
     import onnx

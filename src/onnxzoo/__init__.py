@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         search,
     )
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.errors import (
+    from onnxzoo.registry.core.errors import (
         Busy,
         Damaged,
         DatabaseError,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
         UsageError,
         ZooError,
     )
+    from onnxzoo.registry.core.records import Variant
     from onnxzoo.registry.pool import SessionPool
-    from onnxzoo.registry.records import Variant
     from onnxzoo.registry.watch import watch
 
     __version__: str
@@ -79,7 +79,7 @@ __all__ = [
 _HOMES = {
     "Registry": "onnxzoo.registry.api",
     "SessionPool": "onnxzoo.registry.pool",
-    "Variant": "onnxzoo.registry.records",
+    "Variant": "onnxzoo.registry.core.records",
     "watch": "onnxzoo.registry.watch",
     **dict.fromkeys(
         ("convert", "list", "load", "pull", "quantize", "register", "resolve", "search"),
@@ -99,7 +99,7 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
 
             value = version("onnxzoo")
         elif name in __all__:
-            home = _HOMES.get(name, "onnxzoo.registry.errors")
+            home = _HOMES.get(name, "onnxzoo.registry.core.errors")
             value = getattr(import_module(home), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

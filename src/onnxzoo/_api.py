@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bars import reporting
-from onnxzoo.registry.errors import Misfit, NotFound, UsageError
-from onnxzoo.registry.loading import EXACT
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.records import Progress, Variant
-from onnxzoo.registry.settings import place
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import Misfit, NotFound, UsageError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.progress_bars import reporting
+from onnxzoo.registry.core.records import Progress, Variant
+from onnxzoo.registry.core.settings import place
+from onnxzoo.registry.core.text import show_size
+from onnxzoo.registry.sessions.loader import EXACT
 
 if TYPE_CHECKING:
     import builtins
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.choose import Wish
     from onnxzoo.registry.convert.offer import How
     from onnxzoo.registry.derive.precision import Data
-    from onnxzoo.registry.providers import Provider
+    from onnxzoo.registry.resolve.choose import Wish
+    from onnxzoo.registry.runtime.providers import Provider
     from onnxzoo.zoo_index.search import Found
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -321,7 +321,7 @@ def register(
     Raises:
         UsageError: for any other argument.
     """
-    from onnxzoo.registry.given import is_in_memory
+    from onnxzoo.registry.onnx_file.given_model import is_in_memory
 
     in_code = not isinstance(path, str | Path)
     if how:
@@ -418,7 +418,7 @@ def search(
         max_bytes: of all the variant's files together.
         license: an SPDX identifier, upper and lower case alike.
     """
-    from onnxzoo.registry.choose import parse_opset
+    from onnxzoo.registry.resolve.choose import parse_opset
     from onnxzoo.zoo_index import search as catalogue
     from onnxzoo.zoo_index.zoo import Zoo
 

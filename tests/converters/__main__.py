@@ -19,9 +19,9 @@ from typing import NamedTuple
 from onnxzoo.registry.convert.converters import converter
 from onnxzoo.registry.convert.environments import interpreter
 from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.errors import ZooError
-from onnxzoo.registry.records import Variant
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import ZooError
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.core.settings import Settings
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised
 from tests.converters.real import REAL, derived, install

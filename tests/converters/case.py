@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from onnxzoo.registry.convert.converters import converter_of
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.core.records import Variant
 
 
 class Case(NamedTuple):

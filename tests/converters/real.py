@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import ZooError
 from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.to_opset import to_opset
-from onnxzoo.registry.errors import ZooError
-from onnxzoo.registry.runtime import highest_opset
+from onnxzoo.registry.runtime.capabilities import highest_opset
 
 
 class Real(NamedTuple):

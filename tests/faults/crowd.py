@@ -20,7 +20,7 @@ _LEAST = 4  # deeds of each, however slow the machine is
 _HOLD = """
 import os, signal, sys
 from pathlib import Path
-from onnxzoo.registry.db import Database
+from onnxzoo.registry.database.database import Database
 with Database(Path(sys.argv[1])).write():
     os.kill(os.getpid(), signal.SIGSTOP)
 """
@@ -103,7 +103,7 @@ def stopped_writer(runner: Runner, folder: Path, _: Effort) -> Tried:
 def _main(folder: Path, number: int, seconds: float) -> None:
     """Be one of the crowd: do what comes by chance, and check what was done all along."""
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.errors import NotFound, Refused
+    from onnxzoo.registry.core.errors import NotFound, Refused
     from onnxzoo.zoo_index.zoo import Zoo
 
     chance, mine, done = random.Random(number), set[str](), 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from onnxzoo.registry.manifest import File, Manifest
+from onnxzoo.registry.core.manifest import File, Manifest
 
 State = frozenset[tuple[object, ...]]
 _MAGIC = b"SQLite format 3\0"  # Source: SQLite's documentation, "Database File Format"

@@ -33,17 +33,17 @@ _IMPORTS = (
     "onnxzoo.registry.derive.to_opset",
     "onnxzoo.registry.exporting",
     "onnxzoo.registry.importing",
-    "onnxzoo.registry.inspect",
+    "onnxzoo.registry.onnx_file.describe",
     "onnxzoo.zoo_index.lock.lockfile",
-    "onnxzoo.registry.look",
+    "onnxzoo.registry.sessions.prepare",
     "onnxzoo.registry.merge",
     "onnxzoo.registry.packed",
     "onnxzoo.registry.rebuild",
-    "onnxzoo.registry.sniff",
+    "onnxzoo.registry.onnx_file.kind",
     "onnxzoo.registry.testdata",
     "onnxzoo.zoo_index.download.response",
     "onnxzoo.registry.upkeep",
-    "onnxzoo.registry.writes",
+    "onnxzoo.registry.database.writes",
     "onnxzoo.zoo_index.lock.update",
     "onnxzoo.zoo_index.lock.sync",
     "onnxzoo.zoo_index.zoo",
@@ -62,8 +62,8 @@ def main() -> None:
     """Serve until stdin ends; a child runs its command and ends."""
     for name in _IMPORTS:
         import_module(name)
-    import onnxzoo.registry.tables  # noqa: F401
-    from onnxzoo.registry.fit import installed
+    import onnxzoo.registry.database.tables  # noqa: F401
+    from onnxzoo.registry.runtime.compatibility import installed
 
     with suppress(Exception):
         installed()

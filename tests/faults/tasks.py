@@ -110,12 +110,12 @@ def old(runner: Runner, home: Path) -> None:
     from alembic.config import Config
     from sqlalchemy import create_engine
 
-    from onnxzoo.registry.schema import APPLICATION_ID
+    from onnxzoo.registry.database.schema import APPLICATION_ID
 
     nothing(runner, home)
     home.mkdir()
     config = Config()
-    config.set_main_option("script_location", "onnxzoo.registry:migrations")
+    config.set_main_option("script_location", "onnxzoo.registry.database:migrations")
     config.set_main_option("path_separator", "os")
     engine = create_engine(f"sqlite:///{home / 'registry.db'}")
     with engine.begin() as connection:

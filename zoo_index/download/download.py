@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import IntegrityError, RemoteError, ZooError
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.visible import show_size, without_query
+from onnxzoo.registry.core.errors import IntegrityError, RemoteError, ZooError
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.text import show_size, without_query
 from onnxzoo.zoo_index.download.http_session import new_session
 from onnxzoo.zoo_index.download.partial_file import Part
 from onnxzoo.zoo_index.download.response import (

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import RemoteError
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import RemoteError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.http_session import new_session
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.download.response import Limits

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.text import show_size
 
 CHUNK = 1 << 20  # bytes
 _NOTE_BYTES = 8 << 20  # noted in the journal at least so often: what a kill can cost

@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.core.errors import Refused
 
 GLOBAL = "the internet"
 _THIS_MACHINE = "this machine"

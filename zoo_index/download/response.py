@@ -10,8 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import NotAuthorised, NotFound, RemoteError
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.http_session import deadline, hops_of, may_pass, socket_of
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.inspect import describe
-from onnxzoo.registry.manifest import File
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.names import fold, slug
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.zoo_index.index.entry import Entry, dump
 
 Facts = Mapping[str, Any]

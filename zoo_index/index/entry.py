@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from onnxzoo.registry import told
-from onnxzoo.registry.errors import Refused, ZooError
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import check_name, check_word
-from onnxzoo.registry.records import Tensor
+from onnxzoo.registry.core import decode
+from onnxzoo.registry.core.errors import Refused, ZooError
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import check_name, check_word
+from onnxzoo.registry.core.records import Tensor
 
 _UNKNOWN = "unknown"  # a dtype that nobody recorded
 _MEND = "mend the line, or take the index out of ZOO_INDEX"
@@ -113,12 +113,12 @@ def entry_of(values: Any) -> Entry:
     """
     if not isinstance(values, dict):
         raise TypeError(f"expected a JSON object, found {type(values).__name__}")
-    told.check_plain(values)
+    decode.check_plain(values)
     for key in _REQUIRED:
         if key not in values:
             raise ValueError(f"`{key}` is missing")
     known = [key for key in _READERS if values.get(key) is not None]
-    return Entry(**{key: told.get(values, key, _READERS[key]) for key in known})
+    return Entry(**{key: decode.get(values, key, _READERS[key]) for key in known})
 
 
 def dump(entry: Entry) -> str:
@@ -134,11 +134,11 @@ def dump(entry: Entry) -> str:
 
 
 def _tensor(value: Any) -> Tensor:
-    values = {"dtype": _UNKNOWN, "shape": None} | told.mapping(value)
+    values = {"dtype": _UNKNOWN, "shape": None} | decode.mapping(value)
     return Tensor(
-        told.get(values, "name", told.text),
-        told.get(values, "dtype", told.text),
-        told.get(values, "shape", told.maybe(told.each(_axis))),
+        decode.get(values, "name", decode.text),
+        decode.get(values, "dtype", decode.text),
+        decode.get(values, "shape", decode.maybe(decode.each(_axis))),
     )
 
 
@@ -154,29 +154,29 @@ def _tensor_values(tensor: Tensor) -> dict[str, Any]:
 
 
 def _counts(value: Any) -> dict[str, int]:
-    return {op: told.get(value, op, told.whole) for op in told.mapping(value)}
+    return {op: decode.get(value, op, decode.whole) for op in decode.mapping(value)}
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "name": told.text,
-    "variant": told.text,
-    "precision": told.text,
-    "source": told.text,
-    "files": told.each(told.file),
-    "opset": told.whole,
-    "revision": told.text,
-    "task": told.text,
-    "license": told.text,
-    "tags": told.each(told.text),
-    "aliases": told.each(told.text),
-    "ir_version": told.whole,
-    "inputs": told.each(_tensor),
-    "outputs": told.each(_tensor),
-    "parameters": told.whole,
+    "name": decode.text,
+    "variant": decode.text,
+    "precision": decode.text,
+    "source": decode.text,
+    "files": decode.each(decode.file),
+    "opset": decode.whole,
+    "revision": decode.text,
+    "task": decode.text,
+    "license": decode.text,
+    "tags": decode.each(decode.text),
+    "aliases": decode.each(decode.text),
+    "ir_version": decode.whole,
+    "inputs": decode.each(_tensor),
+    "outputs": decode.each(_tensor),
+    "parameters": decode.whole,
     "ops": _counts,
-    "collection": told.text,
-    "exporter": told.text,
-    "test_data": told.file,
+    "collection": decode.text,
+    "exporter": decode.text,
+    "test_data": decode.file,
 }
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from onnxzoo.registry.errors import NotFound, Refused, StorageError
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import NotFound, Refused, StorageError
+from onnxzoo.registry.core.names import fold, slug
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.peers import GLOBAL, Namer
 from onnxzoo.zoo_index.index.entry import Entry, entry_of, parse
 from onnxzoo.zoo_index.sources.zoo_file import SUFFIX

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.names import fold, keys_of
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.names import fold, keys_of
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.index.index import Index, Status, normalised

@@ -7,11 +7,17 @@ from pathlib import Path
 from secrets import token_hex
 from urllib.parse import urlsplit
 
-from onnxzoo.registry.errors import IntegrityError, Refused, RemoteError, StorageError, ZooError
-from onnxzoo.registry.names import slug
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import (
+    IntegrityError,
+    Refused,
+    RemoteError,
+    StorageError,
+    ZooError,
+)
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.names import slug
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.download import WebPage, download
 from onnxzoo.zoo_index.download.http_session import hops_of
 from onnxzoo.zoo_index.download.options import limits_of, part_of, telling_session

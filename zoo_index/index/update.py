@@ -11,13 +11,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onnxzoo.registry.errors import Refused, RemoteError, ZooError
-from onnxzoo.registry.manifest import File
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import Refused, RemoteError, ZooError
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.names import fold, slug
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.options import need_network
 from onnxzoo.zoo_index.index.entry import Entry, dump, entry_of
 from onnxzoo.zoo_index.index.indexes import SHIPPED_AS_OF, ZOO, updated_path, zoo_index

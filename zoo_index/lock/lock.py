@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxzoo.registry.choose import Wish, wanted
-from onnxzoo.registry.errors import IntegrityError, NotFound, UsageError
-from onnxzoo.registry.lookup import narrowed
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import LATEST, LOCK, Ref, check_name, check_word, fold
-from onnxzoo.registry.records import Variant
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, UsageError
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import LATEST, LOCK, Ref, check_name, check_word, fold
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.resolve.choose import Wish, wanted
+from onnxzoo.registry.resolve.lookup import narrowed
 
 _SHOWN = 5  # references named in an error
 

@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from onnxzoo.registry.errors import NotFound, StorageError, UsageError, ZooError
-from onnxzoo.registry.manifest import File, Manifest
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.staging import abandoned, staging_name
-from onnxzoo.registry.store import replacing, write_all
-from onnxzoo.registry.visible import UNSAFE, visible
+from onnxzoo.registry.core.errors import NotFound, StorageError, UsageError, ZooError
+from onnxzoo.registry.core.files import replacing, write_all
+from onnxzoo.registry.core.manifest import File, Manifest
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.staging import abandoned, staging_name
+from onnxzoo.registry.core.text import UNSAFE, visible
 from onnxzoo.zoo_index.lock.lock import Lock, Locked
 
 VERSION = 1  # of the format; a reader refuses what is newer, and ignores keys that it does not know

@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Unpack
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.choose import Wish
-from onnxzoo.registry.errors import IntegrityError, NotAuthorised, NotFound, RemoteError, ZooError
+from onnxzoo.registry.core.errors import (
+    IntegrityError,
+    NotAuthorised,
+    NotFound,
+    RemoteError,
+    ZooError,
+)
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.manifest import Manifest
+from onnxzoo.registry.core.names import Ref, fold
+from onnxzoo.registry.core.records import Added, Progress, Variant
 from onnxzoo.registry.licenses import check_license
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.manifest import Manifest
-from onnxzoo.registry.names import Ref, fold
-from onnxzoo.registry.records import Added, Progress, Variant
+from onnxzoo.registry.resolve.choose import Wish
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.lock.lock import Lock, Locked

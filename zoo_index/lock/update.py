@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.lineage import in_words
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.recipes import in_words
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.lock.lock import Lock, Locked
 from onnxzoo.zoo_index.pull.plan import is_source
 from onnxzoo.zoo_index.zoo import Zoo

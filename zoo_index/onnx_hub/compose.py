@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.errors import Refused
+from onnxzoo.registry.core.errors import Refused
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto

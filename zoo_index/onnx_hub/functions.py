@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import IntegrityError
-from onnxzoo.registry.loading import warn
-from onnxzoo.registry.names import slug
-from onnxzoo.registry.records import Variant
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.staging import staging_folder, staging_name
-from onnxzoo.registry.store import clear, reporting_storage
+from onnxzoo.registry.core.errors import IntegrityError
+from onnxzoo.registry.core.files import clear, reporting_storage
+from onnxzoo.registry.core.names import slug
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.staging import staging_folder, staging_name
+from onnxzoo.registry.sessions.loader import warn
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.onnx_hub.model_info import (
     ZOO,

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from onnxzoo.registry.choose import nearness
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.names import fold, slug
-from onnxzoo.registry.records import Tensor
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
+from onnxzoo.registry.core.names import fold, slug
+from onnxzoo.registry.core.records import Tensor
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.resolve.choose import nearness
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.index.indexes import Indexes
 

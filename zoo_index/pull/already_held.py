@@ -4,12 +4,12 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.choose import Wish
-from onnxzoo.registry.errors import NotFound, UsageError, ZooError
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.names import Ref
-from onnxzoo.registry.records import Variant
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import NotFound, UsageError, ZooError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.names import Ref
+from onnxzoo.registry.core.records import Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.resolve.choose import Wish
 from onnxzoo.zoo_index.index.indexes import Indexes
 from onnxzoo.zoo_index.pull.plan import Plan, split_source
 from onnxzoo.zoo_index.sources.file_names import is_repository, repository_name

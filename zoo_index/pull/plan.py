@@ -5,13 +5,13 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from onnxzoo.registry.choose import Wish, choose, wanted
-from onnxzoo.registry.errors import InvalidModel, NotFound, UsageError
-from onnxzoo.registry.fit import Runtime, judge, runs, runtime_for
-from onnxzoo.registry.goal import pick
-from onnxzoo.registry.names import Ref, check_word
-from onnxzoo.registry.records import Tensor, Variant
-from onnxzoo.registry.visible import show_size
+from onnxzoo.registry.core.errors import InvalidModel, NotFound, UsageError
+from onnxzoo.registry.core.names import Ref, check_word
+from onnxzoo.registry.core.records import Tensor, Variant
+from onnxzoo.registry.core.text import show_size
+from onnxzoo.registry.resolve.choose import Wish, choose, wanted
+from onnxzoo.registry.resolve.goals import pick
+from onnxzoo.registry.runtime.compatibility import Runtime, judge, runs, runtime_for
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.index.indexes import Indexes

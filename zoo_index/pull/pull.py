@@ -7,13 +7,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.again import command, is_converted
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.manifest import File
-from onnxzoo.registry.records import Added, Checked, Draft, Progress, Variant
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import Stage, reporting_storage
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.manifest import File
+from onnxzoo.registry.core.recipes import command, is_converted
+from onnxzoo.registry.core.records import Added, Checked, Draft, Progress, Variant
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.store import Stage
 from onnxzoo.zoo_index.download.download import WebPage
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.pull.plan import Plan
@@ -46,8 +47,8 @@ def bring(
         RemoteError, NotFound, NotAuthorised: if a file cannot be had.
         IntegrityError, InvalidModel: if what arrived is not what it should be.
     """
-    from onnxzoo.registry.inspect import describe
-    from onnxzoo.registry.sniff import check
+    from onnxzoo.registry.onnx_file.describe import describe
+    from onnxzoo.registry.onnx_file.kind import check
 
     where = pinned(plan.source, plan.revision)
     source = plan.opened or open_source(where, settings, plan.named_by)

@@ -7,10 +7,10 @@ second time, and half a gigabyte is a high price for what most users never look 
 from typing import TYPE_CHECKING
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.errors import NotFound, ZooError
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.records import Checked, Progress, Variant
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import NotFound, ZooError
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.records import Checked, Progress, Variant
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.testdata import gather, gather_light
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.index.entry import Entry

@@ -4,9 +4,9 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 
 _HUB_HOSTS = {"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"}
 _NO_SCHEME = re.compile(r"(www\.)?(huggingface\.co|hf\.co)/[^/]+/[^/]+", re.IGNORECASE)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.names import slug
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.names import slug
 
 # How the Hub's exporters mark a variant in a file's name: model_fp16.onnx, model_quantized.onnx,
 # model_O1.onnx (optimum's levels of optimization), model_qint8_avx512_vnni.onnx (its targets).

@@ -5,7 +5,7 @@ from functools import cached_property, partial
 from typing import Self
 from urllib.parse import quote, unquote
 
-from onnxzoo.registry.errors import (
+from onnxzoo.registry.core.errors import (
     IntegrityError,
     NotAuthorised,
     NotFound,
@@ -13,12 +13,12 @@ from onnxzoo.registry.errors import (
     UsageError,
     ZooError,
 )
+from onnxzoo.registry.core.logs import logger
+from onnxzoo.registry.core.manifest import check_path
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.registry.licenses import spelled
-from onnxzoo.registry.logs import logger
-from onnxzoo.registry.manifest import check_path
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.visible import without_query
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.options import limits_of, need_network, part_of, telling_session
 from onnxzoo.zoo_index.sources.hub_api import (

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urljoin
 
-from onnxzoo.registry.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.http_session import may_pass, new_session
 from onnxzoo.zoo_index.download.options import limits_of
 from onnxzoo.zoo_index.download.response import (

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxzoo.registry.errors import IntegrityError
-from onnxzoo.registry.manifest import check_path
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import reading
+from onnxzoo.registry.core.errors import IntegrityError
+from onnxzoo.registry.core.files import reading
+from onnxzoo.registry.core.manifest import check_path
+from onnxzoo.registry.core.records import Progress
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.sources.source import Listed
 

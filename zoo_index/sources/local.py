@@ -10,11 +10,12 @@ from pathlib import Path
 from shlex import quote
 from urllib.request import url2pathname
 
-from onnxzoo.registry.errors import IntegrityError, NotFound, Refused, UsageError
-from onnxzoo.registry.external import open_beside
-from onnxzoo.registry.manifest import check_path
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.store import open_plain, reporting_storage
+from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.manifest import check_path
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.onnx_file.external_data import open_beside
+from onnxzoo.registry.store import open_plain
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.sources.source import Listed

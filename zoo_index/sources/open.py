@@ -2,8 +2,8 @@
 
 import re
 
-from onnxzoo.registry.errors import UsageError
-from onnxzoo.registry.settings import Settings
+from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.sources.hub import HubSource
 from onnxzoo.zoo_index.sources.local import open_local, open_package

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from onnxzoo.registry.records import Progress
+from onnxzoo.registry.core.records import Progress
 from onnxzoo.zoo_index.download.download import Fetched
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from secrets import token_hex
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
-from onnxzoo.registry.errors import Refused, UsageError
-from onnxzoo.registry.manifest import check_path
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import reporting_storage
-from onnxzoo.registry.visible import without_query
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.files import reporting_storage
+from onnxzoo.registry.core.manifest import check_path
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.settings import Settings
+from onnxzoo.registry.core.text import without_query
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.options import limits_of, need_network, part_of, telling_session
 from onnxzoo.zoo_index.download.peers import Namer

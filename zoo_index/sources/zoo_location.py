@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxzoo.registry.errors import NotFound, UsageError
-from onnxzoo.registry.records import Progress
-from onnxzoo.registry.settings import Settings
-from onnxzoo.registry.store import reading
+from onnxzoo.registry.core.errors import NotFound, UsageError
+from onnxzoo.registry.core.files import reading
+from onnxzoo.registry.core.records import Progress
+from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.sources.local import FolderSource, open_local
 from onnxzoo.zoo_index.sources.source import Listed
 from onnxzoo.zoo_index.sources.web import WebSource

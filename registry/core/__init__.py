@@ -1,0 +1,1 @@
+"""Provide what everything rests on: errors, names, records, settings, files, sandboxes."""

@@ -1,0 +1,90 @@
+"""The tree of errors that callers see, and the exit code each one stands for."""
+
+from typing import ClassVar
+
+from onnxzoo.registry.core.text import visible
+
+
+class ZooError(Exception):
+    """Anything that went wrong in a way the caller can act on.
+
+    What a message quotes may come from a model, an index or a server: it is made harmless, since it
+    ends in terminals and logs.
+
+    Args:
+        message: what happened: lower case, no full stop, the offending value in back-ticks.
+        hint: the next command or step, or None where there is none.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = visible(message)
+        self.hint = hint and visible(hint)
+        super().__init__(self.message)
+
+
+class UsageError(ZooError):
+    """The request itself is malformed: a bad reference, name, option or value."""
+
+    exit_code = 2
+
+
+class NotFound(ZooError):
+    """No such model, version, variant, file, alias or source."""
+
+    exit_code = 3
+
+
+class IntegrityError(ZooError):
+    """Bytes are not what they should be."""
+
+    exit_code = 4
+
+
+class Refused(ZooError):
+    """The model is unsafe, invalid or does not fit."""
+
+    exit_code = 5
+
+
+class InvalidModel(Refused):
+    """The file is not a readable ONNX model."""
+
+
+class Misfit(Refused):
+    """The model does not run on the onnxruntime it is meant for."""
+
+
+class RemoteError(ZooError):
+    """The network or a remote server failed, or offline mode forbids asking."""
+
+    exit_code = 6
+
+
+class StorageError(ZooError):
+    """The disk refused: full, read-only, no rights."""
+
+    exit_code = 7
+
+
+class Busy(ZooError):
+    """Another process holds what is needed and did not let go in time."""
+
+    exit_code = 8
+
+
+class DatabaseError(ZooError):
+    """The registry's database cannot be used as it is."""
+
+    exit_code = 9
+
+
+class Damaged(DatabaseError):
+    """The registry's database is not what was written, or gone: it can be made again."""
+
+
+class NotAuthorised(ZooError):
+    """The remote wants credentials, or does not accept those it was given."""
+
+    exit_code = 10

@@ -1,0 +1,1 @@
+"""Keep the registry's rows: tables, connections, queries, writes."""

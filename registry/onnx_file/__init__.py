@@ -1,0 +1,1 @@
+"""Read ONNX files without onnx and without their weights, and check them."""

@@ -1,0 +1,1 @@
+"""Resolve a reference to the variant that it means."""

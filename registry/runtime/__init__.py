@@ -1,0 +1,1 @@
+"""Ask onnxruntime: builds, providers, sessions, what it accepts."""

@@ -1,0 +1,1 @@
+"""Make sample inputs for a model, like its real ones in size and value."""

@@ -1,0 +1,1 @@
+"""Open sessions on held models, prepared once and cached."""
