@@ -13,7 +13,7 @@ from onnxzoo.registry.core.text import show_size
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from onnxzoo.registry.compare import Compared
+    from onnxzoo.registry.measure.compare import Compared
 
 _SUFFIXES = (".svg", ".png")
 _WIDTH, _BAR, _FRAME = 10.0, 0.42, 1.5  # inches: of all, of a bar, of titles and notes

@@ -48,24 +48,24 @@ from onnxzoo.registry.database.queries import (
     places,
     records,
 )
-from onnxzoo.registry.licenses import check_license
+from onnxzoo.registry.licenses.policy import check_license
+from onnxzoo.registry.maintenance.sidecars import changing
+from onnxzoo.registry.maintenance.sidecars import check as check_rows
 from onnxzoo.registry.onnx_file.signature import differences
-from onnxzoo.registry.reference import Reference, find, keep
+from onnxzoo.registry.reference_data import Reference, find, keep
 from onnxzoo.registry.resolve.choose import Wish, choose, parse_opset
 from onnxzoo.registry.resolve.lookup import all_of, chosen, digest_of, narrowed, ref_of, version_of
 from onnxzoo.registry.sessions.loader import EXACT, Loader, warn
-from onnxzoo.registry.sidecars import changing
-from onnxzoo.registry.sidecars import check as check_rows
 from onnxzoo.registry.store import Stage, Store
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.exported import Exported
-    from onnxzoo.registry.merge import Imported
+    from onnxzoo.registry.archive.merge import Imported
+    from onnxzoo.registry.archive.snapshot import Exported
+    from onnxzoo.registry.maintenance.rebuild import Rebuilt
     from onnxzoo.registry.onnx_file.given_model import Given
-    from onnxzoo.registry.rebuild import Rebuilt
     from onnxzoo.registry.runtime.providers import Provider
 
 
@@ -169,7 +169,7 @@ class Registry:
         """
         from onnxzoo.registry.onnx_file.describe import describe
         from onnxzoo.registry.onnx_file.given_model import given_model
-        from onnxzoo.registry.testdata import gather
+        from onnxzoo.registry.testdata.sets import gather
 
         check_list(tags, "tags")
         ref = Ref.parse(name)
@@ -234,7 +234,7 @@ class Registry:
             draft: what is known of them.
             action: the word for it in the event log.
             must_open: refuse a model that onnxruntime does not open here; else only warn.
-            data: reference data in the layout of `testdata.gather`, to be kept with it.
+            data: reference data in the layout of `sets.gather`, to be kept with it.
             data_source: where they come from.
             domains: whose ops it may hold, beside those that the settings allow.
             progress: told of the bytes that are prepared.
@@ -297,7 +297,7 @@ class Registry:
         Raises:
             IntegrityError: if these are not the bundle's bytes.
         """
-        from onnxzoo.registry import upkeep
+        from onnxzoo.registry.maintenance import verify as upkeep
 
         upkeep.restore(self._database, self.store, stage, checked)
 
@@ -535,7 +535,7 @@ class Registry:
             NotFound: if the variant is not held, or there are no such data.
             Refused: if they are unsafe to read, malformed, or not for this model.
         """
-        from onnxzoo.registry.testdata import gather
+        from onnxzoo.registry.testdata.sets import gather
 
         variant, path = self.resolve(ref), Path(path).expanduser()
         with self.store.stage() as stage:
@@ -543,7 +543,7 @@ class Registry:
             self.keep_test_data(variant.ref, stage, str(path.absolute()))
 
     def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
-        """Keep reference data that are staged in the layout of `testdata.gather`."""
+        """Keep reference data that are staged in the layout of `sets.gather`."""
         with changing(self._database, self.store) as session:
             keep(session, self.store, ref, stage, source)
         with suppress(ZooError):  # what is not prepared opens from its plain file
@@ -634,9 +634,9 @@ class Registry:
         Raises:
             Refused: if an alias points to a version that would lose a variant, without ``force``.
         """
-        from onnxzoo.registry import upkeep
+        from onnxzoo.registry.maintenance import removal
 
-        return upkeep.remove(self._database, self.store, Ref.parse(ref), force=force)
+        return removal.remove(self._database, self.store, Ref.parse(ref), force=force)
 
     def gc(
         self,
@@ -655,9 +655,9 @@ class Registry:
             environments: free those that converters have for themselves, too.
             downloads: free partial downloads that nobody works at, too, however young.
         """
-        from onnxzoo.registry import upkeep
+        from onnxzoo.registry.maintenance import gc as gc_
 
-        return upkeep.collect(
+        return gc_.collect(
             self._database,
             self.store,
             self.settings,
@@ -680,7 +680,7 @@ class Registry:
             progress: told of the bytes hashed, of all bundles together.
         """
         check_list(refs, "refs")
-        from onnxzoo.registry import upkeep
+        from onnxzoo.registry.maintenance import verify as upkeep
 
         return upkeep.verify(self._database, self.store, [*map(Ref.parse, refs)], progress)
 
@@ -712,8 +712,8 @@ class Registry:
         Raises:
             Refused: if the database is not damaged, or the store does not say what it holds.
         """
-        from onnxzoo.registry.rebuild import rebuild
-        from onnxzoo.registry.unknown import add_unknown
+        from onnxzoo.registry.maintenance.rebuild import rebuild
+        from onnxzoo.registry.maintenance.unknown_bundles import add_unknown
 
         self.close()
         url = self.settings.database_url
@@ -723,7 +723,7 @@ class Registry:
 
     def unknown(self) -> Sequence[str]:
         """Return what the store names and the database does not know; see `rebuild`."""
-        from onnxzoo.registry.unknown import unknown
+        from onnxzoo.registry.maintenance.unknown_bundles import unknown
 
         with self._database.read() as rows:
             found = unknown(rows, self.store, used=True)
@@ -739,7 +739,7 @@ class Registry:
             models whose sidecars were written after the database's last change, which may be an
             older copy than its store.
         """
-        from onnxzoo.registry.sidecars import behind, write_missing
+        from onnxzoo.registry.maintenance.sidecars import behind, write_missing
 
         leave = {Ref.parse(ref).name for ref in self.unknown()}
         digests, ahead = behind(self._database, self.store, leave=leave)
@@ -762,9 +762,9 @@ class Registry:
             IntegrityError: if a file is damaged or missing.
         """
         check_list(refs, "refs")
-        from onnxzoo.registry.exported import Exported
-        from onnxzoo.registry.exporting import gathered, places_of
-        from onnxzoo.registry.packed import pack, writing
+        from onnxzoo.registry.archive.export import gathered, places_of
+        from onnxzoo.registry.archive.snapshot import Exported
+        from onnxzoo.registry.archive.tar import pack, writing
 
         with self._database.read() as rows:
             contents = gathered(rows, [*map(Ref.parse, refs)])
@@ -800,11 +800,11 @@ class Registry:
             Refused: if it is no such file, or holds what is unsafe, invalid or unfit.
         """
         check_list(allow_licenses, "allow_licenses")
+        from onnxzoo.registry.archive.merge import merge
+        from onnxzoo.registry.archive.tar import opened
+        from onnxzoo.registry.archive.unpack import staged
         from onnxzoo.registry.database.writes import describe_again
-        from onnxzoo.registry.importing import staged
-        from onnxzoo.registry.merge import merge
         from onnxzoo.registry.onnx_file.safety import guard
-        from onnxzoo.registry.packed import opened
 
         allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()

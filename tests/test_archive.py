@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxzoo.registry.archive import Bounds, members
 from onnxzoo.registry.core.errors import IntegrityError, Refused, ZooError
+from onnxzoo.registry.testdata.archives import Bounds, members
 from tests.archives import header, tar, zipped
 
 FILES = [("m/test_data_set_0/input_0.pb", b"in" * 5000), ("m/a.onnx", b"model"), ("b", b"")]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxzoo.registry.archive import members
-from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 from onnxzoo.registry.convert.formats import recognise
 from onnxzoo.registry.core.errors import IntegrityError, InvalidModel, NotFound, UsageError
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.core.zips import DIRECTORY, open_zip
-from onnxzoo.registry.derive import calibrate
+from onnxzoo.registry.measure import input_files
+from onnxzoo.registry.testdata.archives import members
+from onnxzoo.registry.testdata.arrays import is_npz, read_npy, read_npz
 
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(run me) print\nshowpage\n"
@@ -141,7 +141,7 @@ def test_a_directory_beyond_its_bound_is_refused_wherever_zips_are_read(tmp_path
 
 def images(path: Path) -> list[tuple[int, ...]]:
     tensor = Tensor("x", "float32", (1, 3, 8, 8))
-    return [feed["x"].shape for feed in calibrate.feeds(str(path), None, [tensor], "0-1")]
+    return [feed["x"].shape for feed in input_files.feeds(str(path), None, [tensor], "0-1")]
 
 
 def test_no_image_starts_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_an_image_for_whole_numbers_is_not_made_zeros(tmp_path: Path) -> None:
     image.new("RGB", (20, 10), (200, 100, 0)).save(tmp_path / "a.png")
     tensor = Tensor("x", "uint8", (1, 3, 8, 8))
     with pytest.raises(UsageError, match="the input `x` is uint8; a preprocessing makes fractions"):
-        list(calibrate.feeds(str(tmp_path / "a.png"), None, [tensor], "0-1"))
+        list(input_files.feeds(str(tmp_path / "a.png"), None, [tensor], "0-1"))
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,14 @@ def test_inputs_that_a_cast_would_change_are_refused(
     np.save(tmp_path / "x.npy", values)
     tensor = Tensor("x", dtype, ("n", 3))
     with pytest.raises(UsageError, match=said):
-        list(calibrate.feeds(str(tmp_path / "x.npy"), None, [tensor], None))
+        list(input_files.feeds(str(tmp_path / "x.npy"), None, [tensor], None))
 
 
 def test_whole_numbers_in_floats_are_whole_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((2, 3)))
-    (feed,) = calibrate.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", "int64", ("n", 3))], None)
+    (feed,) = input_files.feeds(
+        str(tmp_path / "x.npy"), None, [Tensor("x", "int64", ("n", 3))], None
+    )
     assert feed["x"].dtype == np.int64
 
 
@@ -217,7 +219,7 @@ def test_numbers_that_a_type_reaches_are_cast(
     tmp_path: Path, values: np.ndarray, dtype: str
 ) -> None:
     np.save(tmp_path / "x.npy", values)
-    (feed,) = calibrate.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", dtype, ("n", 2))], None)
+    (feed,) = input_files.feeds(str(tmp_path / "x.npy"), None, [Tensor("x", dtype, ("n", 2))], None)
     assert feed["x"].astype("float64").tolist() == values.astype("float64").tolist()
 
 

@@ -11,13 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench import Effort, Trial, bench, kept
-from onnxzoo.registry.compare import compare
 from onnxzoo.registry.core.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.core.records import Measurement, Tensor
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.derive.calibrate import digest
-from onnxzoo.registry.drift import Drift, drift
+from onnxzoo.registry.measure.bench import Effort, Trial, bench, kept
+from onnxzoo.registry.measure.compare import compare
+from onnxzoo.registry.measure.drift import Drift, drift
+from onnxzoo.registry.measure.input_files import digest
 from onnxzoo.registry.runtime.machine import describe_machine
 from onnxzoo.registry.runtime.providers import CPU
 from onnxzoo.registry.runtime.session import runtime_version

@@ -33,7 +33,7 @@ from onnxzoo.registry.core.errors import (
 from onnxzoo.registry.core.recipes import command
 from onnxzoo.registry.core.records import Lineage
 from onnxzoo.registry.core.settings import Settings, child_environment
-from onnxzoo.registry.outputs import agreement
+from onnxzoo.registry.measure.outputs import agreement
 from tests.commands import Run
 from tests.converters.case import run_apart
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.archive.tar import HEADER, MANIFEST, _check_header, _header, opened
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, StorageError, ZooError
 from onnxzoo.registry.core.manifest import File, Manifest
-from onnxzoo.registry.packed import HEADER, MANIFEST, _check_header, _header, opened
 from onnxzoo.zoo_index.index.zoo_entries import entries_below
 from tests import hostile, models
 from tests.archives import header, tar, twins, zoo

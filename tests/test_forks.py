@@ -16,7 +16,7 @@ import pytest
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core import forks
-from onnxzoo.registry.pool import SessionPool
+from onnxzoo.registry.serving.pool import SessionPool
 from tests import models
 from tests.commands import Run
 

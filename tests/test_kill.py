@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.claims import read
 from onnxzoo.registry.core.settings import Settings, parse_size
+from onnxzoo.registry.maintenance.sidecar_claims import read
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models
 from tests.hub import Hub

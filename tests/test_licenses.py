@@ -10,11 +10,11 @@ import pytest
 
 import onnxzoo
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bom import bom, purl_of
 from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.core.records import Variant
-from onnxzoo.registry.licenses import permits
-from onnxzoo.registry.notice import attribution
+from onnxzoo.registry.licenses.attribution import attribution
+from onnxzoo.registry.licenses.policy import permits
+from onnxzoo.registry.licenses.sbom import bom, purl_of
 from tests import models
 from tests.commands import Run
 from tests.hub import Hub

@@ -14,7 +14,7 @@ from onnxzoo.registry.core.errors import Refused, UsageError
 from onnxzoo.registry.derive import Proof, skeleton
 from onnxzoo.registry.derive import opset as opset_child
 from onnxzoo.registry.derive.to_opset import judge, original, to_opset, try_opset
-from onnxzoo.registry.drift import Drift, drift
+from onnxzoo.registry.measure.drift import Drift, drift
 from tests import models
 
 BIG = 2000  # elements, more than stay in a skeleton

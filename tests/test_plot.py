@@ -10,11 +10,11 @@ import pytest
 from onnxzoo.cli import plot
 from onnxzoo.cli.plot import check, draw
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench import Figures, Trial
-from onnxzoo.registry.compare import Compared
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.records import Measurement
-from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.measure.bench import Figures, Trial
+from onnxzoo.registry.measure.compare import Compared
+from onnxzoo.registry.measure.drift import Drift
 from tests import models
 
 

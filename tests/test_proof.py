@@ -16,7 +16,7 @@ from onnxzoo.registry.derive import prove
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.judge import USUAL, unfit
 from onnxzoo.registry.derive.to_opset import judge, to_opset
-from onnxzoo.registry.drift import SHORT, Drift, drift
+from onnxzoo.registry.measure.drift import SHORT, Drift, drift
 from onnxzoo.registry.runtime.random_nodes import MOST
 from tests import models, networks
 from tests.archives import npz

@@ -17,12 +17,12 @@ from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.records import Graph, Tensor
-from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.judge import Bounds, better, unfit
 from onnxzoo.registry.derive.precision import quantize
 from onnxzoo.registry.derive.recipes import Options, candidates, choose
-from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.measure import input_files
+from onnxzoo.registry.measure.drift import Drift
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.runtime.machine import describe_machine
 from tests import models
@@ -395,7 +395,7 @@ def test_a_recipe_is_written_and_read_again(tmp_path: Path) -> None:
 
 def feeds(path: Path, shape: tuple[int | str | None, ...], how: str | None = None) -> list[object]:
     tensor = Tensor("x", "float32", shape)
-    found = calibrate.feeds(str(path), None, [tensor], how)
+    found = input_files.feeds(str(path), None, [tensor], how)
     return [feed["x"].shape for feed in found]
 
 
@@ -483,7 +483,7 @@ def test_images_are_resized_and_normalised_as_stated(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     image.new("RGB", (20, 10), (255, 0, 0)).save(tmp_path / "red.png")
     tensor = Tensor("x", "float32", (1, 3, 8, 6))
-    feed = next(calibrate.feeds(str(tmp_path), None, [tensor], "-1-1"))
+    feed = next(input_files.feeds(str(tmp_path), None, [tensor], "-1-1"))
     assert feed["x"].shape == (1, 3, 8, 6)
     assert feed["x"].dtype == np.float32
     np.testing.assert_allclose(feed["x"][0, :, 0, 0], [1, -1, -1])
@@ -499,11 +499,11 @@ def test_calibration_data_is_known_by_its_digest(registry: Registry, tmp_path: P
     folder.mkdir()
     np.save(folder / "a.npy", np.random.default_rng(0).random((4, 3, 8, 8), np.float32))
     made = quantize(registry, registry.resolve("conv"), "uint8", calibrate=folder)
-    assert made.options.calibrate_digest == calibrate.digest(folder)
+    assert made.options.calibrate_digest == input_files.digest(folder)
     assert made.options.calibrate == str(folder)
-    before = calibrate.digest(folder)
+    before = input_files.digest(folder)
     np.save(folder / "b.npy", np.ones((3, 8, 8)))
-    assert calibrate.digest(folder) != before
+    assert input_files.digest(folder) != before
 
 
 def test_in_code_it_is_one_call(registry: Registry) -> None:

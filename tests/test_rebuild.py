@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.claims import read
 from onnxzoo.registry.core.errors import Damaged, IntegrityError, Refused, StorageError
 from onnxzoo.registry.core.records import Draft, Lineage
 from onnxzoo.registry.core.settings import Settings
@@ -20,9 +19,10 @@ from onnxzoo.registry.database.connection import make_engine
 from onnxzoo.registry.database.database import Database, rows_of
 from onnxzoo.registry.database.writes import label as add_tags
 from onnxzoo.registry.database.writes import point
+from onnxzoo.registry.maintenance.rebuild import rebuild
+from onnxzoo.registry.maintenance.sidecar_claims import read
+from onnxzoo.registry.maintenance.sidecars import changing
 from onnxzoo.registry.onnx_file.describe import describe
-from onnxzoo.registry.rebuild import rebuild
-from onnxzoo.registry.sidecars import changing
 from onnxzoo.registry.store import Store
 from tests import models
 from tests.archives import one_set, spread

@@ -12,8 +12,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, Refused, RemoteError
 from onnxzoo.registry.core.manifest import File
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.reference import Reference
-from onnxzoo.registry.replay import replay
+from onnxzoo.registry.measure.reference_test import replay
+from onnxzoo.registry.reference_data import Reference
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.zoo import Zoo
 from tests import models

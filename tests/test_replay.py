@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, UsageError
-from onnxzoo.registry.replay import ATOL, RTOL, replay
+from onnxzoo.registry.measure.reference_test import ATOL, RTOL, replay
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
 from onnxzoo.zoo_index.zoo import Zoo

@@ -14,7 +14,7 @@ from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.records import Graph, Tensor
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.store import Store
-from onnxzoo.registry.testdata import Case, gather, read, sets
+from onnxzoo.registry.testdata.sets import Case, gather, read, sets
 from tests import models
 from tests.archives import npz, one_set, pb, spread, tar, zipped
 

@@ -14,7 +14,7 @@ from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, NAMES, to_numpy
 from onnxzoo.registry.runtime.session import infer, open_session, signature
-from onnxzoo.registry.values import flattened, load_value
+from onnxzoo.registry.testdata.values import flattened, load_value
 from tests.archives import npz
 from tests.commands import Run
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxzoo.registry.variation import LARGEST, Variation, correlation
+from onnxzoo.registry.measure.variation import LARGEST, Variation, correlation
 
 Values = Sequence[float] | np.ndarray[Any, Any]
 RANDOM = np.random.default_rng(0)

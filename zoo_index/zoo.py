@@ -10,7 +10,7 @@ from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.names import Ref, check_list, fold
 from onnxzoo.registry.core.records import Added, Checked, Progress, Variant
 from onnxzoo.registry.core.text import without_query
-from onnxzoo.registry.licenses import check_license
+from onnxzoo.registry.licenses.policy import check_license
 from onnxzoo.registry.resolve.choose import Wish, wanted
 from onnxzoo.registry.resolve.lookup import narrowed
 from onnxzoo.registry.runtime.compatibility import installed, refusal
@@ -52,7 +52,7 @@ class Zoo:
     Args:
         registry: where models are kept; None for the one that the environment names.
         offline: never touch the network; None for what the environment says.
-        allow_licenses: pull nothing under others, see `licenses.permits`; None for what the
+        allow_licenses: pull nothing under others, see `policy.permits`; None for what the
             environment says.
     """
 

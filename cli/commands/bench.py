@@ -22,8 +22,8 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.bench import Effort, Figures
     from onnxzoo.registry.core.records import Variant
+    from onnxzoo.registry.measure.bench import Effort, Figures
     from onnxzoo.zoo_index.zoo import Zoo
 
 _METRICS = (
@@ -59,8 +59,8 @@ def bench(
     And the time to open. Runs on your inputs, else on the model's test data, else on sample inputs
     of usual sizes. The figures are kept with their context.
     """
-    from onnxzoo.registry.bench import Trial
-    from onnxzoo.registry.bench import bench as measure
+    from onnxzoo.registry.measure.bench import Trial
+    from onnxzoo.registry.measure.bench import bench as measure
     from onnxzoo.zoo_index.zoo import Zoo
 
     sizes, counts = _counts(batch, "--batch 1,8"), _counts(threads, "--threads 1,2")
@@ -96,7 +96,7 @@ def _data(inputs: Path | None, preprocess: str | None) -> Path | None:
     Raises:
         NotFound, UsageError: if there are none, or the preprocessing does not fit them.
     """
-    from onnxzoo.registry.derive.calibrate import check_preprocess, located
+    from onnxzoo.registry.measure.input_files import check_preprocess, located
 
     examples = None if inputs is None else located(inputs, preprocess)
     check_preprocess(preprocess, examples)
@@ -105,7 +105,7 @@ def _data(inputs: Path | None, preprocess: str | None) -> Path | None:
 
 def effort_of(runs: int | None, seconds: float, warmup: int, timeout: float) -> "Effort":
     """Return how long and how often to measure."""
-    from onnxzoo.registry.bench import Effort
+    from onnxzoo.registry.measure.bench import Effort
 
     return Effort(warmup=warmup, runs=runs, seconds=seconds, timeout=timeout)
 

@@ -31,8 +31,8 @@ from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.compare import Compared
     from onnxzoo.registry.core.records import Variant
+    from onnxzoo.registry.measure.compare import Compared
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -67,7 +67,7 @@ def compare(
     Size, latency, memory, and the drift of their outputs. One reference without a variant stands
     for all variants of its version.
     """
-    from onnxzoo.registry.compare import compare as held_against
+    from onnxzoo.registry.measure.compare import compare as held_against
     from onnxzoo.zoo_index.zoo import Zoo
 
     axes, effort = options.axes(axis), effort_of(runs, seconds, warmup, timeout)

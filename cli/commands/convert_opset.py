@@ -11,8 +11,8 @@ from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
     from onnxzoo.registry.derive import Proof
-    from onnxzoo.registry.derive.calibrate import Examples
     from onnxzoo.registry.derive.to_opset import Converted
+    from onnxzoo.registry.measure.input_files import Examples
     from onnxzoo.registry.runtime.compatibility import Runtime
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -29,8 +29,8 @@ def convert_opset(
     json: bool,
 ) -> None:
     """Make a variant at another opset, or for a release, compare its outputs, and keep it."""
-    from onnxzoo.registry.derive.calibrate import located
     from onnxzoo.registry.derive.to_opset import to_opset
+    from onnxzoo.registry.measure.input_files import located
     from onnxzoo.registry.runtime.compatibility import release
     from onnxzoo.zoo_index.derive import parent_of
     from onnxzoo.zoo_index.zoo import Zoo

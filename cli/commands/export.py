@@ -17,7 +17,7 @@ from onnxzoo.registry.core.text import show_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnxzoo.registry.exported import Contents, Exported
+    from onnxzoo.registry.archive.snapshot import Contents, Exported
 
 _STDOUT = "-"
 

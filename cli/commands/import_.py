@@ -13,7 +13,7 @@ from onnxzoo.registry.core.errors import ZooError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onnxzoo.registry.merge import Imported
+    from onnxzoo.registry.archive.merge import Imported
 
 
 def import_(

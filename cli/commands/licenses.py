@@ -62,10 +62,10 @@ def licenses(
 
 def _text(held: "Sequence[Variant]", registry: "Registry", *, sbom: bool) -> str:
     if sbom:
-        from onnxzoo.registry.bom import bom
+        from onnxzoo.registry.licenses.sbom import bom
 
         return bom(held, epoch=registry.settings.epoch)
-    from onnxzoo.registry.notice import attribution
+    from onnxzoo.registry.licenses.attribution import attribution
 
     return attribution(held)
 
@@ -74,7 +74,7 @@ def _write(text: str, output: Path | None, *, quiet: bool) -> None:
     if output is None:
         sys.stdout.write("\n".join(map(safe, text.split("\n"))))
         return
-    from onnxzoo.registry.packed import writing
+    from onnxzoo.registry.archive.tar import writing
 
     path = output.expanduser().absolute()
     if path.is_dir():
@@ -116,7 +116,7 @@ def _row(own: "Sequence[Variant]") -> dict[str, Any]:
 
 
 def _check(held: "Sequence[Variant]", allowed: "Sequence[str]") -> None:
-    from onnxzoo.registry.licenses import permits
+    from onnxzoo.registry.licenses.policy import permits
 
     refs = {f"{v.name}@{v.version}" for v in held if not permits(allowed, v.license)}
     if refs:

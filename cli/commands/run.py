@@ -123,7 +123,7 @@ def _check_files(paths: "Iterable[Path]") -> None:
 
 def _given(paths: Mapping[str, Path], inputs: "Sequence[Tensor]") -> dict[str, Any]:
     """Return the values of the inputs that files hold."""
-    from onnxzoo.registry.values import load_value
+    from onnxzoo.registry.testdata.values import load_value
 
     known = {tensor.name: tensor for tensor in inputs}
     for name in paths:
@@ -150,7 +150,7 @@ def _fed(
 
     Where nothing is given and no size or seed is asked for, they are the model's test data.
     """
-    from onnxzoo.registry.bench_inputs import inputs_for
+    from onnxzoo.registry.measure.bench_inputs import inputs_for
     from onnxzoo.registry.sample_inputs.axes import check_axes
     from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 
@@ -178,8 +178,8 @@ def _save(target: Path, outputs: Mapping[str, Any]) -> None:
 
     from numpy.lib.format import write_array
 
-    from onnxzoo.registry.packed import writing
-    from onnxzoo.registry.values import flattened
+    from onnxzoo.registry.archive.tar import writing
+    from onnxzoo.registry.testdata.values import flattened
 
     with writing(target) as file:
         buffered = BufferedWriter(file)

@@ -12,7 +12,7 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.replay import Replay
+    from onnxzoo.registry.measure.reference_test import Replay
 
 
 def replay_data(
@@ -44,7 +44,7 @@ def replay_data(
 
     Data that an index knows of are fetched where none are held. Ends with 5 if a set fails.
     """
-    from onnxzoo.registry.replay import ATOL, RTOL, replay
+    from onnxzoo.registry.measure.reference_test import ATOL, RTOL, replay
     from onnxzoo.zoo_index.zoo import Zoo
 
     if keep and data is None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 from onnxzoo.registry.convert.job import BATCH, OTHER_BATCH, Input, Job
 from onnxzoo.registry.convert.naming import names_of
 from onnxzoo.registry.core.errors import UsageError
+from onnxzoo.registry.testdata.arrays import is_npz, read_npy, read_npz
 
 if TYPE_CHECKING:
     import numpy as np

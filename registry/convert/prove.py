@@ -8,7 +8,7 @@ from onnxzoo.registry.convert.job import Sample
 from onnxzoo.registry.convert.samples import read
 from onnxzoo.registry.core.errors import InvalidModel
 from onnxzoo.registry.core.sandbox import answer
-from onnxzoo.registry.outputs import agreement, matrix
+from onnxzoo.registry.measure.outputs import agreement, matrix
 from onnxzoo.registry.runtime.session import infer, open_session
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.convert.job import Sample
 from onnxzoo.registry.core.errors import Refused
+from onnxzoo.registry.testdata.arrays import read_npz
 
 _FILE = "samples.npz"
 # A sample's number, and the name of an input or the place of an output: few enough to count up to.

@@ -54,7 +54,7 @@ class Settings:
         max_memory: bytes that a model may take when it is first opened; None: by its size.
         max_seconds: seconds that this may take; None: by its size.
         allow_domains: whose ops models may hold, beyond those of ONNX and onnxruntime.
-        allow_licenses: what may be pulled or imported, see `licenses.permits`; empty: anything.
+        allow_licenses: what may be pulled or imported, see `policy.permits`; empty: anything.
         timeout: seconds that a server may send nothing, or next to nothing.
         attempts: how often a server is asked that gives no whole answer.
         epoch: the time to write into documents instead of now, in seconds since 1970, or None.

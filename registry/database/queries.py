@@ -23,7 +23,7 @@ from onnxzoo.registry.core.records import (
 )
 from onnxzoo.registry.database.connection import REBUILD
 from onnxzoo.registry.database.database import Rows
-from onnxzoo.registry.licenses import spelled
+from onnxzoo.registry.licenses.policy import spelled
 from onnxzoo.registry.store import Store
 
 Row = Mapping[str, Any]
@@ -58,6 +58,7 @@ WHERE :name = '' OR reference = :name
    OR reference LIKE :like || ':%' ESCAPE '\' OR reference LIKE :like || '@%' ESCAPE '\'
 ORDER BY id DESC LIMIT :limit
 """
+UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({USED})"  # noqa: S608
 
 
 class Held(NamedTuple):

@@ -26,7 +26,7 @@ from onnxzoo.registry.database.tables import (
     VariantRow,
     Version,
 )
-from onnxzoo.registry.licenses import spelled
+from onnxzoo.registry.licenses.policy import spelled
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.onnx_file.dtypes import WIDTHS
 from onnxzoo.registry.onnx_file.precisions import PRECISIONS

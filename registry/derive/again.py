@@ -10,12 +10,12 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.core.files import reading
 from onnxzoo.registry.core.records import Progress, Variant
-from onnxzoo.registry.derive.calibrate import digest
 from onnxzoo.registry.derive.frame import Made, Recipe, make, prove
 from onnxzoo.registry.derive.recipes import Options
 from onnxzoo.registry.derive.to_opset import TOLERANCE
-from onnxzoo.registry.drift import Drift
 from onnxzoo.registry.lineage import parent_of
+from onnxzoo.registry.measure.drift import Drift
+from onnxzoo.registry.measure.input_files import digest
 
 
 @dataclass(frozen=True, slots=True)

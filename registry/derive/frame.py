@@ -31,9 +31,9 @@ from onnxzoo.registry.core.records import (
 )
 from onnxzoo.registry.core.sandbox import Budget, Limits, ask
 from onnxzoo.registry.core.sandbox_answer import check_files
-from onnxzoo.registry.derive.calibrate import Examples
-from onnxzoo.registry.derive.ground import SAMPLES
-from onnxzoo.registry.drift import Drift, ground_of
+from onnxzoo.registry.measure.comparison_inputs import SAMPLES
+from onnxzoo.registry.measure.drift import Drift, ground_of
+from onnxzoo.registry.measure.input_files import Examples
 from onnxzoo.registry.runtime.machine import here
 from onnxzoo.registry.runtime.providers import CPU
 from onnxzoo.registry.store import Stage

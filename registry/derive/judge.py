@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from onnxzoo.registry.derive import calibrate
 from onnxzoo.registry.derive.frame import Proof
 from onnxzoo.registry.derive.recipes import Options
-from onnxzoo.registry.drift import Drift
+from onnxzoo.registry.measure import input_files
+from onnxzoo.registry.measure.drift import Drift
 
 # Below this cosine of all outputs a model fell apart: sentence embeddings by recipes that kept
 # what they are for were at .94 and above, by those that did not between .38 and .44.
@@ -123,7 +123,7 @@ def advice(options: Options) -> str:
     match options.method:
         case "dynamic":
             first = "--method static --calibrate DATA, or --method weight-only"
-        case "static" if options.calibrate == calibrate.RANDOM:
+        case "static" if options.calibrate == input_files.RANDOM:
             first = "inputs as the model will see them: --calibrate DATA"
         case "static":
             first = "--exclude OP|NODE for what is sensitive, more calibration data, --to uint8"

@@ -10,13 +10,13 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import InvalidModel, Refused, UsageError
 from onnxzoo.registry.core.names import check_list, check_word
 from onnxzoo.registry.core.records import Progress, Variant
-from onnxzoo.registry.derive import calibrate as calibration
-from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.classes import is_classifier
 from onnxzoo.registry.derive.frame import Derived, Recipe, clash, keep, make, taken
 from onnxzoo.registry.derive.judge import MIN_LABELS, USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.recipes import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
+from onnxzoo.registry.measure import input_files as calibration
+from onnxzoo.registry.measure.input_files import Examples
 from onnxzoo.registry.onnx_file.precisions import PRECISIONS
 from onnxzoo.registry.runtime.machine import describe_machine
 
@@ -63,7 +63,7 @@ def quantize(
         method: ``dynamic``, ``static`` or ``weight-only``; None for the one that fits.
         calibrate: for static quantization: a `.npz`, a folder of `.npy`, `.npz` or images,
             ``random``, or inputs by name, one after the other.
-        preprocess: how images become inputs: a key of `calibrate.PREPROCESSING`.
+        preprocess: how images become inputs: a key of `input_files.PREPROCESSING`.
         inputs: what to compare on, a path as above or ``random``; None for the calibration data,
             or seeded random ones where there is none.
         ops: op types to quantize, instead of the recipe's.

@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.core.sandbox import answer
-from onnxzoo.registry.derive.ground import ground
-from onnxzoo.registry.drift import Drift, Unlike, between, expect
+from onnxzoo.registry.measure.comparison_inputs import ground
+from onnxzoo.registry.measure.drift import Drift, Unlike, between, expect
 from onnxzoo.registry.runtime.providers import CPU
 from onnxzoo.registry.runtime.session import infer, open_session, signature
 from onnxzoo.registry.sample_inputs.sample_inputs import shapes_text

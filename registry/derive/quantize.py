@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from onnxzoo.registry.core.errors import NotFound, Refused, UsageError, ZooError
 from onnxzoo.registry.core.records import Graph
 from onnxzoo.registry.core.sandbox import answer
-from onnxzoo.registry.derive import calibrate, fold, half, prepare, recipes
+from onnxzoo.registry.derive import fold, half, prepare, recipes
 from onnxzoo.registry.derive.frame import MODEL
 from onnxzoo.registry.derive.recipes import Options
+from onnxzoo.registry.measure import input_files
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.onnx_file.protos import graphs, within
 from onnxzoo.registry.runtime.builds import runtime
@@ -222,7 +223,7 @@ class _Reader:
     def __init__(self, source: Path, options: Options) -> None:
         session = open_session(source, [CPU])
         inputs, _ = signature(session)
-        self._feeds: Iterator[Mapping[str, Any]] = calibrate.feeds(
+        self._feeds: Iterator[Mapping[str, Any]] = input_files.feeds(
             options.calibrate or "", session, inputs, options.preprocess, source
         )
 

@@ -8,8 +8,8 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused, UsageError
 from onnxzoo.registry.core.recipes import command
 from onnxzoo.registry.core.records import Graph, Progress, Variant
-from onnxzoo.registry.derive.calibrate import Examples
 from onnxzoo.registry.derive.frame import Proof, Recipe, clash, derive, make, taken
+from onnxzoo.registry.measure.input_files import Examples
 from onnxzoo.registry.reach import at_opset
 from onnxzoo.registry.runtime.compatibility import Runtime, installed, misfits, refusal
 from onnxzoo.registry.runtime.random_nodes import MOST

@@ -12,7 +12,6 @@ from onnxzoo.registry.core.files import clear, size_of
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.core.sandbox import Limits, answer, under_way, wants_memory
 from onnxzoo.registry.core.text import show_size
-from onnxzoo.registry.held_inputs import held_inputs
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.runtime.builds import runtime
 from onnxzoo.registry.runtime.providers import CPU, Provider, name_of
@@ -30,6 +29,7 @@ from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
 from onnxzoo.registry.sample_inputs.sizes import key, open_axes
 from onnxzoo.registry.sample_inputs.values import draw
 from onnxzoo.registry.sessions.session_cache import GRAPH, WEIGHTS, Look, PreparedSessions, seal
+from onnxzoo.registry.testdata.held_inputs import held_inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         ZooError,
     )
     from onnxzoo.registry.core.records import Variant
-    from onnxzoo.registry.pool import SessionPool
-    from onnxzoo.registry.watch import watch
+    from onnxzoo.registry.serving.pool import SessionPool
+    from onnxzoo.registry.serving.watch import watch
 
     __version__: str
 
@@ -78,9 +78,9 @@ __all__ = [
 
 _HOMES = {
     "Registry": "onnxzoo.registry.api",
-    "SessionPool": "onnxzoo.registry.pool",
+    "SessionPool": "onnxzoo.registry.serving.pool",
     "Variant": "onnxzoo.registry.core.records",
-    "watch": "onnxzoo.registry.watch",
+    "watch": "onnxzoo.registry.serving.watch",
     **dict.fromkeys(
         ("convert", "list", "load", "pull", "quantize", "register", "resolve", "search"),
         "onnxzoo._api",

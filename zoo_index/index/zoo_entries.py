@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from onnxzoo.registry.archive.snapshot import Contents
+from onnxzoo.registry.archive.tar import opened
 from onnxzoo.registry.core.errors import NotFound, ZooError
 from onnxzoo.registry.core.files import reading
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.exported import Contents
-from onnxzoo.registry.packed import opened
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.sources.web import WebSource
 from onnxzoo.zoo_index.sources.zoo_file import SUFFIX, manifest_of

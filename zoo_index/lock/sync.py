@@ -17,7 +17,7 @@ from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.names import Ref, fold
 from onnxzoo.registry.core.records import Added, Progress, Variant
-from onnxzoo.registry.licenses import check_license
+from onnxzoo.registry.licenses.policy import check_license
 from onnxzoo.registry.resolve.choose import Wish
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.index.entry import Entry

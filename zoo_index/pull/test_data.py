@@ -11,7 +11,7 @@ from onnxzoo.registry.core.errors import NotFound, ZooError
 from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.records import Checked, Progress, Variant
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.testdata import gather, gather_light
+from onnxzoo.registry.testdata.sets import gather, gather_light
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.index.indexes import Indexes

@@ -18,7 +18,7 @@ from onnxzoo.registry.core.manifest import check_path
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.core.text import without_query
-from onnxzoo.registry.licenses import spelled
+from onnxzoo.registry.licenses.policy import spelled
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.options import limits_of, need_network, part_of, telling_session
 from onnxzoo.zoo_index.sources.hub_api import (

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from secrets import token_hex
 
+from onnxzoo.registry.archive.snapshot import Contents, Member
+from onnxzoo.registry.archive.tar import HEADER, head_size, offsets_of, opened, read_head
 from onnxzoo.registry.core.errors import NotFound, Refused
 from onnxzoo.registry.core.files import reporting_storage
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.exported import Contents, Member
-from onnxzoo.registry.packed import HEADER, head_size, offsets_of, opened, read_head
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.download.options import part_of
 from onnxzoo.zoo_index.download.peers import Namer

@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.core.errors import StorageError, ZooError
 from onnxzoo.registry.core.files import reporting_storage, sync
 from onnxzoo.registry.database.changed_rows import Touched
 from onnxzoo.registry.database.database import Database, Rows, rows_of
 from onnxzoo.registry.database.ownership import check_owner
 from onnxzoo.registry.database.queries import USED, events, listed, reading_rows, records
+from onnxzoo.registry.maintenance.sidecar_claims import FORMAT, LARGEST, parse
 from onnxzoo.registry.store import Store
 
 if TYPE_CHECKING:

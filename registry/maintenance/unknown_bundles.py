@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
+from onnxzoo.registry.archive.merge import Imported, merge
+from onnxzoo.registry.archive.snapshot import Contents, ModelOut, VariantOut, VersionOut
 from onnxzoo.registry.core.errors import DatabaseError, IntegrityError
 from onnxzoo.registry.core.names import fold
 from onnxzoo.registry.database.database import Database, Rows, rows_of
 from onnxzoo.registry.database.queries import USED
-from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut
-from onnxzoo.registry.merge import Imported, merge
-from onnxzoo.registry.rebuild import Rebuilt, Told, told_by
-from onnxzoo.registry.sidecars import changing, check
+from onnxzoo.registry.maintenance.rebuild import Rebuilt, Told, told_by
+from onnxzoo.registry.maintenance.sidecar_claims import (
+    Claims,
+    DataClaim,
+    VariantClaim,
+    VersionClaim,
+    read,
+)
+from onnxzoo.registry.maintenance.sidecars import changing, check
 from onnxzoo.registry.store import Store
 
 Claim = VariantClaim | DataClaim

@@ -14,12 +14,12 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from onnxzoo.registry.archive.codec import dump, parse
+from onnxzoo.registry.archive.snapshot import Contents, Member
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, StorageError
 from onnxzoo.registry.core.files import CHUNK, reading, replacing, write_all
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.staging import staging_name
-from onnxzoo.registry.exported import Contents, Member
-from onnxzoo.registry.exported_text import dump, parse
 
 MANIFEST = "zoo.json"
 _LARGEST = 8 << 20  # bytes of a manifest; one of a thousand variants has about 1 MB

@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from onnxzoo.registry.archive.snapshot import Contents, Place, VersionOut, draft_of
+from onnxzoo.registry.archive.tar import Packed
 from onnxzoo.registry.core.errors import IntegrityError, Refused
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.records import Draft, Graph, Progress
 from onnxzoo.registry.core.text import show_size
-from onnxzoo.registry.exported import Contents, Place, VersionOut, draft_of
-from onnxzoo.registry.packed import Packed
 from onnxzoo.registry.store import Stage, Store
 
 _DATA_FILE = re.compile(r"[a-z0-9._-]+/test_data_set_\d+/(input|output)_\d+\.pb")
@@ -149,7 +149,7 @@ def _check_data(
     graphs: Mapping[Place, Graph],
 ) -> None:
     """Raise unless reference data lie as they are kept, and are for the version's models."""
-    from onnxzoo.registry.testdata import read, sets
+    from onnxzoo.registry.testdata.sets import read, sets
 
     for file in bundles[str(version.test_data)].files:
         if not _DATA_FILE.fullmatch(file.path):

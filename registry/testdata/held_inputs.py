@@ -6,7 +6,7 @@ from typing import Any
 
 from onnxzoo.registry.core.records import Graph, Tensor
 from onnxzoo.registry.onnx_file.dtypes import WIDTHS
-from onnxzoo.registry.testdata import read, sets
+from onnxzoo.registry.testdata.sets import read, sets
 
 
 def held_inputs(folder: Path, graph: Graph) -> Iterator[Mapping[str, Any]]:

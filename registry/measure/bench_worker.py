@@ -48,7 +48,7 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
             ``warmup``, ``runs`` (None: until ``seconds`` are over) and ``seconds``; or
             ``only_sizes``: nothing is measured, and the sizes of open axes are returned.
     """
-    from onnxzoo.registry.bench_inputs import batch_of, inputs_for, sizes_of
+    from onnxzoo.registry.measure.bench_inputs import batch_of, inputs_for, sizes_of
     from onnxzoo.registry.runtime.session import infer, options_with
     from onnxzoo.registry.runtime.tensor_values import runner
     from onnxzoo.registry.sample_inputs.sample_inputs import shapes_text

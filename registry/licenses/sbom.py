@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.manifest import File
 from onnxzoo.registry.core.records import Variant
-from onnxzoo.registry.notice import page_of
+from onnxzoo.registry.licenses.attribution import page_of
 
 if TYPE_CHECKING:
     from cyclonedx.model import ExternalReference, HashType, Property

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxzoo.registry.claims import Claims, DataClaim, VariantClaim, VersionClaim, read
 from onnxzoo.registry.core.errors import (
     Busy,
     Damaged,
@@ -28,9 +27,16 @@ from onnxzoo.registry.database.database import Database, Rows, rows_of
 from onnxzoo.registry.database.ownership import FILE, check_owner, id_of
 from onnxzoo.registry.database.queries import graph_text
 from onnxzoo.registry.database.schema import check_whole, making
+from onnxzoo.registry.maintenance.sidecar_claims import (
+    Claims,
+    DataClaim,
+    VariantClaim,
+    VersionClaim,
+    read,
+)
+from onnxzoo.registry.maintenance.sidecars import check
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.resolve.lookup import chosen
-from onnxzoo.registry.sidecars import check
 from onnxzoo.registry.store import Store
 
 if TYPE_CHECKING:

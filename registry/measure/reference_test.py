@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.records import Context, Measurement, Variant
-from onnxzoo.registry.held_inputs import fitted
 from onnxzoo.registry.onnx_file.dtypes import WIDTHS
 from onnxzoo.registry.runtime.machine import here
 from onnxzoo.registry.runtime.session import infer
-from onnxzoo.registry.testdata import Case, gather, read, sets
+from onnxzoo.registry.testdata.held_inputs import fitted
+from onnxzoo.registry.testdata.sets import Case, gather, read, sets
 
 # What onnx's own backend tests allow where a model states nothing else.
 # Source: onnx 1.23, onnx/backend/test/loader/__init__.py, "load_model_tests".

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.archive import members
-from onnxzoo.registry.arrays import read_npz
 from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.files import reading
 from onnxzoo.registry.core.records import Graph, Tensor
 from onnxzoo.registry.core.text import show_size
 from onnxzoo.registry.onnx_file.dtypes import STRING, WIDTHS
 from onnxzoo.registry.store import Stage
+from onnxzoo.registry.testdata.archives import members
+from onnxzoo.registry.testdata.arrays import read_npz
 
 if TYPE_CHECKING:
     import numpy as np

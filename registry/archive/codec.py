@@ -4,12 +4,19 @@ import json
 import re
 from typing import Any
 
+from onnxzoo.registry.archive.snapshot import (
+    Contents,
+    Member,
+    ModelOut,
+    VariantOut,
+    VersionOut,
+    agreeing,
+)
 from onnxzoo.registry.core import decode
 from onnxzoo.registry.core.errors import IntegrityError, Refused, UsageError, ZooError
 from onnxzoo.registry.core.manifest import File, Manifest
 from onnxzoo.registry.core.names import check_name, check_word
 from onnxzoo.registry.core.records import Measurement
-from onnxzoo.registry.exported import Contents, Member, ModelOut, VariantOut, VersionOut, agreeing
 
 FORMAT = "onnxzoo"  # the word by which the first member says what the file is
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

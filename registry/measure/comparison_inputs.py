@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.derive.calibrate import bounded
-from onnxzoo.registry.derive.calibrate import feeds as feeds_of
-from onnxzoo.registry.held_inputs import held_inputs
+from onnxzoo.registry.measure.input_files import bounded
+from onnxzoo.registry.measure.input_files import feeds as feeds_of
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.runtime.session import signature
 from onnxzoo.registry.sample_inputs.sample_inputs import Samples, sample_inputs
+from onnxzoo.registry.testdata.held_inputs import held_inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -33,7 +33,7 @@ def ground(
     Args:
         session: of the model.
         path: its `.onnx` file.
-        inputs: the user's, as `calibrate.feeds` reads them.
+        inputs: the user's, as `input_files.feeds` reads them.
         preprocess: of images; see there.
         held: the folder of reference data that the model's version holds.
         samples: how many to make where there are neither.

@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
+from onnxzoo.registry.archive.snapshot import Contents, ModelOut, VariantOut, VersionOut, members_of
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.names import Ref
 from onnxzoo.registry.database.database import Rows
 from onnxzoo.registry.database.queries import Row, lineage_of, listed, manifests, measurements
-from onnxzoo.registry.exported import Contents, ModelOut, VariantOut, VersionOut, members_of
 from onnxzoo.registry.resolve.lookup import all_of
 from onnxzoo.registry.store import Store
 

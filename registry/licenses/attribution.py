@@ -5,7 +5,7 @@ from itertools import groupby
 
 from onnxzoo.registry.core.records import Variant
 from onnxzoo.registry.core.text import visible
-from onnxzoo.registry.licenses import spdx
+from onnxzoo.registry.licenses.policy import spdx
 
 HUB = "https://huggingface.co"
 _HEAD = "Machine-learning models in this product, and the licences that they come under.\n"

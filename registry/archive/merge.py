@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnxzoo.registry.archive.snapshot import Contents, ModelOut, Place, VersionOut, draft_of
 from onnxzoo.registry.core.names import Ref, fold
 from onnxzoo.registry.core.records import Graph, Measurement
 from onnxzoo.registry.database import writes
 from onnxzoo.registry.database.database import Rows, rows_of
 from onnxzoo.registry.database.queries import Row, context_text, measurements
 from onnxzoo.registry.database.tables import Model, Version
-from onnxzoo.registry.exported import Contents, ModelOut, Place, VersionOut, draft_of
 from onnxzoo.registry.resolve.lookup import chosen, ref_of
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.arrays import read_npy, read_npz
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.records import Tensor
-from onnxzoo.registry.derive.pictures import PICTURES, PREPROCESSING, read_picture
+from onnxzoo.registry.measure.images import PICTURES, PREPROCESSING, read_picture
 from onnxzoo.registry.onnx_file.dtypes import to_numpy
 from onnxzoo.registry.sample_inputs.sample_inputs import sample_inputs
-from onnxzoo.registry.values import compose, flattened, parts
+from onnxzoo.registry.testdata.arrays import read_npy, read_npz
+from onnxzoo.registry.testdata.values import compose, flattened, parts
 
 if TYPE_CHECKING:
     import numpy as np

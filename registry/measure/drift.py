@@ -9,11 +9,12 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused, UsageError
 from onnxzoo.registry.core.records import Context, Tensor, Variant
 from onnxzoo.registry.core.sandbox import wants_memory
-from onnxzoo.registry.derive.ground import SAMPLES, ground
+from onnxzoo.registry.measure.comparison_inputs import SAMPLES, ground
+from onnxzoo.registry.measure.outputs import agreement, matrix
+from onnxzoo.registry.measure.variation import Variation, correlation
 from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, to_numpy
 from onnxzoo.registry.onnx_file.graph import read_bare
 from onnxzoo.registry.onnx_file.protos import varying_outputs
-from onnxzoo.registry.outputs import agreement, matrix
 from onnxzoo.registry.runtime.random_nodes import apart, is_random, means, several
 from onnxzoo.registry.runtime.session import infer, signature
 from onnxzoo.registry.sample_inputs.sample_inputs import (
@@ -23,7 +24,6 @@ from onnxzoo.registry.sample_inputs.sample_inputs import (
     silence,
     silent_outputs,
 )
-from onnxzoo.registry.variation import Variation, correlation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,7 +156,7 @@ def drift(
         batch: examples in a batch; None for 1 and 2 in turns.
         axes: sizes of other open axes by their names.
         samples: how many inputs to make, seeded 0, 1, 2 …
-        inputs: what to run on in their place, as `calibrate.feeds` reads it; without, what the
+        inputs: what to run on in their place, as `input_files.feeds` reads it; without, what the
             version holds as reference data.
         preprocess: of images; see there.
         device: see `onnxzoo.load`.

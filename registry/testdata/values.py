@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.registry.arrays import is_npz, read_npy, read_npz
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, STRING, to_numpy
-from onnxzoo.registry.testdata import read_value
+from onnxzoo.registry.testdata.arrays import is_npz, read_npy, read_npz
+from onnxzoo.registry.testdata.sets import read_value
 
 if TYPE_CHECKING:
     import numpy as np

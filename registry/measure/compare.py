@@ -7,12 +7,12 @@ from statistics import median
 from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.records import Context, Measurement, Progress, Variant
-from onnxzoo.registry.derive.calibrate import check_preprocess, digest, located
-from onnxzoo.registry.derive.ground import SAMPLES
-from onnxzoo.registry.drift import Drift, drift, ground_of
+from onnxzoo.registry.measure.bench import USUAL, Effort, Figures, Trial, bench, check_sizes, kept
+from onnxzoo.registry.measure.comparison_inputs import SAMPLES
+from onnxzoo.registry.measure.drift import Drift, drift, ground_of
+from onnxzoo.registry.measure.input_files import check_preprocess, digest, located
 
 _METRICS = ("max", "cosine", "labels", "correlation")
 _GROUND = {"shapes", "unproven", "given"}  # of a drift's context: known once it is measured

@@ -16,16 +16,16 @@ from statistics import median
 from typing import Any
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.bench_inputs import data_of
 from onnxzoo.registry.core import errors
 from onnxzoo.registry.core.errors import Refused, UsageError, ZooError
 from onnxzoo.registry.core.records import Context, Measurement, Progress, Variant
+from onnxzoo.registry.measure.bench_inputs import data_of
 from onnxzoo.registry.runtime.machine import here
 from onnxzoo.registry.sample_inputs.axes import batch_axis, batched, check_axes
 from onnxzoo.registry.sample_inputs.sizes import is_batch, key, open_axes
 
 # -P: a module in the current folder must not stand in for one of ours.
-_WORKER = (sys.executable, "-P", "-m", "onnxzoo.registry.bench_worker")
+_WORKER = (sys.executable, "-P", "-m", "onnxzoo.registry.measure.bench_worker")
 _PERCENTILES = (50, 95, 99)
 
 
@@ -80,7 +80,7 @@ class Trial:
         axes: sizes of open axes by their names, or by input and position (``x:1``); the batch's
             own becomes `batch`.
         device: see `onnxzoo.load`.
-        inputs: a file or folder of inputs to run on, as `calibrate.feeds` reads it. Without, and
+        inputs: a file or folder of inputs to run on, as `input_files.feeds` reads it. Without, and
             without sizes, the version's test data are taken; else sample inputs.
         preprocess: of images; see there.
     """

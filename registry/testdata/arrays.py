@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from onnxzoo.registry.archive import BOUNDS
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.text import show_size
 from onnxzoo.registry.core.zips import open_zip
+from onnxzoo.registry.testdata.archives import BOUNDS
 
 if TYPE_CHECKING:
     import numpy as np

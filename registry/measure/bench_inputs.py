@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.records import Tensor, Variant
-from onnxzoo.registry.derive.calibrate import digest
-from onnxzoo.registry.derive.ground import ground
-from onnxzoo.registry.reference import Reference
+from onnxzoo.registry.measure.comparison_inputs import ground
+from onnxzoo.registry.measure.input_files import digest
+from onnxzoo.registry.reference_data import Reference
 from onnxzoo.registry.sample_inputs.sizes import open_axes
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Check licences, and write what they ask for."""

@@ -1,0 +1,1 @@
+"""Keep a registry sound: verify, remove, collect garbage, rebuild."""

@@ -1,0 +1,1 @@
+"""Measure variants: speed, memory, drift, reference tests."""

@@ -1,0 +1,1 @@
+"""Serve models in a long-lived process: pooled, following an alias."""

@@ -1,0 +1,1 @@
+"""Read reference inputs and outputs from files, within bounds."""
