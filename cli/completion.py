@@ -108,7 +108,7 @@ def words(*choices: str) -> Callable[[str], list[str]]:
 
 def frameworks(incomplete: str) -> list[str]:
     """Return the frameworks that begin so and whose models can be converted."""
-    from onnxzoo.registry.convert.converters import converters
+    from onnxzoo.registry.convert.discovery import converters
 
     return _beginning(converters(), incomplete)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxzoo.registry.convert.formats import recognise
+from onnxzoo.registry.convert.detect.formats import recognise
 from onnxzoo.registry.core.errors import IntegrityError, InvalidModel, NotFound, UsageError
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.core.zips import DIRECTORY, open_zip

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.convert.axes import (
+from onnxzoo.registry.convert.frameworks._axes import (
     constants_as_weights,
     fed_inputs,
     name_axes,
     without_weights_as_inputs,
 )
-from onnxzoo.registry.convert.job import Input, Sample
-from onnxzoo.registry.convert.maps import without_maps
+from onnxzoo.registry.convert.frameworks._probabilities import without_maps
+from onnxzoo.registry.convert.interface import Input, Sample
 
 DOMAINS = ("", "acme")
 

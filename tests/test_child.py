@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from onnxzoo.registry.convert.children import checked
+from onnxzoo.registry.convert.workers import checked
 from onnxzoo.registry.core.errors import InvalidModel, Refused, StorageError
 from onnxzoo.registry.core.sandbox import Limits, ask
 from onnxzoo.registry.core.sandbox_answer import check_files

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from onnxzoo import resolve
 from onnxzoo.cli.app import app
 from onnxzoo.registry.api import Registry
+from onnxzoo.registry.convert.api import convert
+from onnxzoo.registry.convert.conversion import Order
+from onnxzoo.registry.convert.conversion import convert as run
+from onnxzoo.registry.convert.convert_worker import perform
 from onnxzoo.registry.convert.environments import environment_of, interpreter
-from onnxzoo.registry.convert.job import Converter, Input, Job
-from onnxzoo.registry.convert.offer import convert
-from onnxzoo.registry.convert.run import Order
-from onnxzoo.registry.convert.run import convert as run
-from onnxzoo.registry.convert.worker import perform
+from onnxzoo.registry.convert.interface import Converter, Input, Job
 from onnxzoo.registry.core.errors import (
     InvalidModel,
     NotFound,
@@ -40,7 +40,7 @@ from tests.converters.case import run_apart
 # A converter whose files say how it behaves; it is installed as another package would be.
 ACME = """
 import os, pathlib, socket, time
-from onnxzoo.registry.convert.job import Converter, Made, Sample
+from onnxzoo.registry.convert.interface import Converter, Made, Sample
 from onnxzoo.registry.core.errors import InvalidModel
 
 CONVERTER = Converter(
@@ -189,7 +189,9 @@ def test_what_another_packages_converter_needs_is_to_be_installed(tmp_path: Path
     (folder / "entry_points.txt").write_text("[onnxzoo.converters]\nlacking = lacking:CONVERTER\n")
     own = 'Converter("lacking", "lacking", ("no_such_package",))'
     file = tmp_path / "packages" / "lacking.py"
-    file.write_text(f"from onnxzoo.registry.convert.job import Converter\nCONVERTER = {own}\n")
+    file.write_text(
+        f"from onnxzoo.registry.convert.interface import Converter\nCONVERTER = {own}\n"
+    )
     with pytest.raises(NotFound, match="needs `no_such_package`, not here") as caught:
         convert(model("well"), "net", from_="lacking", trust=True)
     assert caught.value.hint == "pip install no_such_package"
@@ -363,7 +365,7 @@ def test_an_example_for_a_file_is_a_file() -> None:
 def test_a_missing_framework_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("m.json")
     path.write_text('{"learner": {}, "version": [3, 2, 0]}')
-    from onnxzoo.registry.convert import xgboost
+    from onnxzoo.registry.convert.frameworks import xgboost
 
     absent = ("no_such_framework",)
     monkeypatch.setattr(
@@ -396,7 +398,7 @@ def test_no_environment_is_made_offline(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_environment_is_made_once_and_its_child_finds_onnxzoo_alone(
     settings: Settings,
 ) -> None:
-    from onnxzoo.registry.convert.children import Child
+    from onnxzoo.registry.convert.workers import Child
     from onnxzoo.registry.core.sandbox import Limits
 
     Path("pins.txt").write_text("")
@@ -406,7 +408,7 @@ def test_an_environment_is_made_once_and_its_child_finds_onnxzoo_alone(
     assert interpreter(one, settings) == python
     assert python.parent.stat().st_mtime_ns == stamp
     assert [path.name for path in settings.environments.iterdir()] == [python.parts[-3]]
-    child = Child("worker", "trying", Limits(2 << 30, 60), python)
+    child = Child("convert_worker", "trying", Limits(2 << 30, 60), python)
     job: dict[str, Any] = {"source": None, "folder": ".", "example": None, "inputs": []}
     job |= {"outputs": [], "dynamic": {}, "axes": {}, "converter": "x", "format": "x"}
     with pytest.raises(Refused, match="No module named 'numpy'"):

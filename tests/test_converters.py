@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.converters import converter, missing
-from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.convert.api import convert
+from onnxzoo.registry.convert.discovery import converter, missing
 from onnxzoo.registry.core.errors import Refused, ZooError
 from tests.converters import CASES, converter_in
 from tests.converters.case import Case, NotInstalled, check, make, recognised, run_apart

@@ -7,7 +7,7 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused, UsageError
 from onnxzoo.registry.core.records import Graph
-from onnxzoo.registry.derive import Proof, Recipe, derive
+from onnxzoo.registry.derive.derive import Proof, Recipe, derive
 from tests import models
 
 RECIPE = Recipe("opset", {"opset": 18})

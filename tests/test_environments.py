@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onnxzoo.registry.convert.environments import interpreter
-from onnxzoo.registry.convert.job import Converter, pinned
+from onnxzoo.registry.convert.interface import Converter, pinned
 from onnxzoo.registry.core.errors import RemoteError
 from onnxzoo.registry.core.settings import Settings
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from onnxzoo.registry.convert.api import register_model
 from onnxzoo.registry.convert.export_arguments import axes_of_shapes, exporter_of
-from onnxzoo.registry.convert.offer import register_model
 from onnxzoo.registry.core.errors import UsageError
 
 

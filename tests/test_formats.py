@@ -14,10 +14,10 @@ from typing import IO
 
 import pytest
 
-from onnxzoo.registry.convert.converters import converter_of
-from onnxzoo.registry.convert.formats import code_in, recognise
-from onnxzoo.registry.convert.job import Input
-from onnxzoo.registry.convert.pickles import imports
+from onnxzoo.registry.convert.detect.formats import code_in, recognise
+from onnxzoo.registry.convert.detect.pickles import imports
+from onnxzoo.registry.convert.discovery import converter_of
+from onnxzoo.registry.convert.interface import Input
 from onnxzoo.registry.core.errors import InvalidModel, NotFound, Refused, UsageError
 from tests import models
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxzoo.registry.derive.half import to_bf16
+from onnxzoo.registry.derive.half_precision import to_bf16
 from tests import models
 
 LARGE, SMALL = 4096, 300

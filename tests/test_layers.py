@@ -10,39 +10,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the bottom up; what a room's modules import lies below, or in the room itself.
 ROOMS = (
-    {"cli.help", "registry.convert.coreml_layers", "registry.convert.maps", "registry.core",
-     "registry.derive.fold"},
-    {"registry.convert.children", "registry.convert.coreml_models",
-     "registry.convert.export_arguments", "registry.convert.glance", "registry.convert.job",
-     "registry.convert.weights", "registry.derive.recipes", "registry.licenses",
-     "registry.onnx_file", "registry.store", "zoo_index.download"},
-    {"registry.convert.axes", "registry.convert.environments", "registry.convert.factory",
-     "registry.convert.naming", "registry.convert.pickles", "registry.convert.protobufs",
-     "registry.convert.source", "registry.convert.tensorflow_ops", "registry.convert.traces",
-     "registry.database", "registry.derive.classes", "registry.derive.lower",
-     "registry.derive.skeleton", "registry.derive.widen", "registry.runtime", "registry.testdata"},
-    {"registry.convert.draw", "registry.convert.hub_folder", "registry.convert.ports",
-     "registry.convert.samples", "registry.convert.torch_files", "registry.database.migrations",
-     "registry.derive.declared", "registry.derive.prepare", "registry.reach", "registry.resolve",
-     "registry.sample_inputs"},
-    {"registry.archive", "registry.convert.boosters", "registry.convert.coreml",
-     "registry.convert.formats", "registry.convert.jax", "registry.convert.mxnet",
-     "registry.convert.paddle", "registry.convert.tensorflow_graphs", "registry.convert.tflite",
-     "registry.convert.torch_inputs", "registry.convert.transformers_calls",
-     "registry.convert.worker", "registry.derive.half", "registry.reference_data",
-     "registry.sessions"},
-    {"registry.convert.catboost", "registry.convert.converters", "registry.convert.lightgbm",
-     "registry.convert.sklearn", "registry.convert.tensorflow", "registry.convert.torch",
-     "registry.convert.transformers", "registry.convert.xgboost", "registry.maintenance",
-     "zoo_index.sources"},
-    {"registry.api", "registry.convert.keras", "zoo_index.index"},
-    {"registry.convert.run", "registry.lineage", "registry.measure", "registry.serving"},
-    {"registry.convert.offer", "registry.convert.prove", "registry.derive.frame",
-     "registry.derive.prove"},
-    {"registry.derive.judge", "registry.derive.opset", "registry.derive.quantize",
-     "registry.derive.to_opset"},
-    {"registry.derive.again", "registry.derive.search"},
-    {"registry.derive.precision", "zoo_index.pull"},
+    {"cli.help", "registry.core"},
+    {"registry.licenses", "registry.onnx_file", "registry.store", "zoo_index.download"},
+    {"registry.convert.detect", "registry.database", "registry.runtime", "registry.testdata"},
+    {"registry.database.migrations", "registry.resolve", "registry.sample_inputs"},
+    {"registry.archive", "registry.reference_data", "registry.sessions"},
+    {"registry.maintenance", "zoo_index.sources"},
+    {"registry.api", "zoo_index.index"},
+    {"registry.measure", "registry.serving"},
+    {"registry.convert", "registry.derive"},
+    {"registry.convert.frameworks", "zoo_index.pull"},
     {"zoo_index.zoo"},
     {"cli.completion", "zoo_index.derive", "zoo_index.lock", "zoo_index.onnx_hub",
      "zoo_index.search"},
@@ -66,7 +43,7 @@ HEAVY = FRAMEWORKS | {
     "sqlalchemy", "sqlmodel", "urllib3",
 }  # fmt: skip
 # Each module of these packages is a room of its own.
-NO_ROOMS = {"", "cli", "registry", "registry.convert", "registry.derive", "zoo_index"}
+NO_ROOMS = {"", "cli", "registry", "zoo_index"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for folder in ("registry", "zoo_index", "cli")

@@ -8,8 +8,8 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, UsageError
 from onnxzoo.registry.core.records import Draft, Lineage, Variant
-from onnxzoo.registry.derive.again import rederive
-from onnxzoo.registry.lineage import family, lines
+from onnxzoo.registry.derive.lineage import family, lines
+from onnxzoo.registry.derive.rederive import rederive
 from onnxzoo.registry.onnx_file.describe import describe
 from tests import models
 

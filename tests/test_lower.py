@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.core.errors import Refused
-from onnxzoo.registry.derive import opset as child
+from onnxzoo.registry.derive import opset_worker as child
+from onnxzoo.registry.derive.reachable_opsets import reach_by_trying
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.onnx_file.op_versions import may_differ_in_types_only
-from onnxzoo.registry.reach import reach_by_trying
 from tests import models
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from onnxzoo.registry.convert import coreml, paddle, tensorflow, torch
-from onnxzoo.registry.convert.boosters import matrix_of
-from onnxzoo.registry.convert.draw import draw
-from onnxzoo.registry.convert.factory import model_of
-from onnxzoo.registry.convert.job import Input, Job, Sample
-from onnxzoo.registry.convert.naming import opened, other_sizes, words_by_sizes
-from onnxzoo.registry.convert.ports import Loaded, Port
-from onnxzoo.registry.convert.torch_inputs import Inputs
-from onnxzoo.registry.convert.weights import is_safetensors
+from onnxzoo.registry.convert.detect.weight_files import is_safetensors
+from onnxzoo.registry.convert.frameworks import coreml, paddle, tensorflow, torch
+from onnxzoo.registry.convert.frameworks._boosters import matrix_of
+from onnxzoo.registry.convert.frameworks._inputs import draw
+from onnxzoo.registry.convert.frameworks._loading import model_of
+from onnxzoo.registry.convert.frameworks._names import opened, other_sizes, words_by_sizes
+from onnxzoo.registry.convert.frameworks.tensorflow_ports import Loaded, Port
+from onnxzoo.registry.convert.frameworks.torch_inputs import Inputs
+from onnxzoo.registry.convert.interface import Input, Job, Sample
 from onnxzoo.registry.core.errors import UsageError
 
 AXES = {"ids": {0: "batch", 1: "time"}}

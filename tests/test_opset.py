@@ -11,9 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused, UsageError
-from onnxzoo.registry.derive import Proof, skeleton
-from onnxzoo.registry.derive import opset as opset_child
-from onnxzoo.registry.derive.to_opset import judge, original, to_opset, try_opset
+from onnxzoo.registry.derive import opset_worker as opset_child
+from onnxzoo.registry.derive import strip_weights
+from onnxzoo.registry.derive.derive import Proof
+from onnxzoo.registry.derive.opset import judge, original, to_opset, try_opset
 from onnxzoo.registry.measure.drift import Drift, drift
 from tests import models
 
@@ -61,7 +62,7 @@ def test_the_weights_come_through_as_they_were(tmp_path: Path, target: int) -> N
 
 
 def test_the_converter_never_sees_a_large_weight(tmp_path: Path) -> None:
-    bare, taken = skeleton.read_skeleton(reduced(tmp_path / "m.onnx"))
+    bare, taken = strip_weights.read_skeleton(reduced(tmp_path / "m.onnx"))
     assert bare.ByteSize() < 2000
     assert [t.name for t in taken] == ["big"]
     assert {t.name: len(t.raw_data) for t in bare.graph.initializer} == {"big": 0, "row": 8}
@@ -92,8 +93,8 @@ def test_external_data_stays_outside(tmp_path: Path) -> None:
 
 def test_what_is_over_the_limit_goes_beside_the_model(tmp_path: Path) -> None:
     model = onnx.load(reduced(tmp_path / "m.onnx"))
-    skeleton.write(model, tmp_path / "one.onnx", limit=10**6)
-    skeleton.write(model, tmp_path / "two.onnx", limit=1000)
+    strip_weights.write(model, tmp_path / "one.onnx", limit=10**6)
+    strip_weights.write(model, tmp_path / "two.onnx", limit=1000)
     assert not (tmp_path / "one.onnx.data").exists()
     assert (tmp_path / "two.onnx.data").stat().st_size == BIG * 16
     onnx.checker.check_model(tmp_path / "two.onnx", full_check=True)

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.derive import prove
-from onnxzoo.registry.derive.frame import Proof
-from onnxzoo.registry.derive.judge import USUAL, unfit
-from onnxzoo.registry.derive.to_opset import judge, to_opset
+from onnxzoo.registry.derive import compare_worker
+from onnxzoo.registry.derive.acceptance import USUAL, unfit
+from onnxzoo.registry.derive.derive import Proof
+from onnxzoo.registry.derive.opset import judge, to_opset
 from onnxzoo.registry.measure.drift import SHORT, Drift, drift
 from onnxzoo.registry.runtime.random_nodes import MOST
 from tests import models, networks
@@ -37,7 +37,7 @@ def registry(tmp_path: Path) -> Registry:
 
 def proven(base: Path, other: Path, **asked: Any) -> Drift:
     request = {"inputs": None, "preprocess": None, "held": None, "samples": 8, "timed": False}
-    told = prove.main({"base": str(base), "model": str(other), **request, **asked})
+    told = compare_worker.main({"base": str(base), "model": str(other), **request, **asked})
     return Drift(**told["drift"])
 
 

@@ -17,10 +17,10 @@ from onnxzoo.cli.app import main
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.records import Graph, Tensor
-from onnxzoo.registry.derive.frame import Proof
-from onnxzoo.registry.derive.judge import Bounds, better, unfit
-from onnxzoo.registry.derive.precision import quantize
-from onnxzoo.registry.derive.recipes import Options, candidates, choose
+from onnxzoo.registry.derive.acceptance import Bounds, better, unfit
+from onnxzoo.registry.derive.derive import Proof
+from onnxzoo.registry.derive.quantization import Options, candidates, choose
+from onnxzoo.registry.derive.quantize import quantize
 from onnxzoo.registry.measure import input_files
 from onnxzoo.registry.measure.drift import Drift
 from onnxzoo.registry.onnx_file.describe import describe

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.core.errors import Refused
-from onnxzoo.registry.derive import quantize
+from onnxzoo.registry.derive import quantize_worker
 from onnxzoo.registry.onnx_file.protos import nodes
 
 SIDE = 64
@@ -25,7 +25,9 @@ def made(path: Path, method: str, to: str, **more: Any) -> Path:
     weights = {"int8": "Int8", "qdq": "Int8", "int4": "Int4"}.get(to, "")
     given = {"ops": ("MatMul",), "calibrate": "random", "activations": "UInt8", **more}
     options = {"to": to, "method": method, "weights": weights, **given}
-    quantize.main({"model": str(path), "into": str(into), "folder": str(work), "options": options})
+    quantize_worker.main(
+        {"model": str(path), "into": str(into), "folder": str(work), "options": options}
+    )
     return into / "model.onnx"
 
 

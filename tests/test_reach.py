@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import defs, helper, version_converter
 
+from onnxzoo.registry.derive.reachable_opsets import reach
 from onnxzoo.registry.onnx_file.describe import describe
-from onnxzoo.registry.reach import reach
 from tests import models
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("*.onnx"))

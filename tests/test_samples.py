@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxzoo.registry.convert.job import Sample
+from onnxzoo.registry.convert.interface import Sample
 from onnxzoo.registry.convert.samples import read, save
 from onnxzoo.registry.core.errors import Refused, UsageError
 

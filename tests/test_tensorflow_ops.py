@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.convert.formats import code_in, recognise
-from onnxzoo.registry.convert.tensorflow_ops import reaching
+from onnxzoo.registry.convert.detect.formats import code_in, recognise
+from onnxzoo.registry.convert.detect.tensorflow_ops import reaching
 from onnxzoo.registry.core.errors import InvalidModel
 from tests.test_formats import field, varint
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from onnxzoo.registry.convert import coreml, mxnet, paddle
-from onnxzoo.registry.convert.formats import recognise
-from onnxzoo.registry.convert.job import Converter, Input, Job
-from onnxzoo.registry.convert.offer import convert
+from onnxzoo.registry.convert.api import convert
+from onnxzoo.registry.convert.detect.formats import recognise
+from onnxzoo.registry.convert.detect.weight_files import graph_in, weights_of
+from onnxzoo.registry.convert.frameworks import coreml, mxnet, paddle
+from onnxzoo.registry.convert.interface import Converter, Input, Job
 from onnxzoo.registry.convert.source import source_of
-from onnxzoo.registry.convert.weights import graph_in, weights_of
 from onnxzoo.registry.core.errors import NotFound, UsageError
 
 SYMBOL = '{"nodes": [], "arg_nodes": [0], "heads": [[0, 0, 0]]}'

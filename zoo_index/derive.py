@@ -3,9 +3,9 @@
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.names import Ref
 from onnxzoo.registry.core.records import Progress, Variant
-from onnxzoo.registry.derive.again import Again
-from onnxzoo.registry.derive.again import rederive as again
-from onnxzoo.registry.derive.to_opset import original, to_opset
+from onnxzoo.registry.derive.opset import original, to_opset
+from onnxzoo.registry.derive.rederive import Again
+from onnxzoo.registry.derive.rederive import rederive as again
 from onnxzoo.registry.runtime.compatibility import release
 from onnxzoo.zoo_index.zoo import Zoo
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.core.names import fold, keys_of
 from onnxzoo.registry.core.records import Variant
-from onnxzoo.registry.reach import at_opset, reach, reach_by_trying
+from onnxzoo.registry.derive.reachable_opsets import at_opset, reach, reach_by_trying
 from onnxzoo.registry.runtime.compatibility import Needs, Runtime, Verdict, judge, misfits
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.zoo import Zoo

@@ -160,10 +160,10 @@ def convert(
         {"--for": for_, "--label": label, "--inputs": inputs, "--dry-run": dry_run},
     )
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.convert import run
-    from onnxzoo.registry.convert.job import Input
+    from onnxzoo.registry.convert import conversion
+    from onnxzoo.registry.convert.interface import Input
 
-    order = run.Order(
+    order = conversion.Order(
         from_=from_,
         factory=factory,
         inputs=[Input.parse(text) for text in input_ or ()],
@@ -177,9 +177,9 @@ def convert(
         isolated=isolated,
         accept_drift=accept_drift,
     )
-    labels = run.Labels(new_version, task, license_, tag or ())
+    labels = conversion.Labels(new_version, task, license_, tag or ())
     with Registry() as registry, progress(registry.settings, quiet=quiet) as report:
-        added = run.convert(registry, source, name, order, labels, progress=report)
+        added = conversion.convert(registry, source, name, order, labels, progress=report)
     variant = added.variant
     if json:
         document(variant_document(variant) | {"new": added.new})

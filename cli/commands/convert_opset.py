@@ -10,8 +10,8 @@ from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.derive import Proof
-    from onnxzoo.registry.derive.to_opset import Converted
+    from onnxzoo.registry.derive.derive import Proof
+    from onnxzoo.registry.derive.opset import Converted
     from onnxzoo.registry.measure.input_files import Examples
     from onnxzoo.registry.runtime.compatibility import Runtime
     from onnxzoo.zoo_index.zoo import Zoo
@@ -29,7 +29,7 @@ def convert_opset(
     json: bool,
 ) -> None:
     """Make a variant at another opset, or for a release, compare its outputs, and keep it."""
-    from onnxzoo.registry.derive.to_opset import to_opset
+    from onnxzoo.registry.derive.opset import to_opset
     from onnxzoo.registry.measure.input_files import located
     from onnxzoo.registry.runtime.compatibility import release
     from onnxzoo.zoo_index.derive import parent_of
@@ -72,7 +72,7 @@ def _try(
     quiet: bool,
     json: bool,
 ) -> None:
-    from onnxzoo.registry.derive.to_opset import held_at, opset_for, try_opset
+    from onnxzoo.registry.derive.opset import held_at, opset_for, try_opset
     from onnxzoo.zoo_index.derive import parent_of
 
     try:

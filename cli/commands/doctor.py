@@ -176,7 +176,7 @@ def _runtime() -> dict[str, object]:
 
 def _converters(settings: "Settings") -> dict[str, object]:
     """Return which converters run here, which in environments that are made, which not yet."""
-    from onnxzoo.registry.convert.converters import converters, missing
+    from onnxzoo.registry.convert.discovery import converters, missing
     from onnxzoo.registry.convert.environments import environment_of
 
     every = converters()

@@ -12,8 +12,8 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.derive.frame import Proof
-    from onnxzoo.registry.derive.precision import Quantized
+    from onnxzoo.registry.derive.derive import Proof
+    from onnxzoo.registry.derive.quantize import Quantized
 
 
 def quantize(
@@ -81,9 +81,9 @@ def quantize(
 
     The new variant is compared with its parent, and refused past the bounds.
     """
-    from onnxzoo.registry.derive.judge import Bounds
-    from onnxzoo.registry.derive.precision import quantize as make
-    from onnxzoo.registry.derive.recipes import convolutional
+    from onnxzoo.registry.derive.acceptance import Bounds
+    from onnxzoo.registry.derive.quantization import convolutional
+    from onnxzoo.registry.derive.quantize import quantize as make
     from onnxzoo.zoo_index.zoo import Zoo
 
     silent = quiet or json

@@ -10,7 +10,7 @@ from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.derive.again import Again
+    from onnxzoo.registry.derive.rederive import Again
 
 
 def rederive(

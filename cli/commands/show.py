@@ -176,7 +176,7 @@ def _made_from(variant: "Variant") -> str | None:
 def _show_lineage(registry: "Registry", variant: "Variant", *, json: bool) -> None:
     from dataclasses import asdict
 
-    from onnxzoo.registry.lineage import family, lines
+    from onnxzoo.registry.derive.lineage import family, lines
 
     root = family(registry, variant)
     if json:

@@ -76,7 +76,7 @@ def _say_refusal(checked: "Checked") -> None:
 
 def _generation(registry: "Registry", checked: "Checked") -> int:
     """Return how many ancestors of a bundle are held: a parent is repaired before its children."""
-    from onnxzoo.registry.lineage import ancestors
+    from onnxzoo.registry.derive.lineage import ancestors
 
     variants = registry.holding(checked.digest)
     return max((len([*ancestors(registry, variant)]) for variant in variants), default=0)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from onnxzoo.registry.convert.job import Converter
+from onnxzoo.registry.convert.interface import Converter
 from onnxzoo.registry.core.errors import RemoteError, StorageError, UsageError
 from onnxzoo.registry.core.files import clear, size_of
 from onnxzoo.registry.core.records import Progress

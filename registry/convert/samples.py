@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxzoo.registry.convert.job import Sample
+from onnxzoo.registry.convert.interface import Sample
 from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.testdata.arrays import read_npz
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.convert.weights import weights_of
+from onnxzoo.registry.convert.detect.weight_files import weights_of
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.files import expanded, is_there, reading
 from onnxzoo.registry.core.manifest import File, Manifest

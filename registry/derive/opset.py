@@ -1,224 +1,251 @@
-"""The child that converts a model to another opset, with onnx's version converter.
+"""A held variant at another opset: from which one it is made, and when it is good enough."""
 
-The converter sees the graph without its weights, so that their size does not matter: given whole,
-a model over 2 GB cannot even be handed to it.
-"""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from onnxzoo.registry.api import Registry
+from onnxzoo.registry.core.errors import Refused, UsageError
+from onnxzoo.registry.core.recipes import command
+from onnxzoo.registry.core.records import Graph, Progress, Variant
+from onnxzoo.registry.derive.derive import Proof, Recipe, clash, derive, make, taken
+from onnxzoo.registry.derive.reachable_opsets import at_opset
+from onnxzoo.registry.measure.input_files import Examples
+from onnxzoo.registry.runtime.compatibility import Runtime, installed, misfits, refusal
+from onnxzoo.registry.runtime.random_nodes import MOST
 
-from onnxzoo.registry.core.errors import Refused
-from onnxzoo.registry.core.sandbox import answer
-from onnxzoo.registry.derive.declared import correct_shapes, fit_ir_version
-from onnxzoo.registry.derive.frame import MODEL
-from onnxzoo.registry.derive.lower import NoStep, drop_defaults, lower, type_misfit
-from onnxzoo.registry.derive.skeleton import (
-    copy_external,
-    inline_functions,
-    put_back,
-    read_skeleton,
-    restore_notes,
-    write,
-    write_skeleton,
-)
-from onnxzoo.registry.onnx_file.op_versions import since
-from onnxzoo.registry.onnx_file.protos import graphs, nodes
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-# What the converter says of an op that it has no step for.
-# Source: onnx/version_converter, BaseConverter.h, "adapter_lookup"; no_previous_version.h.
-_NO_STEP = re.compile(
-    r"No (?:Adapter (?P<way>From|To) Version \$?(?P<version>\d+) for"
-    r"|Adapter For|Previous Version of) (?P<op>\w+)"
-)
-_CONTEXT = re.compile(r"^\S+:\d+: \w+: Assertion `.*?` failed: |\s*==> Context:.*", re.DOTALL)
+KIND = "opset"
+TOLERANCE = 1e-3  # absolute and relative, of every output's element
 
 
-class Blocked(Exception):
-    """No way to an opset: why, and the last one on the way that may be reached."""
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A variant at another opset.
 
-    def __init__(self, why: str, limit: int) -> None:
-        super().__init__(why)
-        self.limit = limit
+    Attributes:
+        new: False where it was held already.
+        proof: how it compares with its parent; None where it was held already.
+    """
 
-
-def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Write the model at another opset; see `frame` for the request."""
-    import onnx
-
-    source, into = Path(request["model"]), Path(request["into"])
-    target = int(request["options"]["opset"])
-    model, taken = read_skeleton(source)
-    _check_convertible(model)
-    _name_opsets_once(model)
-    skeleton = inline_functions(model)
-    del model
-    excuse = _problem_of_skeleton(skeleton)
-    converted = _reached(skeleton, target, excuse, request["options"].get("ir_version"))
-    put_back(converted, taken)
-    del taken
-    copy_external(converted, source.parent, into)
-    write(converted, into / MODEL)
-    problem = problem_of(into / MODEL)
-    if problem and not excuse:
-        raise Refused(f"it would be no valid model at opset {target}: {problem}")
-    return {"tools": {"onnx": onnx.__version__}}
+    parent: Variant
+    variant: Variant
+    new: bool
+    proof: Proof | None
 
 
-def _reached(
-    skeleton: "ModelProto", target: int, excuse: str | None, most: int | None
-) -> "ModelProto":
-    """Return a model at another opset, or refuse, naming the nearest opset that can be made.
+def to_opset(
+    registry: Registry,
+    variant: Variant,
+    opset: int | None,
+    *,
+    runtime: Runtime | None = None,
+    label: str | None = None,
+    inputs: Examples | None = None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Make a variant at another opset and keep it in the same version.
+
+    What the version holds at that opset already, in the same precision, is returned as it is,
+    unless a label of its own is asked for.
 
     Args:
-        skeleton: the model without weights.
-        target: the opset.
-        excuse: what onnx's checker finds wrong with the model as it is: what is made of it need
-            be no better.
-        most: the highest IR version to keep; None for that of the opset.
-    """
-    try:
-        return convert(skeleton, target, excuse, most)
-    except Blocked as error:
-        hint = _nearest(skeleton, error.limit, excuse)
-        raise Refused(str(error), hint=hint) from error
-
-
-def convert(
-    skeleton: "ModelProto", target: int, excuse: str | None, most: int | None = None
-) -> "ModelProto":
-    """Return a model without weights at another opset, with all that the converter drops.
+        registry: where the variant is held.
+        variant: what to convert.
+        opset: of the default domain; None for the highest up to its own that `runtime` reads.
+        runtime: the release that is to run it: its IR version comes down as far as need be.
+        label: the new variant's; None for its parent's, with the opset where that is taken.
+        inputs: to compare outputs on; None for reference data that are held, else samples.
+        progress: told of bytes.
 
     Raises:
-        Blocked: naming the op that has no step to that opset.
+        UsageError: if there is no such opset, or the label stands for something else.
+        Refused: naming the op that stands in the way, or how far the outputs lie apart; nothing
+            is kept then.
     """
-    opset = opset_of(skeleton)
-    converted = _at(skeleton, opset, target)
-    restore_notes(skeleton, converted)
-    fit_ir_version(converted, skeleton.ir_version, most)
-    if excuse or not _problem_of_skeleton(converted):
-        return converted
-    converted = correct_shapes(converted)
-    if problem := _problem_of_skeleton(converted):
-        step = 1 if target < opset else -1
-        why = f"it would be no valid model at opset {target}: {problem}"
-        raise Blocked(why, target + step)
-    return converted
+    opset = opset_for(variant, opset, runtime)
+    held = held_at(registry, variant, opset, runtime)
+    if held is not None and (label is None or held.ref == variant.ref):
+        return Converted(variant, held, new=False, proof=None)
+    recipe = _recipe(registry, variant, opset, runtime)
+    label = label or _label(registry, variant, opset, runtime)
+    if other := clash(
+        registry, variant, label, lambda made: recipe.options.items() <= made.items()
+    ):
+        raise taken(other)
+    with _naming(registry, variant, opset):
+        agree = judge(variant, opset, runtime)
+        made = derive(
+            registry,
+            variant,
+            recipe,
+            label=label,
+            inputs=inputs,
+            judge=agree,
+            progress=progress,
+        )
+    return Converted(variant, made.added.variant, made.added.new, made.proof)
 
 
-def _at(skeleton: "ModelProto", opset: int, target: int) -> "ModelProto":
-    import onnx
-    from onnx import version_converter
+def try_opset(
+    registry: Registry,
+    variant: Variant,
+    opset: int,
+    *,
+    runtime: Runtime | None = None,
+    inputs: Examples | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
+    recipe = _recipe(registry, variant, opset, runtime)
+    with (
+        _naming(registry, variant, opset),
+        make(registry, variant, recipe, inputs=inputs, progress=progress) as made,
+    ):
+        judge(variant, opset, runtime)(made.proof, made.graph)
+        return made.proof
 
-    bare = onnx.ModelProto()
-    bare.CopyFrom(skeleton)
-    if target == opset:
-        return bare
-    # Without this, what exporters write for ReduceMean at 18 (``noop_with_empty_axes=0``) makes an
-    # invalid model of 17.
-    drop_defaults(list(nodes(bare)), opset, target)
-    try:
-        return version_converter.convert_version(bare, target)
-    except Exception as error:
-        if target > opset:
-            raise _blocked(str(error), opset, target) from error
-        return _lowered(skeleton, opset, target)
+
+def opset_for(variant: Variant, opset: int | None, runtime: Runtime | None) -> int:
+    """Return the opset to convert to: the highest up to the variant's own that a release reads.
+
+    Raises:
+        UsageError: if neither is given.
+        Refused: if the release does not read the opset that was asked for.
+    """
+    if runtime is None:
+        if opset is None:
+            raise UsageError("to which opset?", hint=f"zoo convert {variant.ref} --opset 17")
+        return opset
+    highest = runtime.opsets[""]
+    if opset is not None and opset > highest:
+        raise Refused(
+            f"opset {opset} is above {highest}, the highest that {runtime} runs",
+            hint=f"zoo convert {variant.ref} --for {runtime.name}=={runtime.version}",
+        )
+    return opset or min(variant.opset or highest, highest)
 
 
-def _lowered(skeleton: "ModelProto", opset: int, target: int) -> "ModelProto":
-    """Return a model at a lower opset, where the converter cannot go there in one leap."""
-    try:
-        return lower(skeleton, opset, target)
-    except NoStep as error:
-        blocked = _blocked(str(error), error.opset, target)
-        op = str(blocked).split("`")[1] if "`" in str(blocked) else ""
-        if kind := type_misfit(skeleton, op, blocked.limit):
-            blocked = Blocked(
-                f"`{op}` of {kind} cannot go below opset {blocked.limit}", blocked.limit
+def judge(
+    parent: Variant, opset: int, runtime: Runtime | None = None
+) -> Callable[[Proof, Graph], None]:
+    """Return what refuses a model that is not at an opset, or gives not its parent's outputs."""
+
+    def agree(proof: Proof, graph: Graph) -> None:
+        if graph.opset != opset:
+            raise Refused(f"opset {opset} was asked for; what was made is at {graph.opset}")
+        if runtime is not None and (reasons := misfits(graph, runtime)):
+            raise refusal(parent.ref, reasons, runtime, None)
+        drift = proof.drift
+        if drift.relative is None or drift.max is None:
+            raise Refused(
+                f"whether it is the same model at opset {graph.opset} cannot be told: {drift.why}",
+                hint=f"inputs that it takes: zoo convert {parent.ref} --opset {opset} "
+                "--inputs DATA",
             )
-        raise blocked from error
+        if drift.spread is not None:
+            if drift.spread > MOST:
+                raise Refused(
+                    f"the model is random, and at opset {graph.opset} its outputs lie "
+                    f"{drift.spread:.3g} standard errors from those of `{parent.ref}`; "
+                    f"allowed are {MOST:g}"
+                )
+            return
+        if drift.relative > TOLERANCE:
+            raise Refused(
+                f"at opset {graph.opset} its outputs lie up to {drift.max:.3g} from those of "
+                f"`{parent.ref}`, {drift.relative:.3g} of what they are; allowed are {TOLERANCE:g}"
+            )
+
+    return agree
 
 
-def opset_of(model: "ModelProto") -> int:
-    """Return the version of the default domain that a model imports; 1 where it names none."""
-    return next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 1)
+def held_at(
+    registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None
+) -> Variant | None:
+    """Return a variant, or the same one of its version, if it is at an opset and a release runs it.
 
-
-def _check_convertible(model: "ModelProto") -> None:
-    if any(graph.sparse_initializer for graph in graphs(model)):
-        raise Refused("it holds sparse weights, which onnx's version converter drops")
-    if all(entry.domain not in {"", "ai.onnx"} for entry in model.opset_import):
-        raise Refused("it has no ops of ai.onnx, so there is no opset to convert")
-
-
-def _name_opsets_once(model: "ModelProto") -> None:
-    """Keep the highest version of each domain: skl2onnx names some twice, onnx converts one."""
-    versions: dict[str, int] = {}
-    for entry in model.opset_import:
-        domain = "" if entry.domain == "ai.onnx" else entry.domain
-        versions[domain] = max(entry.version, versions.get(domain, 0))
-    if len(versions) < len(model.opset_import):
-        del model.opset_import[:]
-        for domain, version in versions.items():
-            model.opset_import.add(domain=domain, version=version)
-
-
-def _blocked(said: str, opset: int, target: int) -> Blocked:
-    """Return in plain words why the converter gave up.
-
-    >>> said = "Assertion `false` failed: No Adapter From Version $14 for Mul"
-    >>> _blocked(said, 17, 11)
-    Blocked('`Mul` cannot go below opset 14')
-    >>> _blocked("No Previous Version of LayerNormalization exists", 18, 16)
-    Blocked('`LayerNormalization` cannot go below opset 17')
+    Without a release its IR version does not matter.
     """
-    down, found = target < opset, _NO_STEP.search(said)
-    if found is None:
-        words = " ".join(_CONTEXT.sub("", said).split())
-        return Blocked(f"onnx cannot convert it to opset {target}: {words}", target)
-    op, version = found["op"], found["version"]
-    if version is None:
-        limit = (since(op, opset) or opset) if down else opset
-    else:
-        beyond = found["way"] == "To"
-        limit = int(version) + (beyond if down else -beyond)
-    return Blocked(f"`{op}` cannot go {'below' if down else 'above'} opset {limit}", limit)
+
+    def fits(held: Variant) -> bool:
+        return held.opset == opset and (runtime is None or not misfits(held.graph, runtime))
+
+    if fits(variant):
+        return variant
+    return next(
+        (
+            held
+            for held in registry.list(name=variant.name)
+            if (held.version, held.precision) == (variant.version, variant.precision)
+            and fits(held)
+            and _is_same(registry, held, variant)
+        ),
+        None,
+    )
 
 
-def _nearest(skeleton: "ModelProto", limit: int, excuse: str | None) -> str | None:
-    """Return the option for the opset nearest to a limit that can be reached, if there is one."""
-    from onnx import defs
-
-    opset, start = opset_of(skeleton), min(max(limit, 1), defs.onnx_opset_version())
-    for candidate in range(start, opset, 1 if start < opset else -1):
-        try:
-            convert(skeleton, candidate, excuse)
-        except Blocked:
-            continue
-        return f"--opset {candidate}"
-    return None
+def _is_same(registry: Registry, one: Variant, two: Variant) -> bool:
+    """Tell whether two variants differ in their opset alone, as labels or lineage tell it."""
+    plain = [v.variant in {v.precision, f"{v.precision}-opset{v.opset}"} for v in (one, two)]
+    return all(plain) or original(registry, one).digest == original(registry, two).digest
 
 
-def problem_of(path: Path) -> str | None:
-    """Return what onnx's full check finds wrong with a model, in one line."""
-    from onnx import checker
+def original(registry: Registry, variant: Variant) -> Variant:
+    """Return what a variant was converted from, where that is held: nothing adds up that way."""
+    lineage = variant.lineage
+    if lineage is None or lineage.parent is None or lineage.recipe.get("kind") != KIND:
+        return variant
+    for parent in registry.holding(lineage.parent):
+        if (parent.name, parent.version) == (variant.name, variant.version):
+            return original(registry, parent)
+    return variant
 
+
+def _label(registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None) -> str:
+    """Return what a variant is called at another opset: as it is, with the opset if need be."""
+    own = variant.variant.removesuffix(f"-opset{variant.opset}")
+    held = registry.list(name=variant.name)
+    taken = own in {one.variant for one in held if one.version == variant.version}
+    if opset == variant.opset and runtime is not None:
+        return f"{own}-ir{runtime.ir_version}"
+    return f"{own}-opset{opset}" if taken else own
+
+
+def _recipe(
+    registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None
+) -> Recipe:
+    """Return how to make it, once it is sure that what is made could run here, and there."""
+    here = installed()
+    highest = here.opsets[""]
+    if opset < 1:
+        raise UsageError(f"`{opset}` is no opset; the lowest is 1")
+    if opset > highest:
+        raise Refused(
+            f"opset {opset} is above {highest}, the highest that {here} runs",
+            hint=f"zoo convert {variant.ref} --opset {highest}",
+        )
+    registry.check_there(variant)
+    options = {"opset": opset, "from": variant.opset}
+    if runtime is None:
+        return Recipe(KIND, options)
+    if reasons := misfits(at_opset(variant.graph, opset, runtime.ir_version), runtime):
+        raise refusal(variant.ref, reasons, runtime, None)
+    return Recipe(KIND, {**options, "ir_version": runtime.ir_version})
+
+
+@contextmanager
+def _naming(registry: Registry, variant: Variant, opset: int) -> Iterator[None]:
+    """Make a command of a child's hint, which does not know what the model is called.
+
+    For a converted model that is its exporter's, which may know what this converter does not.
+    """
     try:
-        checker.check_model(str(path), full_check=True)
-    except Exception as error:  # noqa: BLE001  (the checker raises kinds of its own)
-        return " ".join(_CONTEXT.sub("", str(error)).split())
-    return None
-
-
-def _problem_of_skeleton(model: "ModelProto") -> str | None:
-    with TemporaryDirectory() as folder:
-        return problem_of(write_skeleton(model, Path(folder)))
-
-
-if __name__ == "__main__":
-    answer(main)
+        yield
+    except Refused as error:
+        name = f"{variant.name}:{_label(registry, variant, opset)}@{variant.version}"
+        exporter = command(original(registry, variant), name=name, opset=opset)
+        if exporter:
+            error.hint = exporter
+        elif error.hint and error.hint.startswith("--opset"):
+            error.hint = f"zoo convert {variant.ref} {error.hint}"
+        raise

@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.core.records import Progress, Variant
-from onnxzoo.registry.derive.frame import Made, Recipe, make
-from onnxzoo.registry.derive.judge import Bounds, Trial, better, unfit
-from onnxzoo.registry.derive.recipes import Options
+from onnxzoo.registry.derive.acceptance import Bounds, Trial, better, unfit
+from onnxzoo.registry.derive.derive import Made, Recipe, make
+from onnxzoo.registry.derive.quantization import Options
 from onnxzoo.registry.measure.input_files import Examples
 
 

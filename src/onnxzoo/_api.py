@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.convert.offer import How
-    from onnxzoo.registry.derive.precision import Data
+    from onnxzoo.registry.convert.api import How
+    from onnxzoo.registry.derive.quantize import Data
     from onnxzoo.registry.resolve.choose import Wish
     from onnxzoo.registry.runtime.providers import Provider
     from onnxzoo.zoo_index.search import Found
@@ -230,7 +230,8 @@ def quantize(
         UsageError, NotFound: if what was asked for does not go together, or data is missing.
         Refused: if it cannot be made, or is not fit; nothing is kept then.
     """
-    from onnxzoo.registry.derive import judge, precision
+    from onnxzoo.registry.derive import acceptance
+    from onnxzoo.registry.derive import quantize as precision
     from onnxzoo.zoo_index.zoo import Zoo
 
     with Zoo(offline=offline) as zoo:
@@ -244,7 +245,7 @@ def quantize(
             inputs=inputs,
             ops=ops,
             exclude=exclude,
-            bounds=judge.Bounds(min_cosine, max_drift, min_labels, min_correlation),
+            bounds=acceptance.Bounds(min_cosine, max_drift, min_labels, min_correlation),
             search=search,
             label=label,
             progress=progress,
@@ -274,7 +275,7 @@ def convert(
         Refused: if it cannot be converted, or its outputs are others than the original's.
     """
     if name is not None:
-        from onnxzoo.registry.convert.offer import convert as of_framework
+        from onnxzoo.registry.convert.api import convert as of_framework
 
         _check_keywords("convert", how, _keywords(of_framework))
         return of_framework(source, name, opset=opset, **how)
@@ -325,11 +326,11 @@ def register(
 
     in_code = not isinstance(path, str | Path)
     if how:
-        from onnxzoo.registry.convert.offer import How
+        from onnxzoo.registry.convert.api import How
 
         _check_keywords("register", how, How.__annotations__)
     if in_code and not is_in_memory(path):
-        from onnxzoo.registry.convert.offer import register_model
+        from onnxzoo.registry.convert.api import register_model
 
         if test_data is not None:
             raise UsageError(

@@ -16,9 +16,9 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from onnxzoo.registry.convert.converters import converter
+from onnxzoo.registry.convert.api import convert
+from onnxzoo.registry.convert.discovery import converter
 from onnxzoo.registry.convert.environments import interpreter
-from onnxzoo.registry.convert.offer import convert
 from onnxzoo.registry.core.errors import ZooError
 from onnxzoo.registry.core.records import Variant
 from onnxzoo.registry.core.settings import Settings

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onnxzoo.registry.convert.converters import converter_of
+from onnxzoo.registry.convert.discovery import converter_of
 from onnxzoo.registry.core.records import Variant
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import ZooError
-from onnxzoo.registry.derive.precision import quantize
-from onnxzoo.registry.derive.to_opset import to_opset
+from onnxzoo.registry.derive.opset import to_opset
+from onnxzoo.registry.derive.quantize import quantize
 from onnxzoo.registry.runtime.capabilities import highest_opset
 
 

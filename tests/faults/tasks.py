@@ -16,7 +16,7 @@ from tests import models
 from tests.faults.runner import Runner
 
 _CONVERTER = """
-from onnxzoo.registry.convert.job import Converter, Made, Sample
+from onnxzoo.registry.convert.interface import Converter, Made, Sample
 
 CONVERTER = Converter(name="acme", module="acme", needs=("acme",),
                       recognises=lambda path: path.is_file() and path.read_bytes()[:4] == b"ACME")

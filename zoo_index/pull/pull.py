@@ -116,7 +116,7 @@ def _trouble(variant: Variant) -> int:
 def _make_again(
     registry: Registry, checked: Checked, variant: Variant, progress: Progress | None
 ) -> None:
-    from onnxzoo.registry.derive.again import remade
+    from onnxzoo.registry.derive.rederive import remade
 
     with remade(registry, variant, progress=progress) as (parent, made):
         if made.stage.manifest.digest != checked.digest:

@@ -1,0 +1,1 @@
+"""Detect what a file or folder is, without loading it."""

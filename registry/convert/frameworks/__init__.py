@@ -1,0 +1,1 @@
+"""Convert the models of each framework, in a child process."""
