@@ -18,7 +18,7 @@ from benchmarks.sessions import sessions
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.manifest import File
 from onnxzoo.zoo_index.index.entry import Entry, dump
-from tests import models
+from tests.support import models
 
 _BIN = Path(sys.executable).parent
 _MEGABYTES = 500
@@ -248,7 +248,7 @@ def memory(folder: Path) -> Iterator[Row]:
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.hub", str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.hub", str(folder)], stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None

@@ -8,7 +8,7 @@ import pytest
 
 from onnxzoo.cli.app import main
 from onnxzoo.registry.core.settings import Settings
-from tests.commands import Ran, Run
+from tests.support.commands import Ran, Run
 
 _OURS = ("ZOO_", "HF_", "HUGGING_FACE_")
 

@@ -13,8 +13,8 @@ from onnxzoo.cli.app import main
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.index.index import Index
 from onnxzoo.zoo_index.index.indexes import SHIPPED, ZOO
-from tests import models
-from tests.hub import Hub, sha256, size
+from tests.support import models
+from tests.support.hub import Hub, sha256, size
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)

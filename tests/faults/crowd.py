@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests import models
 from tests.faults.cases import Effort, Tried
 from tests.faults.invariants import broken, leftovers, state
 from tests.faults.runner import SECONDS, Runner, bare
+from tests.support import models
 
 _ROOT = Path(__file__).parents[2]
 _LIGHT = ("light-squeezenet", "light-shufflenet")

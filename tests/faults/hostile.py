@@ -4,12 +4,12 @@ import shutil
 import time
 from pathlib import Path
 
-from tests import hostile as models
 from tests.faults.cases import Effort, Tried
 from tests.faults.invariants import broken, leftovers, state
 from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Runner
 from tests.faults.tasks import one
+from tests.support import hostile as models
 
 _REFUSED = {3, 4, 5}  # 3: weights that are not there; 4: a file that is cut off
 _COMMANDS = ("register", "pull")

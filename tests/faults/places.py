@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests import models
 from tests.faults.cases import Effort, Tried, copy
 from tests.faults.errors import refused
 from tests.faults.invariants import broken, state
 from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Runner
 from tests.faults.tasks import matrix
+from tests.support import models
 
 _LONG = 60  # seconds
 _DISKS = ("size=400k", "size=600k", "size=1m", "nr_inodes=30", "nr_inodes=45", "size=4m")

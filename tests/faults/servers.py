@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from tests import models
 from tests.faults.cases import Effort, Tried, copy
 from tests.faults.invariants import broken, state
 from tests.faults.kills import unclear
 from tests.faults.runner import Ended, Runner
-from tests.servers import BEHAVIOURS, OF_API, OF_LIST, Behaviour, Server, cut
+from tests.support import models
+from tests.support.servers import BEHAVIOURS, OF_API, OF_LIST, Behaviour, Server, cut
 
 _HANGS = 20.0  # seconds after which a server gives up that a command should have left
 _PASSWORD = "canary-password"

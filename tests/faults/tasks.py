@@ -12,8 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import models
 from tests.faults.runner import Runner
+from tests.support import models
 
 _CONVERTER = """
 from onnxzoo.registry.convert.interface import Converter, Made, Sample
