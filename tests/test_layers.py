@@ -1,6 +1,7 @@
 """The direction of imports, and what only one module may do."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,15 @@ def test_every_package_is_named_to_the_build() -> None:
         "onnxzoo": ROOT / "src" / "onnxzoo",
         **{name: folder for name, folder in folders.items() if name.count(".") == 1},
     }
+
+
+def test_the_map_shows_every_package() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((\.\./[^)]+)\)", text)
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+    packages = {name.replace(".", "/") for name in map(room, MODULES) if name not in MODULES}
+    shown = {link.removeprefix("../") for link in links}
+    assert packages - shown == {"registry/database/migrations"}
 
 
 def room(module: str) -> str:
