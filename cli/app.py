@@ -1,4 +1,4 @@
-"""The ``zoo`` command: its commands, and what becomes of their errors."""
+"""Run the ``zoo`` command: dispatch its commands, print their errors."""
 
 import errno
 import os
@@ -173,7 +173,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 @contextmanager
 def _heeding_signals() -> Iterator[None]:
-    """Let what ends a command tidy up first; what was ignored when we began (nohup) stays so."""
+    """Let a command tidy up on a signal; ignored signals (nohup) stay ignored."""
     before = {}
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
@@ -219,7 +219,7 @@ def _say_kept() -> None:
 
 
 def _unwritten(error: OSError) -> int:
-    """Say why stdout takes nothing, and let what is still to be written vanish."""
+    """Report why stdout fails, and discard the rest of the output."""
     if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
         code = _BROKEN_PIPE
     elif error.errno in _SHORT and error.filename is not None:

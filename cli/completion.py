@@ -107,7 +107,7 @@ def words(*choices: str) -> Callable[[str], list[str]]:
 
 
 def frameworks(incomplete: str) -> list[str]:
-    """Return the frameworks that begin so and whose models can be converted."""
+    """Return the frameworks with this beginning and a converter."""
     from onnxzoo.registry.convert.discovery import converters
 
     return _beginning(converters(), incomplete)
@@ -134,7 +134,7 @@ def _of_entries(value: Callable[..., str | None], incomplete: str) -> list[str]:
 
 
 def _references(incomplete: str, variants: Iterable[str], versions: Iterable[str]) -> list[str]:
-    """Return what may stand after the last `:` or `@` of a reference, with all before it."""
+    """Return completions after the last `:` or `@` of a reference, with the text before it."""
     mark = max(incomplete.rfind(":"), incomplete.rfind("@"))
     follow: Sequence[str] = [*(variants if incomplete[mark] == ":" else versions)]
     return [incomplete[: mark + 1] + word for word in follow]

@@ -58,7 +58,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a share for people; what is not all of it never reads 100 %.
+    """Return a share for people; less than all never reads 100 %.
 
     >>> share(1.0), share(0.9999), share(0.5), share(None)
     ('100%', '99.9%', '50.0%', '-')
@@ -100,7 +100,7 @@ def count(number: int, thing: str) -> str:
 
 
 def compared_on(shapes: object, unproven: object) -> str:
-    """Return in words what outputs were compared on, and why that is no proof.
+    """Return the inputs of an output comparison in words, and why they prove nothing.
 
     >>> compared_on("x 2x128; x 1x32", None)
     'compared on x 2x128; x 1x32'
@@ -123,7 +123,7 @@ def measurement_document(measurement: "Measurement") -> dict[str, Any]:
 
 
 def measurements_of(registry: "Registry", variant: "Variant") -> "Sequence[Measurement]":
-    """Return what was measured of a variant; of tests, those on the data that its version has.
+    """Return a variant's measurements; of tests, those on its version's data.
 
     Others are of data that were replaced, or of another model with the same bytes.
     """
@@ -133,7 +133,7 @@ def measurements_of(registry: "Registry", variant: "Variant") -> "Sequence[Measu
 
 
 def show_measurements(measurements: "Sequence[Measurement]") -> None:
-    """Print what was measured, a line a context."""
+    """Print measurements, a line a context."""
     if not measurements:
         return
     line("measurements")
@@ -157,7 +157,7 @@ def test_data_of(registry: "Registry", ref: str) -> Mapping[str, Any] | None:
 
 
 def show_test_data(data: Mapping[str, Any] | None) -> str:
-    """Return for people what `test_data_of` says.
+    """Return `test_data_of`'s result for people.
 
     >>> show_test_data({"bytes": 1200, "sets": {"fp32": 3, "int8": 1}})
     '3 of fp32, 1 of int8, 1.2 kB'

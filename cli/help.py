@@ -58,7 +58,7 @@ _BOUNDS = re.compile(r"(; |(?<=\[))(?:-?[\d.]+<=?)?x(?:[<>]=?-?[\d.]+)?(?=\])")
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help shows what one would type."""
+    """A command with examples in its help."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options into the help."""

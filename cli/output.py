@@ -1,4 +1,4 @@
-"""What the commands print: data on stdout, talk on stderr, all of it safe for a terminal."""
+"""Print the commands' output: data on stdout, talk on stderr, safe for a terminal."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def talk(text: str) -> None:
 
 
 def failure(error: "ZooError") -> None:
-    """Print what went wrong and the way out; as a JSON object beside ``--json``."""
+    """Print an error and its hint; as a JSON object with ``--json``."""
     if _wants_json(sys.argv):
         fields = {
             "error": error.message,
@@ -89,7 +89,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 
 
 def document(value: object) -> None:
-    """Print one JSON document, in ASCII: what is unsafe in it stays escaped."""
+    """Print one JSON document, in ASCII: unsafe characters stay escaped."""
     text = json.dumps(value, indent=2, default=_plain)
     print(text.replace("\x7f", "\\u007f"))  # ASCII too, and no text
 
@@ -144,7 +144,7 @@ def cut(text: object, *, full: bool = False) -> str:
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print a name and a value a line, values aligned; what has no value is left out."""
+    """Print a name and a value a line, values aligned; missing values are left out."""
     there = [(name, value) for name, value in pairs if value is not None and value != ""]
     width = max((len(safe(name)) for name, _ in there), default=0)
     for name, value in there:
@@ -199,7 +199,7 @@ def tensors(title: str, listed: "Sequence[Tensor]", *, full: bool = True) -> Non
 
 
 def metadata(values: Mapping[str, str], *, full: bool) -> None:
-    """Print what a model's file says of itself, one entry a line; see `cut`."""
+    """Print the metadata in a model's file, one entry a line; see `cut`."""
     if values:
         line("metadata")
     for key, value in values.items():
@@ -251,7 +251,7 @@ def unknown_models(refs: Sequence[str], shown: int = 3) -> str:
 
 
 def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
-    """Print what the registry holds now, whether it is new there, and what is known since."""
+    """Print an added variant, whether it is new, and the recorded metadata."""
     variant = added.variant
     if quiet:
         line(variant.ref)
@@ -265,7 +265,7 @@ def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
 
 
 def fit_title(runtime: "Runtime", for_: str | None) -> str:
-    """Return what a verdict is headed by: ``RUNS HERE``, or which release was asked about."""
+    """Return the heading of a verdict: ``RUNS HERE``, or the requested release."""
     return f"RUNS ON {runtime}" if for_ else "RUNS HERE"
 
 
@@ -313,7 +313,7 @@ def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str
 
 
 def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]:
-    """Return the JSON object of what a pull would fetch."""
+    """Return the JSON object of a plan."""
     from dataclasses import asdict
 
     return {
@@ -337,7 +337,7 @@ def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]
 
 
 def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None = None) -> None:
-    """Print what a pull would fetch."""
+    """Print a plan."""
     fit = plan.fit
     fields(
         [

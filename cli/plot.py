@@ -104,7 +104,7 @@ def _limits(known: Sequence[float], *, log: bool) -> tuple[float, float]:
 
 
 def _labels(found: "Sequence[Compared]") -> list[str]:
-    """Return what each bar is called: by no more than tells them apart."""
+    """Return each bar's label: the words that tell it apart."""
     names = {item.variant.name for item in found}
     versions = {item.variant.version for item in found}
     labels = [

@@ -23,7 +23,7 @@ _OWN_WORDS = ("preparing ", "environment of ")  # begin labels of what is no fil
 def progress(
     settings: "Settings", *, quiet: bool, verb: str | None = None, counts: bool = False
 ) -> "Iterator[Progress | None]":
-    """Give what a long task reports to: bars on a terminal, else lines or nothing.
+    """Give a long task its progress report: bars on a terminal, else lines or nothing.
 
     Args:
         settings: a log of continuous integration is read later, not watched.

@@ -105,7 +105,7 @@ class Registry:
         self._database.close()
 
     def stamp(self) -> object | None:
-        """Return what changes when another connection commits to the registry.
+        """Return a token that changes when another connection commits to the registry.
 
         None where that cannot be told cheaply (PostgreSQL): then it may have changed.
         """
@@ -120,7 +120,7 @@ class Registry:
         return self._database.reads_as_is()
 
     def expect_write(self) -> None:
-        """Make in the background what `publish` needs: a second that a download hides.
+        """Create the database and import SQLAlchemy in the background, while a download runs.
 
         A process that ends sooner waits for it: the interpreter's end disturbs what still runs.
         """
@@ -464,7 +464,7 @@ class Registry:
             return {row["name"] for row in rows("SELECT name FROM model")}
 
     def measure(self, ref: str, found: Sequence[Measurement]) -> None:
-        """Keep what was measured of a variant, or of a bundle by its digest (``sha256:…``).
+        """Store measurements of a variant, or of a bundle by its digest (``sha256:…``).
 
         A measurement takes the place of the older one of its metric in the same context. They
         belong to the bytes: every variant with these bytes has them.
@@ -479,7 +479,7 @@ class Registry:
             writes.measure(session, digest_of(rows_of(session), digest), found)
 
     def keep_figures(self, found: Iterable[tuple[str, Sequence[Measurement]]]) -> None:
-        """Keep what was measured of bundles, by their digests, in one transaction.
+        """Store measurements of several bundles, by digest, in one transaction.
 
         A database that may not be written keeps nothing, which is logged: the figures are as
         true without it.
@@ -497,7 +497,7 @@ class Registry:
             warn(f"the figures are not kept: {error.message}")
 
     def measurements(self, ref: str) -> Sequence[Measurement]:
-        """Return what was measured of a variant, or of a bundle by its digest.
+        """Return the measurements of a variant, or of a bundle by its digest.
 
         Raises:
             NotFound: if no such variant or bundle is held.
@@ -523,7 +523,7 @@ class Registry:
         return held.folder / held.label_for(variant, self.list(name=variant.name))
 
     def add_test_data(self, ref: str, path: str | Path) -> None:
-        """Keep reference inputs and outputs of a held variant, in the place of what it had.
+        """Store reference inputs and outputs of a held variant, replacing its earlier ones.
 
         Args:
             ref: the variant.
@@ -550,7 +550,7 @@ class Registry:
             self.loader.look_again(self.resolve(ref))
 
     def events(self, name: str | None = None, *, limit: int = 50) -> Sequence[Event]:
-        """Return what happened, newest first: to one model, or to all."""
+        """Return the event log, newest first: of one model, or of all."""
         with self._database.read() as rows:
             return events(rows, name and Ref.parse(name).name, limit)
 
@@ -604,7 +604,7 @@ class Registry:
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
 
     def tag(self, name: str, tags: Sequence[str]) -> None:
-        """Add tags to a model; what it has already stays."""
+        """Add tags to a model; existing tags stay."""
         check_list(tags, "tags")
         from onnxzoo.registry.database import writes
 
@@ -646,7 +646,7 @@ class Registry:
         downloads: bool = False,
         force: bool = False,
     ) -> Garbage:
-        """Free what nothing refers to: bundles, half-made and damaged ones, old downloads.
+        """Delete unreferenced bundles, half-made and damaged ones, and old downloads.
 
         Args:
             dry_run: only say what it is.
@@ -671,7 +671,7 @@ class Registry:
     def verify(
         self, refs: Sequence[str] = (), *, progress: Progress | None = None
     ) -> Iterator[Checked]:
-        """Re-hash what is held and yield a report on each bundle; damaged ones are set aside.
+        """Re-hash the held bundles and yield a report on each; set damaged ones aside.
 
         A model that would be refused today is named; it stays.
 
@@ -700,7 +700,7 @@ class Registry:
         self._database.migrate()
 
     def rebuild(self, *, force: bool = False) -> "Rebuilt":
-        """Make a damaged or lost database again from what lies beside the bundles in the store.
+        """Rebuild a damaged or lost database from the sidecars in the store.
 
         A whole one that does not know all of them, such as an older copy that was put back, gets
         what it lacks. A damaged one is set aside under another name. No other process should use
@@ -722,7 +722,7 @@ class Registry:
             return added or rebuild(database, self.store, force=force)
 
     def unknown(self) -> Sequence[str]:
-        """Return what the store names and the database does not know; see `rebuild`."""
+        """Return the bundles that the store names and the database does not know; see `rebuild`."""
         from onnxzoo.registry.maintenance.unknown_bundles import unknown
 
         with self._database.read() as rows:
@@ -730,7 +730,7 @@ class Registry:
         return sorted(ref for refs in found.values() for ref in refs)
 
     def write_sidecars(self) -> "tuple[int, Sequence[str]]":
-        """Write beside each bundle what the database knows of it, where that is not so yet.
+        """Write the missing and outdated sidecars.
 
         Sidecars of models of which the store knows more than the database are left alone.
 
@@ -912,7 +912,7 @@ def _copy_beside(stage: Stage, path: Path, location: str, progress: Progress | N
 
 
 def _check_signature(rows: Rows, target: Row, alias: str) -> None:
-    """Refuse to move an alias to a model that those who call it do not expect."""
+    """Refuse to move an alias to a version with a different signature."""
     ref = Ref(target["name"], version=alias)
     try:
         before = chosen(rows, ref, {}).found.row

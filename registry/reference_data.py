@@ -30,7 +30,7 @@ ORDER BY m.name, v.number
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a version must give.
+    """Reference data of a version.
 
     Attributes:
         digest: of the bundle.
@@ -61,7 +61,7 @@ class Reference:
         return _manifest_of(self.files, label).digest
 
     def label_for(self, variant: Variant, siblings: Sequence[Variant]) -> str:
-        """Return whose data a variant is held against: its own, else the nearest to fp32's."""
+        """Return the label of a variant's reference data: its own, else the nearest to fp32."""
         ranked = [v.variant for v in sorted(siblings, key=usual) if v.version == variant.version]
         wanted = [variant.variant, *ranked, *self.labels]
         return next(label for label in wanted if label in self.labels)
@@ -77,7 +77,7 @@ def find(rows: Rows, store: Store, ref: Ref) -> Reference | None:
 
 
 def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str) -> bool:
-    """Publish staged sets as those of a variant; they take the place of its older ones.
+    """Publish staged sets as a variant's, replacing its older ones.
 
     Runs inside the transaction that inserts the variant's rows. The other variants' files are
     copied into the new bundle meanwhile: they are small, and there are none but where a second

@@ -47,7 +47,7 @@ class Stage:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest of what was staged so far."""
+        """The manifest of the staged files."""
         return Manifest.of(self._files)
 
     def copy(
@@ -158,13 +158,13 @@ class Store:
         return self.root / name[:2] / name
 
     def sidecar(self, digest: str) -> Path:
-        """Return the file beside a bundle that says what it is, whether it is there or not."""
+        """Return the path of a bundle's sidecar, existing or not."""
         folder = self.path(digest)
         return folder.with_name(f"{folder.name}{SIDECAR}")
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
-        """Give a folder to make a bundle in; what was not published is removed."""
+        """Give a folder to make a bundle in; delete it unless it was published."""
         folder = self._staging / staging_name()
         try:
             with reporting_storage(self.root):
@@ -229,13 +229,13 @@ class Store:
         return not any(one.name.startswith(name) for one in entries(self.root / ".damaged"))
 
     def not_here(self, ref: str, hint: str) -> NotFound:
-        """Return the error for a variant whose bundle is absent."""
+        """Return the error for a variant with an absent bundle."""
         return NotFound(
             f"`{ref}` is registered, but not here: none of its files is in `{self.root}`", hint=hint
         )
 
     def changes(self, manifest: Manifest) -> list[str]:
-        """Return what is wrong with a bundle, one line a file, reading no more than it must.
+        """Return a bundle's problems, one line a file, reading as little as possible.
 
         A file with its size and the time of publication is taken to be whole. One with another
         time is hashed, once: it gets that time back if its bytes are right.
@@ -248,7 +248,7 @@ class Store:
         ]
 
     def damage(self, manifest: Manifest, progress: Progress | None = None) -> list[str]:
-        """Re-hash a bundle and return what is wrong with it, one line a file; empty if whole."""
+        """Re-hash a bundle and return its problems, one line a file; empty if intact."""
         folder = self.path(manifest.digest)
         return [
             problem
@@ -257,7 +257,7 @@ class Store:
         ]
 
     def state(self, manifest: Manifest) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return what changes whenever a bundle does: its folder's and files' identities."""
+        """Return a token of a bundle's state: identities of its folder and files."""
         folder = self.path(manifest.digest)
         return tuple(map(_identity, [folder, *(folder / file.path for file in manifest.files)]))
 
@@ -270,7 +270,7 @@ class Store:
         return aside
 
     def discard(self, digest: str) -> Path | None:
-        """Take a bundle out of its place by one rename; the caller removes what is returned."""
+        """Move a bundle out of its place by one rename; the caller deletes the result."""
         trash = self._staging / staging_name()
         with reporting_storage(self.root):
             trash.parent.mkdir(parents=True, exist_ok=True)
@@ -302,7 +302,7 @@ class Store:
                 write_all(writer, text)
 
     def leftovers(self, wanted: Set[str] = frozenset()) -> list[Path]:
-        """Return what dead processes left in staging and what was set aside as damaged.
+        """Return leftovers of dead processes in staging, and quarantined bundles.
 
         Args:
             wanted: bundles to which something refers: the damaged bytes of one that was not
@@ -374,7 +374,7 @@ def _damage(path: Path, file: File, progress: Progress | None) -> str | None:
 
 
 def _unread(file: File, path: Path, error: OSError) -> str:
-    """Return what is wrong with a file; one that may not be read need not be damaged."""
+    """Return the problem of a file; an unreadable one need not be damaged."""
     if isinstance(error, PermissionError):
         raise unreadable(path) from error
     return f"`{file.path}`: {(error.strerror or str(error)).lower()}"

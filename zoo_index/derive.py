@@ -1,4 +1,4 @@
-"""Variants made from held ones by name: what only an index has is pulled first."""
+"""Derive variants by name, pulling a parent that only an index has."""
 
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.names import Ref
@@ -44,7 +44,7 @@ def convert(
 
 
 def parent_of(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Variant:
-    """Return what a reference's variant at another opset is made from, pulled first if need be.
+    """Return the parent of a conversion to another opset, pulled first if needed.
 
     Where the reference names no variant, that is what others were converted from already.
     """

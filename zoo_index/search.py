@@ -1,4 +1,4 @@
-"""What is held and what can be pulled, seen as one list."""
+"""Search held and pullable models as one list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ def search(
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     runs_on: Runtime | None = None,
 ) -> list[Found]:
-    """Return what matches every word and every condition: held variants first.
+    """Return the models that match every word and condition, held ones first.
 
     Args:
         zoo: the registry and the indexes.
@@ -84,7 +84,7 @@ def search(
 
 
 def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry], **bounds: Any) -> list[Variant]:
-    """Return the held variants that mention every word, and those that the index found."""
+    """Return the held variants that mention every word, and further matches of the index."""
     keys = keys_of(words)
     by_word = [
         variant
@@ -133,7 +133,7 @@ def of_model(
 def _conversions(
     needs: Needs, highest: int, runs_on: Runtime | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the opsets at which a model would run there: those that are sure, those to try.
+    """Return a model's reachable opsets for a runtime: sure ones, and ones to try.
 
     Its own is among them where its IR version alone is too high.
     """
@@ -171,7 +171,7 @@ def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
 def _merged(
     held: Sequence[Found], entries: Sequence[Entry], runs_on: Runtime | None
 ) -> list[Found]:
-    """Return the held variants, and after them what the index has besides."""
+    """Return the held variants, then the index's other ones."""
     offered = {(entry.name, entry.variant) for entry in entries}
     there = {(found.name, found.variant) for found in held}
     return [

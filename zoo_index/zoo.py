@@ -81,7 +81,7 @@ class Zoo:
     def plan(
         self, ref: str, *, name: str | None = None, sha256: str | None = None, **wish: Unpack[Wish]
     ) -> Plan:
-        """Return what `pull` would fetch; for a name in an index nothing is asked of the network.
+        """Return the plan of `pull`; for a name in an index without the network.
 
         Args:
             ref: a name, or a source: ``hf://org/repo[@revision][/file][:variant]``,
@@ -117,7 +117,7 @@ class Zoo:
         upgrade: bool = False,
         **wish: Unpack[Wish],
     ) -> tuple[Plan, Variant | None]:
-        """Return what `pull` would fetch, and what is held of it: then it would fetch nothing."""
+        """Return the plan of `pull`, and the held part of it."""
         ref, sha256 = self._meant(ref, sha256, wish)
         held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
@@ -142,7 +142,7 @@ class Zoo:
         progress: Progress | None = None,
         **wish: Unpack[Wish],
     ) -> Added:
-        """Fetch a model, verify it and keep it; what is held already is left alone.
+        """Fetch a model, verify it and keep it; a held one is left alone.
 
         Args:
             ref: see `plan`, as for name, sha256 and wish.
@@ -185,7 +185,7 @@ class Zoo:
             return bring(self.registry, plan, self.settings, progress, must_open=must_open)
 
     def pull_test_data(self, variant: Variant, progress: Progress | None = None) -> bool:
-        """Fetch what an index knows of a held variant's reference data; see `try_data`."""
+        """Fetch a held variant's reference data that an index knows; see `try_data`."""
         return try_data(self.registry, self.indexes, variant, self.settings, progress)
 
     def need_test_data(self, variant: Variant, progress: Progress | None = None) -> None:
@@ -269,7 +269,7 @@ class Zoo:
             raise
 
     def hint(self, error: Misfit, name: str) -> None:
-        """Add what to pull instead to an error without a hint, where an index has what runs."""
+        """Add an alternative to an error without a hint, if an index has one that runs."""
         if error.hint is not None:
             return
         try:
@@ -281,7 +281,7 @@ class Zoo:
             error.hint = f"zoo pull {nearest.name}:{nearest.variant}"
 
     def _held(self, ref: str, name: str | None, sha256: str | None, wish: Wish) -> Variant | None:
-        """Return what is held of a reference, where that can be told without asking anyone."""
+        """Return a reference's held variant, as far as possible without the network."""
         if is_source(ref):
             held = held_of_source(self.registry, self.settings, ref, _called(name), sha256)
         else:
@@ -348,7 +348,7 @@ def _called(name: str | None) -> Ref | None:
 
 
 def _checked(ref: str, sha256: str | None, wish: Wish) -> str | None:
-    """Return the hash that was asked for, in lower case; refuse what does not go together."""
+    """Return the requested hash in lower case; refuse contradicting options."""
     if is_source(ref) and (asked := wanted(wish) or wish.get("prefer")):
         raise UsageError(
             f"`{asked.strip()}` chooses among an index's variants; `{_shown(ref)}` is a source",

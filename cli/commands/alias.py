@@ -60,7 +60,7 @@ def alias(
 
 
 def _show_alias(registry: "Registry", model: "Ref", alias: str, *, json: bool) -> None:
-    """Print what an alias means: nothing is moved where no version is named."""
+    """Print an alias's version, without moving it."""
     found = registry.aliases(model.name)
     move = f"zoo alias {Ref(model.name, model.variant, str(found['latest']))} {alias}"
     if alias == "latest" or (model.variant is not None and alias in found):

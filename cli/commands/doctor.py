@@ -1,4 +1,4 @@
-"""The doctor: what is installed, where things lie, what is wrong and the way out."""
+"""Check the installation: versions, folders, problems and fixes."""
 
 import os
 import shutil
@@ -162,7 +162,7 @@ def _versions() -> dict[str, object]:
 
 
 def _runtime() -> dict[str, object]:
-    """Return the onnxruntime that runs, every build of it that is installed, and what it can."""
+    """Return the running onnxruntime, all installed builds, and its providers."""
     from onnxzoo.registry.runtime.builds import installed, running
     from onnxzoo.registry.runtime.capabilities import highest_opset
     from onnxzoo.registry.runtime.providers import available_providers
@@ -299,7 +299,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
 
 
 def _file_problems(registry: "Registry") -> Iterator[Problem]:
-    """Yield each damaged variant, and in one problem those of which nothing is here."""
+    """Yield each damaged variant, and one problem for all absent ones."""
     absent, held = list[str](), registry.list()
     for variant in held:
         try:
@@ -321,7 +321,7 @@ def _file_problems(registry: "Registry") -> Iterator[Problem]:
 
 
 def _sidecar_problems(registry: "Registry") -> Iterator[Problem]:
-    """Write the sidecars that are missing, and yield what they know better than the database."""
+    """Write missing sidecars, and yield those that are newer than the database."""
     try:
         written, ahead = registry.write_sidecars()
     except StorageError as error:  # a registry that is only read from here is no worse for it

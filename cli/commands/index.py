@@ -1,4 +1,4 @@
-"""Commands on the indexes: what can be pulled, and how old that knowledge is."""
+"""List and update indexes."""
 
 import sys
 from typing import Annotated

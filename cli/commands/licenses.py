@@ -1,4 +1,4 @@
-"""The command that lists licences, and writes what they ask for: attribution, bill of materials."""
+"""List licences, and write attributions and bills of materials."""
 
 import sys
 from itertools import groupby

@@ -84,7 +84,7 @@ def _show_changes(found: "Sequence[Change]") -> None:
 
 
 def _rows(change: "Change") -> "Iterator[tuple[object, ...]]":
-    """Yield what was and what is, one below the other, as far as they are there."""
+    """Yield the old and the new entry, one below the other, if there."""
     first: tuple[object, ...] = (change.kind, change.asked)
     for one in (change.old, change.new):
         if one is not None:

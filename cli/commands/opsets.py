@@ -90,13 +90,13 @@ def opsets(
 
 
 def _reach(item: "Found") -> str:
-    """Return the opsets that a variant surely converts to, and those to try."""
+    """Return a variant's surely reachable opsets, and those to try."""
     sure, untried = ranges(item.converts_to or ()), ranges(item.may_convert_to or ())
     return "; ".join(filter(None, (sure, f"try {untried}" if untried else ""))) or "?"
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Return whole numbers for people, those in a row as one range.
+    """Return whole numbers for people, consecutive ones as a range.
 
     >>> ranges([7, 9, 10, 11, 13, 14])
     '7, 9-11, 13-14'

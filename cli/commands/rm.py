@@ -63,7 +63,7 @@ def remove(
 
 
 def _say_aliases(before: "Mapping[str, int]", registry: "Registry", name: str) -> None:
-    """Say which aliases went with what they pointed to."""
+    """Print the aliases that were removed with their version."""
     from onnxzoo.registry.core.names import LATEST
 
     try:
@@ -75,14 +75,14 @@ def _say_aliases(before: "Mapping[str, int]", registry: "Registry", name: str) -
 
 
 def _extent(registry: "Registry", ref: str) -> str:
-    """Return a reference with what goes with it: how many variants, how many bytes."""
+    """Return a reference with the extent of its removal: variants and bytes."""
     doomed = _doomed(registry, ref)
     size = show_size(sum(variant.bytes for variant in doomed))
     return f"{ref} ({count(len(doomed), 'variant')}, {size})"
 
 
 def _doomed(registry: "Registry", ref: str) -> "list[Variant]":
-    """Return what a removal of a reference takes out."""
+    """Return the variants that a removal takes out."""
     from onnxzoo.registry.core.names import Ref
 
     parsed, found = Ref.parse(ref), registry.resolve(ref)
@@ -95,7 +95,7 @@ def _doomed(registry: "Registry", ref: str) -> "list[Variant]":
 
 
 def _warn_of_children(registry: "Registry", doomed: "list[Variant]") -> None:
-    """Say which variants lose what they were made from: no other variant has its bytes."""
+    """Warn about variants that lose their parent: no other variant has its bytes."""
     gone = {variant.ref for variant in doomed}
     for parent in doomed:
         left = [child.ref for child in registry.derived(parent.digest) if child.ref not in gone]
@@ -106,7 +106,7 @@ def _warn_of_children(registry: "Registry", doomed: "list[Variant]") -> None:
 
 
 def _check_removable(registry: "Registry", ref: str, *, force: bool) -> None:
-    """Raise what `Registry.remove` would raise, before anything is removed."""
+    """Raise the errors of `Registry.remove` before anything is removed."""
     from onnxzoo.registry.core.names import LATEST, Ref
 
     parsed = Ref.parse(ref)

@@ -46,7 +46,7 @@ def run(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Run a model once and show what comes out.
+    """Run a model once and print its outputs.
 
     The inputs are yours, else the model's test data, else samples of usual sizes. A model that is
     not held is pulled first.
@@ -106,7 +106,7 @@ def run(
 def _obtained(
     zoo: "Zoo", ref: str, wish: "Wish", lock: Path | None, report: "Progress | None"
 ) -> "Variant":
-    """Return what a reference means, here or by a lock, pulled first if it is not held."""
+    """Return a reference's variant, here or by a lock, pulled first if not held."""
     if lock is None:
         return zoo.obtain(ref, progress=report, **wish)
     from onnxzoo.zoo_index.lock.sync import from_lock
@@ -146,7 +146,7 @@ def _fed(
     axes: Mapping[str, int],
     seed: int | None,
 ) -> Mapping[str, Any]:
-    """Return all inputs: those given and, for the rest, samples that fit them.
+    """Return all inputs: the given ones, and samples for the rest.
 
     Where nothing is given and no size or seed is asked for, they are the model's test data.
     """

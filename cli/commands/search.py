@@ -1,4 +1,4 @@
-"""Search models, held ones and those that can be pulled."""
+"""Search held and pullable models."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def search(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Search models, held ones and those that can be pulled."""
+    """Search held and pullable models."""
     from onnxzoo.registry.resolve.choose import parse_opset
     from onnxzoo.registry.runtime.compatibility import installed, release
     from onnxzoo.zoo_index import search as catalogue

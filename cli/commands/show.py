@@ -68,7 +68,7 @@ def show(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what is known of a model, held or not."""
+    """Show a model's metadata, held or not."""
     from onnxzoo.registry.core.names import Ref
     from onnxzoo.registry.runtime.compatibility import runtime_for
     from onnxzoo.zoo_index.zoo import Zoo
@@ -232,7 +232,7 @@ def is_file(text: str) -> bool:
 
 
 def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
-    """Show what an `.onnx` file says of itself, registered or not; its weights are not read."""
+    """Describe an `.onnx` file, registered or not, without reading its weights."""
     from onnxzoo.registry.runtime.compatibility import judge, runtime_for
 
     path = path.expanduser()
@@ -248,7 +248,7 @@ def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
 
 
 def described(path: Path) -> "Graph":
-    """Return what a file says of itself.
+    """Return a file's description.
 
     Raises:
         NotFound: if it is not there.

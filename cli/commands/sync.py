@@ -1,4 +1,4 @@
-"""The command that makes a registry hold what a lock says: sync."""
+"""Sync a registry with a lock file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -40,7 +40,7 @@ def replay_data(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Run a model on its reference data and check the outputs.
+    """Check a model's outputs on its reference data.
 
     Data that an index knows of are fetched where none are held. Ends with 5 if a set fails.
     """

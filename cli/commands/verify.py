@@ -1,4 +1,4 @@
-"""Verify the held files, and repair what is damaged."""
+"""Verify the held files, and repair damaged ones."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -96,7 +96,7 @@ def _file_values(file: File) -> dict[str, Any]:
 
 
 def parse(text: bytes, where: str) -> Contents:
-    """Return what an archive's first member says, every word of it checked.
+    """Parse and validate the first member of an archive.
 
     Args:
         text: JSON.

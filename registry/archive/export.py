@@ -1,4 +1,4 @@
-"""What references mean, gathered from the rows for a `.zoo` file."""
+"""Collect the content of a `.zoo` file from the database."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ WHERE a.model_id = :id
 
 
 def gathered(rows: Rows, refs: Sequence[Ref]) -> Contents:
-    """Return everything that is known of what references mean.
+    """Collect everything known about some references.
 
     ``NAME`` means every version, ``NAME@VERSION`` every variant of it, ``NAME:VARIANT`` that
     variant of the latest version; no reference means everything. Aliases go with the versions

@@ -1,4 +1,4 @@
-"""What an archive brings, put beside what is held: which version is which, and what stays."""
+"""Merge an archive's models into the registry: match versions, resolve conflicts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         variants: all of the archive's.
@@ -66,7 +66,7 @@ class Imported:
 
     @property
     def changed(self) -> bool:
-        """Whether anything is other than before."""
+        """True if the import changed anything."""
         new = any(arrival.new for arrival in self.variants)
         more = self.set or self.data or self.measurements or self.facts or self.repaired
         return bool(new or more)
@@ -74,7 +74,7 @@ class Imported:
 
 @dataclass(slots=True)
 class _Merge:
-    """One transaction's work, and what it did so far."""
+    """The state of one merging transaction."""
 
     session: "Session"
     contents: Contents
@@ -102,7 +102,7 @@ def merge(
     move_aliases: bool,
     published: Collection[str] = (),
 ) -> Imported:
-    """Insert what an archive holds and the registry does not; runs inside a transaction.
+    """Insert the models of an archive that are not held; run inside a transaction.
 
     A version is the held one that has a variant of its label and its bytes, or that is of the
     same origin, unless a label stands for other bytes there. Otherwise it keeps its number where
@@ -269,7 +269,7 @@ def _merge_aliases(
 
 
 def _merge_measurements(work: _Merge, digest: str, found: Sequence[Measurement]) -> None:
-    """Keep what is newer than what is held in the same context."""
+    """Store measurements that are newer than the held ones of the same context."""
     held = {
         (one.metric, context_text(one.context)): one.at for one in measurements(work.rows, digest)
     }

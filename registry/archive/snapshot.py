@@ -1,4 +1,4 @@
-"""What a `.zoo` file holds: models with all that is known of them, as values that agree."""
+"""Represent the content of a `.zoo` file: models with all metadata, as consistent values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class VariantOut:
 
     @property
     def place(self) -> Place:
-        """Where the model lies; a bundle may hold several."""
+        """The model's place in the bundle; a bundle may hold several."""
         return self.digest, self.entry
 
 
@@ -61,7 +61,7 @@ class VersionOut:
 
 @dataclass(frozen=True, slots=True)
 class ModelOut:
-    """One model: what is said of it as a whole, and its versions."""
+    """A model in an archive: its metadata and its versions."""
 
     name: str
     task: str | None
@@ -106,14 +106,14 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An archive that was written: what it holds, and the SHA-256 of the whole file."""
+    """A written archive: its content, and the SHA-256 of the whole file."""
 
     contents: Contents
     sha256: str
 
 
 def draft_of(model: ModelOut, version: VersionOut, variant: VariantOut, graph: Graph) -> Draft:
-    """Return what is known of a variant before the registry that imports it has placed it."""
+    """Return the draft of a variant that an import is to place."""
     return Draft(
         name=model.name,
         entry=variant.entry,
@@ -130,7 +130,7 @@ def draft_of(model: ModelOut, version: VersionOut, variant: VariantOut, graph: G
 
 
 def members_of(models: tuple[ModelOut, ...], bundles: Mapping[str, Manifest]) -> tuple[Member, ...]:
-    """Return the members of an archive: each content once, under a name that tells what it is.
+    """Return the members of an archive: each content once, named by its digest.
 
     ``models/NAME@VERSION/VARIANT/…`` and ``test-data/NAME@VERSION/…``, so that an archive that
     is unpacked by other means gives folders that onnxruntime opens.

@@ -97,7 +97,7 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An archive that is open: what it holds, and where each member's bytes begin.
+    """An open archive: its content, and the offset of each member.
 
     Attributes:
         name: what errors call it.
@@ -127,7 +127,7 @@ class Packed:
 
 @contextmanager
 def opened(path: Path, name: str | None = None) -> Iterator[Packed]:
-    """Open an archive whose size and ends are what its manifest says.
+    """Open an archive after checking its size and ends against its manifest.
 
     Args:
         path: where it lies.
@@ -162,7 +162,7 @@ def _checked(path: Path, file: BinaryIO, name: str) -> Packed:
 
 
 def read_head(file: BinaryIO, name: str) -> tuple[Contents, int]:
-    """Return what an archive's first member says, and where the next one begins.
+    """Return the content of an archive's first member, and the offset of the next one.
 
     Raises:
         Refused: if it is no such archive.

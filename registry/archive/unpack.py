@@ -23,7 +23,7 @@ _LITTLE = 1_000_000_000  # … where it is more than this many bytes
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An archive's bundles: those that the store has not got, and every model's graph.
+    """Staged bundles of an archive: the missing ones, and every model's graph.
 
     Attributes:
         stages: by digest.
@@ -82,7 +82,7 @@ def staged(
 
 
 def _check_size(packed: Packed) -> None:
-    """Refuse what would fill a disk: a content is there once, and may be named without end."""
+    """Refuse an archive that would fill the disk: one content may be named many times."""
     bundles, there = packed.contents.bundles.values(), packed.contents.bytes
     total, most = sum(manifest.bytes for manifest in bundles), max(_LITTLE, _GROWTH * there)
     if total > most:
@@ -123,7 +123,7 @@ def _counted(
 
 
 def _graphs(contents: Contents, folders: Mapping[str, Path]) -> dict[Place, Graph]:
-    """Return what each model says of itself; the same checks as for one that is pulled."""
+    """Describe each model, with the same checks as for a pulled one."""
     from onnxzoo.registry.onnx_file.describe import describe
     from onnxzoo.registry.onnx_file.kind import check
 

@@ -1,4 +1,4 @@
-"""What `onnxzoo` offers of conversion: `convert`, and `register` of a model in code."""
+"""Offer conversion to Python users: `convert`, and `register` of a model in code."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
 
 
 class How(TypedDict, total=False):
-    """How a model in code is converted, in the words of ``torch.onnx.export``.
+    """Options of a conversion in code, in the words of ``torch.onnx.export``.
 
     Attributes:
         example: a tuple of inputs; for scikit-learn and boosters a matrix or a DataFrame of rows.

@@ -1,4 +1,4 @@
-"""What the proving child does: check a converted model and hold it against its framework."""
+"""Check a converted model in a child process, and compare it with its framework."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,7 +140,7 @@ class Total:
         self._labels += labels
 
     def drift(self) -> Mapping[str, Any]:
-        """Return what it comes to, as JSON values."""
+        """Return the comparison as JSON values."""
         return {
             "max": self._max,
             "relative": self._relative,

@@ -30,7 +30,7 @@ _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked of a conversion.
+    """A request for a conversion.
 
     Attributes:
         from_: the converter to take, whatever the content says.
@@ -59,7 +59,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the registry is told beside the bytes; see `Registry.register`."""
+    """Metadata for the registry; see `Registry.register`."""
 
     new_version: bool = False
     task: str | None = None
@@ -167,7 +167,7 @@ def _check_options(one: Converter, order: Order) -> None:
 
 
 def _check_trust(source: Source, form: Format, order: Order) -> None:
-    """Refuse what can run code; a state dict for a factory is loaded by names that are safe."""
+    """Refuse sources that can run code; allow a state dict of safe names for a factory."""
     safe = form.name == "torch-pickle" and order.factory is not None
     if source.path is None or not form.runs_code or order.trust or safe:
         return
@@ -255,7 +255,7 @@ def _converted(
 
 
 def _check_made(job: Job, settings: Settings) -> None:
-    """Walk what a framework wrote, before onnx and onnxruntime read it."""
+    """Check a framework's output for safety, before onnx and onnxruntime read it."""
     from onnxzoo.registry.onnx_file.safety import guard
 
     check_files(job.folder, job.converter)
@@ -369,7 +369,7 @@ def _recipe(
 
 
 def _draft(ref: Ref, labels: Labels, registry: Registry) -> Callable[[Graph, str, Lineage], Draft]:
-    """Return what makes the draft, once it is sure that name, version and tags are such."""
+    """Return a function that makes the draft, after checking name, version and tags."""
     version = registry.number(ref)
     tags = tuple(check_word(tag.lower(), "tag") for tag in labels.tags)
 

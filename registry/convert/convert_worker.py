@@ -1,4 +1,4 @@
-"""What the converting child does: load a framework, convert one model, compute samples.
+"""Run a converter in a child process: load a framework, convert a model, compute samples.
 
 It runs in the framework's environment, which may hold none of onnxzoo's own dependencies, and
 without a network where the system lets it leave.

@@ -1,4 +1,4 @@
-"""Which converters there are, which one a source needs, and whether it is ready here."""
+"""Find the converters, choose the one for a source, and check its dependencies."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,7 +24,7 @@ _MODULES = "onnxzoo.registry.convert.frameworks"
 
 
 def converters() -> Mapping[str, Converter]:
-    """Return every converter by its name: those of other packages, then ours."""
+    """Return all converters by name: other packages', then ours."""
     return _others() | {name: import_module(f"{_MODULES}.{name}").CONVERTER for name in _OURS}
 
 
@@ -47,7 +47,7 @@ def converter(name: str) -> Converter:
 
 
 def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Format]:
-    """Return the converter of a file or folder, and what it is.
+    """Return the converter for a file or folder, and the detected format.
 
     Args:
         path: nothing of it is loaded.
@@ -81,7 +81,7 @@ def converter_of(path: Path, asked: str | None = None) -> tuple[Converter, Forma
 
 
 def _check_reads(name: str, form: Format, path: Path) -> None:
-    """Refuse a converter of ours that was asked for and cannot read what a file is.
+    """Refuse an explicitly chosen converter that cannot read the detected format.
 
     Pickles are anyone's: what they hold is known once they are loaded. PyTorch has its own kind.
     """

@@ -126,7 +126,7 @@ def _run(command: list[str], name: str, tell: Callable[[], None]) -> None:
 
 
 def _said(installer: "subprocess.Popen[str]", tell: Callable[[], None]) -> tuple[str, str]:
-    """Return what an installer printed; it dies with us."""
+    """Return an installer's output; the installer ends with this process."""
     end = time.monotonic() + _SECONDS
     try:
         while True:
@@ -142,7 +142,7 @@ def _said(installer: "subprocess.Popen[str]", tell: Callable[[], None]) -> tuple
 
 
 def _reason(said: str) -> str:
-    """Return what an installer gives as its reason: pip's last error, or what follows uv's.
+    """Return an installer's reason: pip's last error, or the lines after uv's.
 
     >>> _reason("a warning\\nERROR: No matching distribution\\n")
     'ERROR: No matching distribution'

@@ -1,4 +1,4 @@
-"""What a converter is, what it is asked, and what it hands back.
+"""Define a converter: its description, its job, its result.
 
 Third parties offer a `Converter` under the entry-point group ``onnxzoo.converters``. This module
 is imported in the child too, which may lack everything but the framework and the standard library.
@@ -19,7 +19,7 @@ OTHER_BATCH = 5  # in the second
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """How the models of one framework become ONNX.
+    """A converter of one framework's models to ONNX.
 
     Attributes:
         name: what ``--from`` says.
@@ -159,7 +159,7 @@ class Job:
         return self.folder / MODEL
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a child is sent."""
+        """Return the request for the child process."""
         names = set(self.__slots__) - {"value", "given"}
         values = {name: getattr(self, name) for name in names}
         for name in ("source", "folder", "example"):
@@ -197,7 +197,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a converter hands back; the model lies in the job's folder.
+    """The result of a converter; the model lies in the job's folder.
 
     Attributes:
         samples: what the framework itself computes, before or beside the conversion.

@@ -1,4 +1,4 @@
-"""What is to be converted: a file, a folder, a function that makes it, or a value in code."""
+"""Represent the source of a conversion: a file, a folder, a factory, or a value in code."""
 
 import hashlib
 import os.path
@@ -31,7 +31,7 @@ _FRAMEWORKS = {
 
 
 class Source(NamedTuple):
-    """Where a model comes from.
+    """The origin of a model.
 
     Attributes:
         name: what it is called in messages and in lineage: no folders of this machine.
@@ -69,7 +69,7 @@ class Source(NamedTuple):
 def source_of(
     what: Any, factory: str | None = None, options: Mapping[str, str] | None = None
 ) -> Source:
-    """Return what a path, ``module:function`` or model stands for.
+    """Return the source named by a path, ``module:function`` or model.
 
     Args:
         what: it.

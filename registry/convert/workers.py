@@ -1,4 +1,4 @@
-"""The children of a conversion: one loads the framework, one proves what was made."""
+"""Run the children of a conversion: one loads the framework, one compares outputs."""
 
 import json
 import sys
@@ -125,5 +125,5 @@ def _each_value(read: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
 
 
 def limits(memory: int, size: int, settings: Settings) -> Limits:
-    """Return what a child may have: what the user set, else by the size of what it reads."""
+    """Return a child's limits: the user's, else by the size of its input."""
     return Budget(memory, times=8, seconds=600, rate=1_000_000).limits(size, settings)

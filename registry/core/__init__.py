@@ -1,1 +1,1 @@
-"""Provide what everything rests on: errors, names, records, settings, files, sandboxes."""
+"""Provide the base: errors, names, records, settings, files, sandboxes."""

@@ -137,7 +137,7 @@ def file(value: Any) -> File:
 
 
 def lineage(value: Any) -> Lineage:
-    """Return what a variant was made from."""
+    """Return the lineage in a JSON value."""
     recipe = get(value, "recipe", mapping)
     get(recipe, "kind", text)
     return Lineage(get(value, "parent", maybe(text)), get(value, "called", text), recipe)

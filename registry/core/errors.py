@@ -37,7 +37,7 @@ class NotFound(ZooError):
 
 
 class IntegrityError(ZooError):
-    """Bytes are not what they should be."""
+    """Checksum mismatch, or another damage of bytes."""
 
     exit_code = 4
 
@@ -69,7 +69,7 @@ class StorageError(ZooError):
 
 
 class Busy(ZooError):
-    """Another process holds what is needed and did not let go in time."""
+    """A lock is held by another process, and was not released in time."""
 
     exit_code = 8
 
@@ -81,10 +81,10 @@ class DatabaseError(ZooError):
 
 
 class Damaged(DatabaseError):
-    """The registry's database is not what was written, or gone: it can be made again."""
+    """The registry's database is damaged or gone; it can be rebuilt."""
 
 
 class NotAuthorised(ZooError):
-    """The remote wants credentials, or does not accept those it was given."""
+    """Credentials are missing or were rejected."""
 
     exit_code = 10

@@ -15,7 +15,7 @@ CHUNK = 1 << 20  # bytes; stays in the processor's cache between read, hash and 
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder; nothing where there is none.
+    """Return the entries of a folder; nothing if there is no folder.
 
     Raises:
         StorageError: if it may not be read; ``Path.glob`` would find nothing, or raise its own.
@@ -29,7 +29,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def unreadable(path: Path) -> StorageError:
-    """Return the error for what this user may not read."""
+    """Return the error for a file that this user may not read."""
     return StorageError(
         f"no right to read `{path}`",
         hint="ask its owner for the right, or set ZOO_HOME to a folder that you may read",
@@ -85,7 +85,7 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, each durable in the one above; it may be there."""
+    """Make a folder and its parents, each one durable; existing ones stay."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for one in new:

@@ -1,4 +1,4 @@
-"""Forks of a process that has threads: what is in use ends first, and the child begins anew.
+"""Fork safely in a process with threads: end uses first, renew state in the child.
 
 A child has one thread. A lock that another thread held stays locked in it for ever, and SQLite
 goes on counting a transaction of a thread that is not there. So a fork waits until nobody is

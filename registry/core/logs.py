@@ -1,4 +1,4 @@
-"""What the library tells in Python's log: loggers whose records are safe wherever they are read."""
+"""Log through Python's logging, with records made safe for terminals."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What a bundle holds: its files by path, size and SHA-256, and the digest of them all."""
+"""Represent a bundle's manifest: files by path, size and SHA-256, and their digest."""
 
 import hashlib
 import json

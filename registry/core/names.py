@@ -148,7 +148,7 @@ def check_text(text: str | None, kind: str) -> None:
 
 
 def _no_name(text: str) -> UsageError:
-    """Return the error for a source; what is not the Hub's may hold a secret."""
+    """Return the error for a source; a source outside the Hub may hold a secret."""
     hub = text.strip().lower().startswith("hf://")
     shown = text.strip() if hub else f"{text.strip().partition('://')[0]}://…"
     return UsageError(

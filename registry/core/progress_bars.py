@@ -101,7 +101,7 @@ def _bars(*, counts: bool) -> "Bars":
             return super().render(task) if task.completed else Text()
 
     class Time(TimeRemainingColumn):
-        """What is left; of what has no end that is known, what has gone by."""
+        """The remaining time; the elapsed time if the end is unknown."""
 
         def render(self, task: "Task") -> Text:
             if task.total is None:

@@ -1,4 +1,4 @@
-"""What callers receive: frozen values that outlive the database's session."""
+"""Define the records that callers receive: frozen values, independent of the database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How many elements of a dtype a graph's weights have, and their bytes as they are stored."""
+    """Number of weights of a dtype, and their bytes as stored."""
 
     parameters: int
     bytes: int
@@ -79,7 +79,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What an ONNX file says of itself.
+    """The description of an ONNX file.
 
     Attributes:
         opset: version of the default domain ``ai.onnx``; 0 where the model imports none.
@@ -116,7 +116,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a variant was made from, and how.
+    """The parent and the recipe of a variant.
 
     Attributes:
         parent: the digest of the bundle that it was made from, which may be held no longer; None
@@ -171,12 +171,12 @@ class Variant:
 
     @property
     def precision(self) -> str:
-        """What the weights truly are, as the graph says."""
+        """The precision of the weights, from the graph."""
         return self.graph.precision
 
     @property
     def derived(self) -> bool:
-        """Whether it was made from another variant."""
+        """True if it was made from another variant."""
         return self.lineage is not None and self.lineage.parent is not None
 
     @property
@@ -187,7 +187,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is known of a variant before the registry gives it a version.
+    """A variant before the registry gives it a version.
 
     Attributes:
         name: the model's name.
@@ -242,7 +242,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What `Registry.remove` took out: references, and the bytes that gc can free."""
+    """The result of `Registry.remove`: references, and the bytes that gc can free."""
 
     refs: tuple[str, ...]
     bytes: int
@@ -250,7 +250,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What nothing refers to.
+    """Unreferenced files.
 
     Attributes:
         items: ``(what, bytes)`` of each, bundles and leftovers alike.
@@ -316,7 +316,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the event log: when, what, to which reference, and what else is known."""
+    """A line of the event log: time, action, reference, details."""
 
     at: datetime
     action: str

@@ -39,7 +39,7 @@ _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate memory", "out o
 
 
 class Limits(NamedTuple):
-    """What a child may have.
+    """Limits of a child process.
 
     Attributes:
         memory: bytes of address space, or of data where that says nothing.
@@ -55,7 +55,7 @@ class Limits(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What a child may have by the size of what it reads, where the user set no limits.
+    """Default limits of a child process by the size of its input.
 
     Attributes:
         memory: bytes of address space for the interpreter and the libraries.
@@ -135,7 +135,7 @@ def ask(
 
 
 def _answered(folder: Path, code: int | None, doing: str) -> Told:
-    """Return what a child said; half an answer of one that broke off counts as none."""
+    """Return a child's answer; half an answer of a broken child counts as none."""
     try:
         return read_answer(folder / _ANSWER, doing)
     except Refused:
@@ -267,7 +267,7 @@ def _seconds(limits: Limits, folder: Path) -> int:
 
 
 def _worked(pid: int, started: float, limits: Limits) -> float:
-    """Return the seconds since a child started, without those that it waited for a processor.
+    """Return the seconds since a child started, less its wait for a processor.
 
     Linux counts them, in nanoseconds; elsewhere none are left out.
     Source: the Linux kernel's documentation, scheduler/sched-stats, "/proc/<pid>/schedstat".

@@ -16,7 +16,7 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wa
 
 
 class Told(NamedTuple):
-    """What a child says.
+    """The answer of a child process.
 
     Attributes:
         values: its answer, if it has one.
@@ -32,7 +32,7 @@ class Told(NamedTuple):
 
 
 def read_answer(path: Path, doing: str) -> Told:
-    """Return what a child wrote into a file; nothing where it wrote none.
+    """Read a child's answer from a file; nothing if there is no file.
 
     Args:
         path: the file.

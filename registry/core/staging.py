@@ -23,7 +23,7 @@ _GRACE = 60  # seconds between making a folder and holding it, with much room
 
 
 def staging_name() -> str:
-    """Return a new name for what this process makes; see `abandoned`."""
+    """Return a new name for a file or folder of this process; see `abandoned`."""
     pid = os.getpid()
     where = ".".join((*_kernel(), _start(pid)))
     return f"{_host()}-{pid}-{where}-{os.urandom(4).hex()}"
@@ -87,7 +87,7 @@ def alone(path: Path) -> Iterator[bool]:
 
 
 def abandoned(path: Path, prefix: str = "") -> bool:
-    """Tell whether what makes a file or folder is gone, or may be: a day old, on another machine.
+    """Return whether the process that makes a file is gone, or may be: a day old, elsewhere.
 
     Args:
         path: its name ends in what `staging_name` gave, and maybe a word without a hyphen.

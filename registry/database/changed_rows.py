@@ -19,13 +19,13 @@ WHERE v.model_id = :id ORDER BY r.id DESC LIMIT 1
 
 
 class Touched:
-    """What a session changed of which a sidecar tells; `note` hears of every flush."""
+    """The objects that a session changed and sidecars describe; `note` runs at each flush."""
 
     def __init__(self) -> None:
         self._versions, self._models, self._digests = set[int](), set[int](), set[str]()
 
     def note(self, session: "Session", *_: object) -> None:
-        """Note what a flush is about to change."""
+        """Record the changes of a flush."""
         for row in [*session.new, *session.dirty, *session.deleted]:
             self._note(session, row)
 
@@ -74,7 +74,7 @@ class Touched:
 
 
 def _values(row: "SQLModel", name: str) -> Iterator[Any]:
-    """Yield what an attribute is and, where it changes, what it was."""
+    """Yield an attribute's value and, if it changes, its old value."""
     from sqlalchemy import inspect
 
     history: Iterable[Iterable[Any] | None] = inspect(row).attrs[name].history

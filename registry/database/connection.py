@@ -155,7 +155,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def refuses_to_write(error: sqlite3.Error) -> bool:
-    """Tell whether SQLite may not write what it needs beside its file, even to read it."""
+    """Return whether SQLite failed because it cannot create the -shm/-wal files."""
     code = getattr(error, "sqlite_errorcode", 0)  # what Python raises by itself has none
     return code in _SQLITE_NO_INDEX or code & 0xFF in _SQLITE_STORAGE
 
@@ -195,7 +195,7 @@ def connect_copy(path: Path) -> tuple[sqlite3.Connection, State] | None:
 
 
 def state(path: Path) -> State | None:
-    """Return what changes whenever an SQLite file does; None while its log is not empty."""
+    """Return a token of an SQLite file's state; None while its log is not empty."""
     try:
         found = path.stat()
         with suppress(FileNotFoundError):
@@ -207,7 +207,7 @@ def state(path: Path) -> State | None:
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what tells a file from another that takes its place; None where none is."""
+    """Return the identity of a file, to tell it from a replacement; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -223,7 +223,7 @@ def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def make_engine(url: str) -> "Engine":
-    """Return an SQLAlchemy engine whose transactions exclude other writers from their start.
+    """Return an SQLAlchemy engine; its transactions exclude other writers from the start.
 
     Raises:
         DatabaseError: if its driver is not installed, or if it is no database's URL.
@@ -344,7 +344,7 @@ def _refusal(url: str, text: str, *, opens: bool) -> StorageError:
 
 
 def _is_full(path: Path) -> bool:
-    """Tell whether a disk has no room for what SQLite writes beside its file, even to read it."""
+    """Return whether a disk is too full for SQLite's -shm/-wal files."""
     with suppress(OSError):
         return shutil.disk_usage(path.parent).free < _ROOM
     return False
@@ -377,7 +377,7 @@ def _writer(path: Path) -> int | None:
 
 
 def damaged(path: Path, what: str) -> Damaged:
-    """Return the error for an SQLite file that cannot be what the registry wrote."""
+    """Return the error for a damaged SQLite file."""
     backups = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda one: one.stat().st_mtime)
     backup = f"the backup `{backups[-1]}`" if backups else "a backup of it"
     return Damaged(

@@ -112,7 +112,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
-        """Give a way to query one consistent snapshot; what is not made yet holds nothing."""
+        """Give a query function on one consistent snapshot; a missing database has no rows."""
         if self._path is None:
             from sqlmodel import Session
 
@@ -138,7 +138,7 @@ class Database:
             yield session
 
     def make(self) -> None:
-        """Make the database if it is not there, and import what a write needs."""
+        """Create the database if there is none, and import the modules of a write."""
         with in_use(), translating(self._url):
             self._engine()
 
@@ -148,7 +148,7 @@ class Database:
         self.make()
 
     def stamp(self) -> object | None:
-        """Return what changes when anyone else commits; None where nothing can be told cheaply.
+        """Return a token that changes with each commit; None if there is no cheap one.
 
         Source: SQLite's documentation, "PRAGMA data_version".
         """
@@ -199,7 +199,7 @@ class Database:
                 rows(f"SELECT count(*) FROM {table}")  # noqa: S608  (a name of ours)
 
     def half_made(self) -> list[Path]:
-        """Return what dead processes left that were making the database."""
+        """Return the leftovers of processes that died creating the database."""
         return half_made(self._path) if self._path is not None else []
 
     def close(self) -> None:
@@ -418,7 +418,7 @@ def _migrated(path: Path, *, migrates: bool) -> sqlite3.Connection:
 def _checked(
     path: Path, connection: sqlite3.Connection, *, copied: bool = False
 ) -> sqlite3.Connection:
-    """Return a connection whose schema is this onnxzoo's; that of a copy is migrated."""
+    """Return a connection at this onnxzoo's schema; migrate a copy."""
     try:
         if (found := revision(connection, path)) != SCHEMA:
             _migrate_copy(path, connection, found, copied=copied)

@@ -62,7 +62,7 @@ UNUSED = f"SELECT digest, bytes FROM bundle WHERE digest NOT IN ({USED})"  # noq
 
 
 class Held(NamedTuple):
-    """A row of a variant with what choosing looks at."""
+    """A variant's row, with the columns for choosing."""
 
     variant: str
     precision: str
@@ -165,7 +165,7 @@ _IN_GRAPH = r"replace(lower(r.graph), '_', '-') LIKE :w{0} ESCAPE '\'"
 
 
 def records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
-    """Return what callers receive for these rows: with files, aliases and tags.
+    """Return the records of these rows: with files, aliases and tags.
 
     Raises:
         Damaged: if a row holds what no registry writes.
@@ -212,7 +212,7 @@ def _records(rows: Rows, store: Store, found: Sequence[Row]) -> list[Variant]:
 
 @contextmanager
 def reading_rows() -> Iterator[None]:
-    """Turn what a row makes a reader raise, that no registry wrote, into Damaged."""
+    """Turn errors of reading a row that no registry wrote into Damaged."""
     try:
         yield
     except (KeyError, TypeError, ValueError, UsageError, Refused) as error:
@@ -264,7 +264,7 @@ def events(rows: Rows, name: str | None, limit: int) -> list[Event]:
 
 
 def measurements(rows: Rows, digest: str) -> list[Measurement]:
-    """Return what was measured of a bundle, by context and metric."""
+    """Return the measurements of a bundle, by context and metric."""
     found = rows(
         "SELECT metric, value, unit, context, at FROM measurement "
         "WHERE digest = :digest ORDER BY context, metric",
@@ -309,7 +309,7 @@ def graph_of(row: Row) -> Graph:
 
 
 def lineage_of(row: Row) -> Lineage | None:
-    """Return what a variant's row says that it was made from, None for nothing."""
+    """Return the lineage in a variant's row, None if it has none."""
     if row["called"] is None:
         return None
     return Lineage(row["parent"], row["called"], json.loads(row["recipe"]))

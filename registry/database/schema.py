@@ -39,7 +39,7 @@ def create(path: Path) -> None:
 
 @contextmanager
 def making(path: Path) -> Iterator[Path]:
-    """Give an empty database under another name beside a path; what was not linked in is gone."""
+    """Give an empty database under another name; delete it unless it was linked in."""
     folder = path.with_name(f"{_NEW}{staging_name()}")
     try:
         make_folder(path.parent)
@@ -77,7 +77,7 @@ def check_whole(path: Path) -> None:
 
 
 def half_made(path: Path) -> list[Path]:
-    """Return what dead processes left that were making this database."""
+    """Return the leftovers of processes that died creating this database."""
     return [folder for folder in path.parent.glob(f"{_NEW}*") if abandoned(folder, _NEW)]
 
 

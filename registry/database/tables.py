@@ -114,7 +114,7 @@ class MeasurementRow(SQLModel, table=True):
 
 
 class LineageRow(SQLModel, table=True):
-    """What a variant was made from, and how."""
+    """The parent and the recipe of a variant."""
 
     __tablename__ = "lineage"
     variant_id: int = Field(sa_column=_parent("variant", primary_key=True))
@@ -157,7 +157,7 @@ class Tag(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """What happened, when, to which reference."""
+    """An event: action, time, reference."""
 
     __tablename__ = "event"
     __table_args__ = (

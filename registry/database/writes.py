@@ -52,7 +52,7 @@ AND +id > (SELECT coalesce(max(id), 0) FROM event WHERE action = 'remove' AND re
 def add(
     session: "Session", draft: Draft, manifest: Manifest, action: str
 ) -> tuple[str, bool, list[str]]:
-    """Insert a variant; return its reference, whether it is new, and what else was recorded.
+    """Insert a variant; return its reference, whether it is new, and the recorded fields.
 
     A task and a licence that users state of their own model take the place of what was there; those
     of an index do not.
@@ -100,7 +100,7 @@ def insert(
 
 
 def describe_again(session: "Session", digest: str, folder: Path) -> None:
-    """Record what the models of a bundle say now that its bytes are back.
+    """Describe the models of a bundle again, once its bytes are restored.
 
     A rebuild may have made their rows from damaged ones.
     """
@@ -133,7 +133,7 @@ def unpoint(session: "Session", alias: str, model: Row) -> bool:
 
 
 def label(session: "Session", model: Row, tags: Sequence[str]) -> list[str]:
-    """Add tags to a model; return those that it had not."""
+    """Add tags to a model; return the new ones."""
     new = [name for name in tags if session.get(Tag, (model["model_id"], name)) is None]
     for name in new:
         session.add(Tag(model_id=model["model_id"], name=name))
@@ -177,7 +177,7 @@ def measure(session: "Session", digest: str, measurements: Sequence[Measurement]
 
 
 def refer(session: "Session", version: Row, manifest: Manifest, source: str) -> None:
-    """Make a bundle the reference data of a version, in the place of what it had."""
+    """Set a bundle as the reference data of a version, replacing the earlier one."""
     keep_bundle(session, manifest)
     row = session.get(ReferenceData, version["version_id"])
     if row is None:
@@ -221,7 +221,7 @@ def log(session: "Session", action: str, reference: str, detail: str | None) -> 
 
 
 def complete(session: "Session", draft: Draft, same: Row, *, anew: bool = False) -> list[str]:
-    """Record what a draft says of bytes that are held, where nothing was recorded yet.
+    """Record a draft's metadata of held bytes, where nothing was recorded yet.
 
     Args:
         session: in a transaction.
@@ -261,7 +261,7 @@ def _state(
 
 
 def keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
-    """Insert what a variant was made from, if it was."""
+    """Insert a variant's lineage, if it has one."""
     if lineage is not None:
         recipe = json.dumps(dict(lineage.recipe), sort_keys=True, ensure_ascii=False)
         session.add(
@@ -354,7 +354,7 @@ def _suited(rows: Rows, target: Row | None, draft: Draft) -> Row | None:
 
 
 def _widened(graph: Graph) -> Graph:
-    """Return a graph whose inputs and outputs have floats of one width: half is full to callers."""
+    """Return a graph with all float inputs and outputs widened: callers may pass either width."""
     wide = [
         tuple(replace(t, dtype="float32") if t.dtype in WIDTHS else t for t in tensors)
         for tensors in (graph.inputs, graph.outputs)

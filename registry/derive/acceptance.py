@@ -1,4 +1,4 @@
-"""What becomes of a recipe: whether a variant is fit, which of two is better, what to try next."""
+"""Judge a recipe's result: fit or not, better or worse, and the next recipe to try."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _SAME_TIME = 0.1  # of the shorter one: ratios of one recipe repeat within about
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a variant has to keep to.
+    """The bounds that a variant has to keep.
 
     Attributes:
         min_cosine: of its outputs with its parent's.
@@ -42,7 +42,7 @@ USUAL = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A recipe that was tried: what came of it, or why nothing did."""
+    """A tried recipe: its result, or the reason of its failure."""
 
     options: Options
     proof: Proof | None
@@ -119,7 +119,7 @@ def better(one: Proof, two: Proof) -> bool:
 
 
 def advice(options: Options) -> str:
-    """Return what to try next after a recipe that did not serve."""
+    """Return the next recipe to try after one that failed."""
     match options.method:
         case "dynamic":
             first = "--method static --calibrate DATA, or --method weight-only"

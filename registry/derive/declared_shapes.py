@@ -1,4 +1,4 @@
-"""The IR version and the declared shapes of a model that was converted: what they have to be."""
+"""Correct a converted model's IR version and declared shapes."""
 
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ def _needed_ir_version(model: "ModelProto", before: int) -> int:
 
 
 def correct_shapes(model: "ModelProto") -> "ModelProto":
-    """Return a model whose declared shapes do not contradict those that its ops give.
+    """Return a model without declared shapes that contradict the inferred ones.
 
     Some exporters declare an output with a rank too few, which shape inference sees at one opset
     and not at another. Declared types stay.

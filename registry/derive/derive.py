@@ -1,4 +1,4 @@
-"""What every derivation shares: a child makes it, another proves it, and the registry keeps it.
+"""Derive a variant: run a recipe in a child process, compare the result, register it.
 
 A recipe's `kind` stands for the module beside this one that makes it (see `_WORKERS`), run by
 ``python -m``: `sandbox.answer` gives it ``model`` (the parent's file), ``into``
@@ -46,7 +46,7 @@ _BUDGET = Budget(memory=4 << 30, times=12, seconds=600, rate=500_000)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a variant is made from another: enough to make it again.
+    """A recipe: enough to make a variant again from its parent.
 
     Attributes:
         kind: the module that makes it: ``quantize``, ``opset``…
@@ -59,7 +59,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How a derived variant compares with its parent, measured in one process.
+    """The comparison of a derived variant with its parent, measured in one process.
 
     Attributes:
         drift: of its outputs, on the same inputs.
@@ -77,7 +77,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What came of a derivation."""
+    """The result of a derivation."""
 
     added: Added
     proof: Proof
@@ -128,7 +128,7 @@ def derive(
 def clash(
     registry: Registry, parent: Variant, label: str, same: Callable[[Mapping[str, Any]], bool]
 ) -> Variant | None:
-    """Return what has a label already, unless it was made in the same way.
+    """Return the holder of a label, unless it was made by the same recipe.
 
     Args:
         registry: where the parent is held.
@@ -153,7 +153,7 @@ def taken(held: Variant, more: str = "") -> UsageError:
 
 
 def keep(registry: Registry, parent: Variant, made: Made, *, label: str | None = None) -> Derived:
-    """Keep what `make` made in its parent's version, with what was measured of it."""
+    """Register the result of `make` in its parent's version, with its measurements."""
     draft = Draft(
         name=parent.name,
         entry=MODEL,

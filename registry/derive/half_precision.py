@@ -139,7 +139,7 @@ def to_bf16(
     left: Sequence[str],
     choose: "Callable[[onnx.ModelProto], Sequence[str]]",
 ) -> "onnx.ModelProto":
-    """Return a model whose weights lie in bf16 and are cast when it is opened.
+    """Return a model with its weights in bf16, cast when it is opened.
 
     onnxruntime has no bf16 kernels for the CPU, so that it computes in fp32.
 

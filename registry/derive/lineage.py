@@ -1,4 +1,4 @@
-"""Where a variant came from and what was made of it, as a tree and in words."""
+"""Show a variant's ancestors and descendants, as a tree and in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from onnxzoo.registry.core.records import Lineage, Variant
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """A variant in a family, with what was made of it.
+    """A variant in a family tree, with its children.
 
     Attributes:
         ref: its reference; of one that is not held what it was called, or where it came from.
@@ -51,7 +51,7 @@ def ancestors(registry: Registry, variant: Variant) -> Iterator[Variant]:
 
 
 def parent_of(registry: Registry, lineage: Lineage) -> Variant | None:
-    """Return what a variant was made from, as it was called then if several have its bytes."""
+    """Return a variant's parent, under its old name if several variants have its bytes."""
     if lineage.parent is None:
         return None
     held = registry.holding(lineage.parent)
@@ -91,7 +91,7 @@ def _of(registry: Registry, variant: Variant, seen: set[str]) -> Relative:
 
 
 def _made_of(registry: Registry, digest: str | None, *, seen: set[str]) -> tuple[Relative, ...]:
-    """Return what was made of a bundle; nobody is there twice on one way down."""
+    """Return the variants derived from a bundle, each once on a branch."""
     if digest is None:
         return ()
     found = registry.derived(digest)

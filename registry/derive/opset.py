@@ -95,7 +95,7 @@ def try_opset(
     inputs: Examples | None = None,
     progress: Progress | None = None,
 ) -> Proof:
-    """Make what `to_opset` makes, keep nothing of it, and return how it compares."""
+    """Try a conversion: make and compare the variant, keep nothing."""
     recipe = _recipe(registry, variant, opset, runtime)
     with (
         _naming(registry, variant, opset),
@@ -128,7 +128,7 @@ def opset_for(variant: Variant, opset: int | None, runtime: Runtime | None) -> i
 def judge(
     parent: Variant, opset: int, runtime: Runtime | None = None
 ) -> Callable[[Proof, Graph], None]:
-    """Return what refuses a model that is not at an opset, or gives not its parent's outputs."""
+    """Return a check that rejects a model with the wrong opset or diverging outputs."""
 
     def agree(proof: Proof, graph: Graph) -> None:
         if graph.opset != opset:
@@ -191,7 +191,7 @@ def _is_same(registry: Registry, one: Variant, two: Variant) -> bool:
 
 
 def original(registry: Registry, variant: Variant) -> Variant:
-    """Return what a variant was converted from, where that is held: nothing adds up that way."""
+    """Return the variant to convert from, if held: errors do not add up that way."""
     lineage = variant.lineage
     if lineage is None or lineage.parent is None or lineage.recipe.get("kind") != KIND:
         return variant
@@ -202,7 +202,7 @@ def original(registry: Registry, variant: Variant) -> Variant:
 
 
 def _label(registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None) -> str:
-    """Return what a variant is called at another opset: as it is, with the opset if need be."""
+    """Return a variant's label at another opset: its own, with the opset if needed."""
     own = variant.variant.removesuffix(f"-opset{variant.opset}")
     held = registry.list(name=variant.name)
     taken = own in {one.variant for one in held if one.version == variant.version}
@@ -214,7 +214,7 @@ def _label(registry: Registry, variant: Variant, opset: int, runtime: Runtime | 
 def _recipe(
     registry: Registry, variant: Variant, opset: int, runtime: Runtime | None = None
 ) -> Recipe:
-    """Return how to make it, once it is sure that what is made could run here, and there."""
+    """Return the recipe, after checking that its result could run here and there."""
     here = installed()
     highest = here.opsets[""]
     if opset < 1:
@@ -235,7 +235,7 @@ def _recipe(
 
 @contextmanager
 def _naming(registry: Registry, variant: Variant, opset: int) -> Iterator[None]:
-    """Make a command of a child's hint, which does not know what the model is called.
+    """Turn a child's hint into a command with the model's name.
 
     For a converted model that is its exporter's, which may know what this converter does not.
     """

@@ -205,7 +205,7 @@ def _nearest(skeleton: "ModelProto", limit: int, excuse: str | None) -> str | No
 
 
 def problem_of(path: Path) -> str | None:
-    """Return what onnx's full check finds wrong with a model, in one line."""
+    """Return the finding of onnx's full check, in one line."""
     from onnx import checker
 
     try:

@@ -1,4 +1,4 @@
-"""A model made ready for onnxruntime's quantizers, and what they made put in order after them."""
+"""Prepare a model for onnxruntime's quantizers, and clean up their results."""
 
 from contextlib import chdir, suppress
 from graphlib import CycleError, TopologicalSorter
@@ -77,7 +77,7 @@ def save(model: "onnx.ModelProto", path: Path) -> Path:
 
 
 def settled(model: "onnx.ModelProto", parent: Path, path: Path) -> None:
-    """Write what a quantizer made: sorted, without domains it does not use, checked.
+    """Write a quantizer's model: sorted, without unused domains, checked.
 
     Args:
         model: what was made.
@@ -104,7 +104,7 @@ def settled(model: "onnx.ModelProto", parent: Path, path: Path) -> None:
 
 
 def _problem_of(path: Path) -> str | None:
-    """Return what onnx's check, without inference of shapes, finds wrong with a model."""
+    """Return the finding of onnx's check without shape inference."""
     import onnx
 
     try:
@@ -152,7 +152,7 @@ def _weights(model: "onnx.ModelProto") -> int:
 
 
 def _sort(model: "onnx.ModelProto") -> None:
-    """Put nodes after those whose outputs they read; onnxruntime's fp16 converter does not."""
+    """Sort nodes topologically; onnxruntime's fp16 converter does not."""
     for inner in graphs(model):
         found = list(inner.node)
         makers = {name: number for number, node in enumerate(found) for name in node.output if name}

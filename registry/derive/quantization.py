@@ -1,4 +1,4 @@
-"""Which recipe fits a model and a processor: a table, its sources and figures, and those to try.
+"""Choose a quantization recipe for a model and a processor, from measured figures.
 
 Figures: one run on a processor with AVX2 and without VNNI, onnxruntime 1.32, against fp32 (size ·
 outputs · time; docs/quantization.md has all of them).
@@ -47,7 +47,7 @@ _RAISED = 17  # what is too low is raised to: since then LayerNormalization is o
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is quantized: all that the child needs, and that makes it again.
+    """The options of a quantization: the child's input, and the recipe on record.
 
     Attributes:
         to: what was asked for: one of `FORMATS`.
@@ -88,7 +88,7 @@ class Options:
     features: Sequence[str] = ()
 
     def written(self) -> Mapping[str, Any]:
-        """Return them as JSON values, without those that were not set."""
+        """Return the options that were set, as JSON values."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -177,7 +177,7 @@ def _kinds(
 
 
 def _variations(chosen: Options) -> Iterator[Options]:
-    """Yield what else is worth trying: what moved size, time or outputs in the figures above."""
+    """Yield variations of a recipe that changed size, time or outputs in the figures above."""
     match chosen.method:
         case "dynamic":
             yield replace(chosen, per_channel=False, reduce_range=False)
@@ -284,7 +284,7 @@ def _without(ops: Sequence[str], one: str) -> tuple[str, ...]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the nearest of what there is in words, to follow on what is said of a word.
+    """Return the nearest known word as a question, or nothing.
 
     >>> did_you_mean("conv", ["Conv", "Relu"]), did_you_mean("float16", ["int8", "fp16"])
     ('; did you mean `Conv`?', '; did you mean `fp16`?')

@@ -1,4 +1,4 @@
-"""Changing a variant's precision: what was asked for becomes a recipe, and that a variant."""
+"""Quantize a variant: choose a recipe, make the variant, keep it if it is fit."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,7 +131,7 @@ def _one(
     label: str | None,
     progress: Progress | None,
 ) -> Quantized:
-    """Follow one recipe, and keep what comes of it if it is fit."""
+    """Follow one recipe, and keep the result if it is fit."""
     recipe = Recipe("quantize", options.written())
     with (
         _advised(options),
@@ -199,7 +199,7 @@ def _plain(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 def _data(
     registry: Registry, given: "Data | None", preprocess: str | None
 ) -> Iterator[Examples | None]:
-    """Give the calibration data; what comes from code lies in files meanwhile."""
+    """Give the calibration data; write data from code to files for the duration."""
     if given is None:
         yield None
     elif isinstance(given, str | Path):
@@ -223,7 +223,7 @@ def _settings(data: Examples | None) -> Mapping[str, Any]:
 
 @contextmanager
 def _advised(options: Options) -> Iterator[None]:
-    """Say what to try next where something came out that onnxruntime does not open."""
+    """Add advice to the error for a result that onnxruntime does not open."""
     try:
         yield
     except InvalidModel as error:

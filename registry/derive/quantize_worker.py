@@ -88,7 +88,7 @@ def _has_table(path: Path) -> bool:
 
 
 def _elsewhere(source: Path, options: Options) -> str:
-    """Return what to try where a method found nothing to quantize."""
+    """Return a method to try after one found nothing to quantize."""
     if options.method == "static" and _branches(source):
         return (
             "static quantization passes by what lies inside If, Loop and Scan: "
@@ -103,7 +103,7 @@ def _elsewhere(source: Path, options: Options) -> str:
 def _made(
     source: Path, folder: Path, options: Options
 ) -> "tuple[onnx.ModelProto, Mapping[str, Any]]":
-    """Return the model that a recipe makes, and what was done otherwise than it says."""
+    """Return a recipe's model, and any deviation from the recipe."""
     import onnx
 
     ops = [op for op in options.ops if op not in options.exclude]
@@ -275,7 +275,7 @@ def _weight_only(
 
 
 def _excluded(model: "onnx.ModelProto", options: Options) -> Iterator[str]:
-    """Yield the names of nodes that stay as they are: those asked for, and heads.
+    """Yield the names of excluded nodes: the requested ones, and heads.
 
     Raises:
         UsageError: if nothing is called what was asked for.
@@ -302,7 +302,7 @@ def _kind(node: "onnx.NodeProto") -> str:
 def _unknown(
     wanted: str, every: "Sequence[onnx.NodeProto]", quantized: Sequence[str]
 ) -> UsageError:
-    """Return the error for a name that nothing has; it lists what would be quantized first."""
+    """Return the error for an unknown name; it lists the nodes to be quantized first."""
     ops = sorted({node.op_type for node in every})
     ranked = sorted(every, key=lambda node: node.op_type not in quantized)
     names = [node.name for node in ranked if node.name]

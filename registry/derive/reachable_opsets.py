@@ -1,4 +1,4 @@
-"""Which opsets a model can surely be converted to, told from its ops without converting it."""
+"""Predict a model's reachable opsets from its ops, without converting it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class _Converted:  # see `Needs`
 
 
 def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
-    """Return the other opsets at which every op of a model is what it is now.
+    """Return the other opsets with unchanged definitions of all a model's ops.
 
     Beyond them onnx's converter has to rewrite an op, and whether it can is known only when it has
     tried.
@@ -48,7 +48,7 @@ def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
 
 
 def reach_by_trying(needs: "Needs") -> tuple[int, ...]:
-    """Return the opsets below those of `reach` to which ops lead that only gained types.
+    """Return the opsets below `reach`'s that differ in types only.
 
     Whether a model keeps to the types that were there before is known only when it has been tried.
     """
@@ -66,7 +66,7 @@ def reach_by_trying(needs: "Needs") -> tuple[int, ...]:
 
 
 def at_opset(needs: "Needs", opset: int, ir_version: int | None = None) -> "Needs":
-    """Return what a model needs once it has been converted to an opset.
+    """Return a model's requirements after a conversion to an opset.
 
     Args:
         needs: of the model as it is.
@@ -94,7 +94,7 @@ def _may_hold_functions(needs: "Needs") -> bool:
 
 
 def _same(op: str, opset: int, highest: int) -> tuple[int, int]:
-    """Return the first and the last opset at which an op is what it is in this one."""
+    """Return the first and the last opset with an unchanged definition of an op."""
     first, last = since(op, opset), opset
     if first is None:
         return opset, opset

@@ -1,4 +1,4 @@
-"""A derived variant made again from its parent, and held against what is kept."""
+"""Rebuild a derived variant from its parent, and compare it with the held one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from onnxzoo.registry.measure.input_files import digest
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How what was made again compares with what is kept.
+    """The comparison of a rebuilt variant with the held one.
 
     Attributes:
         bytes_agree: whether every file is the same.
@@ -36,7 +36,7 @@ class Again:
 
     @property
     def outputs_agree(self) -> bool:
-        """Whether all outputs lie within the tolerance, absolute and relative."""
+        """True if all outputs lie within the absolute and relative tolerance."""
         return self.drift.relative is not None and self.drift.relative <= TOLERANCE
 
 
@@ -63,7 +63,7 @@ def rederive(registry: Registry, variant: Variant, *, progress: Progress | None 
 def remade(
     registry: Registry, variant: Variant, *, progress: Progress | None = None
 ) -> Iterator[tuple[Variant, Made]]:
-    """Give a variant's parent, and what the recipe makes of it now; see `rederive`."""
+    """Give a variant's parent, and the recipe's result of today; see `rederive`."""
     lineage = variant.lineage
     if lineage is None or lineage.parent is None:
         raise UsageError(
@@ -83,7 +83,7 @@ def remade(
 
 
 def _recipe(ref: str, recipe: Mapping[str, Any]) -> Recipe:
-    """Return a recipe to follow; what came with an import may be anything."""
+    """Return a valid recipe; an imported one may be anything."""
     kind, tools = recipe.get("kind"), recipe.get("tools", {})
     options = {name: value for name, value in recipe.items() if name not in {"kind", "tools"}}
     words = isinstance(tools, dict) and all(isinstance(one, str) for one in tools.values())
@@ -96,7 +96,7 @@ def _recipe(ref: str, recipe: Mapping[str, Any]) -> Recipe:
 
 
 def _check_data(ref: str, options: Mapping[str, Any]) -> None:
-    """Raise unless the calibration data of a recipe are there, and what they were."""
+    """Refuse calibration data of a recipe that are missing or changed."""
     data, wanted = options.get("calibrate"), options.get("calibrate_digest")
     if not (data and wanted):
         return

@@ -59,7 +59,7 @@ def put_back(model: "ModelProto", taken: "Sequence[TensorProto]") -> None:
 
 
 def empty_taken(model: "ModelProto") -> None:
-    """Make empty tensors of those that were taken out, for a tool that reads every tensor."""
+    """Make the removed tensors empty ones, for a tool that reads every tensor."""
     for tensor in tensors(model):
         entry = {item.key: item.value for item in tensor.external_data}
         if entry.get("location") == _PLACE:
@@ -138,7 +138,7 @@ def copy_external(model: "ModelProto", source: Path, into: Path) -> None:
 
 
 def inline_functions(model: "ModelProto") -> "ModelProto":
-    """Return a model in which calls of its own functions are replaced by what they do.
+    """Return a model with calls of its own functions inlined.
 
     Nodes of functions keep their metadata: the inliner drops it, but not their doc strings.
     """
@@ -181,7 +181,7 @@ def fill_defaults(model: "ModelProto") -> None:
 
 
 def restore_notes(before: "ModelProto", after: "ModelProto") -> None:
-    """Put back what onnx's version converter drops of a model: metadata, descriptions of values.
+    """Restore metadata and value descriptions that onnx's version converter drops.
 
     A node is known by its name; where the converter put one of its own, by what it now makes.
     """

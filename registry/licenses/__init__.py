@@ -1,1 +1,1 @@
-"""Check licences, and write what they ask for."""
+"""Check licences, and write attributions and bills of materials."""

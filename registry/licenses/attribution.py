@@ -1,4 +1,4 @@
-"""Where models came from and under which licence, in words: what an attribution file says."""
+"""Write an attribution file: models, sources and licences in words."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby

@@ -46,7 +46,7 @@ def spelled(license: str | None) -> str | None:  # noqa: A002  (the field's word
 
 
 def permits(allowed: Sequence[str], license: str | None) -> bool:  # noqa: A002  (the field's word)
-    """Tell whether a licence is among those that are allowed; nothing allowed means anything.
+    """Return whether a licence is allowed; an empty list allows all.
 
     SPDX identifiers are compared without regard to case. Of ``A OR B`` one must be allowed, of
     ``A AND B`` both; an expression with brackets must be allowed as it stands.

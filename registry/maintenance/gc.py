@@ -1,4 +1,4 @@
-"""Delete what nothing refers to: bundles, downloads, cached sessions."""
+"""Delete unreferenced files: bundles, downloads, cached sessions."""
 
 import re
 import time
@@ -34,7 +34,7 @@ def collect(
     downloads: bool = False,
     force: bool = False,
 ) -> Garbage:
-    """Free what nothing refers to: bundles, half-made ones, damaged ones, and in the cache.
+    """Delete unreferenced bundles, half-made and damaged ones, and cached files.
 
     Bundles that the database does not know, but that their sidecars name, stay without ``force``:
     the database may be an older copy than its store.
@@ -167,7 +167,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _deleting(paths: Sequence[Path], store: Store) -> Iterator[StorageError]:
-    """Delete paths, and yield what goes wrong with one: the others go all the same."""
+    """Delete paths, and yield the errors; one error stops nothing."""
     for path in paths:
         try:
             with reporting_storage(store.root):

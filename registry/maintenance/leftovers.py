@@ -1,4 +1,4 @@
-"""What is left in the cache that nobody needs: of dead processes, and of what is held no longer."""
+"""Find cache folders that can be deleted: left by dead processes or removed models."""
 
 import re
 from collections.abc import Iterator, Set

@@ -53,7 +53,7 @@ _FILES = ("-wal", "-shm", "")  # the log first: it must never lie beside another
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was made of a store.
+    """The result of a rebuild.
 
     Attributes:
         refs: what is held now and whole; reference data are ``NAME@VERSION``.
@@ -72,7 +72,7 @@ class Rebuilt:
 
 @dataclass(slots=True)
 class Told:
-    """What sidecars say together; of two that disagree, the one that was written last."""
+    """The merged content of all sidecars; the latest one wins."""
 
     models: dict[str, VersionClaim] = field(default_factory=dict)
     versions: dict[tuple[str, int], VersionClaim] = field(default_factory=dict)
@@ -186,7 +186,7 @@ def _check_replaceable(database: Database, store: Store, path: Path, *, force: b
 
 
 def _refs(database: Database) -> dict[tuple[str, int, str], str]:
-    """Return the references of what a database that reads knows, by model, number and label."""
+    """Return the references in a readable database, by model, number and label."""
     found: dict[tuple[str, int, str], str] = {}
     with suppress(ZooError), database.read() as rows:
         for row in rows(_KNOWN):
@@ -249,7 +249,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _identities(path: Path) -> list[tuple[int, int, int] | None]:
-    """Return what changes whenever a database or its log does."""
+    """Return a token of the state of a database and its log."""
     log, _, itself = map(_identity, _files(path))
     return [log, itself]
 
@@ -275,7 +275,7 @@ def _told(store: Store) -> Told:
 
 
 def told_by(store: Store, sidecars: Iterable[Claims]) -> Told:
-    """Return what some sidecars say together, and which of their bundles are damaged."""
+    """Merge some sidecars, and find damaged bundles."""
     told = Told()
     for claims in sorted(sidecars, key=lambda claims: claims.written_at):
         problems = store.changes(claims.manifest)
@@ -306,7 +306,7 @@ def _believe(told: Told, store: Store, claims: Claims) -> None:
 
 
 def _unread(claim: VariantClaim) -> Graph:
-    """Return what is known of a graph that does not read; a repair describes it again."""
+    """Return a placeholder for an unreadable graph; a repair describes it again."""
     return Graph(
         ir_version=0,
         opset=claim.opset,

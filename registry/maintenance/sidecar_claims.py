@@ -1,4 +1,4 @@
-"""What a bundle's sidecar claims, checked before anyone believes it."""
+"""Parse and validate a bundle's sidecar file."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ LARGEST = 16 << 20  # bytes; far more than any has
 
 @dataclass(frozen=True, slots=True)
 class VersionClaim:
-    """A version of a model, and what holds of the whole model."""
+    """A version of a model, with the model's metadata."""
 
     name: str
     task: str | None
@@ -57,7 +57,7 @@ class VariantClaim:
 
 @dataclass(frozen=True, slots=True)
 class DataClaim:
-    """A version whose reference data the bundle is."""
+    """The version that a reference data bundle belongs to."""
 
     version: VersionClaim
     source: str
@@ -84,7 +84,7 @@ class Claims:
 
 
 def read(store: Store, digest: str) -> Claims:
-    """Return what the sidecar of a bundle claims.
+    """Read and validate a bundle's sidecar.
 
     Raises:
         IntegrityError: if it is not what the registry writes: malformed, of another bundle, with
@@ -117,7 +117,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 
 def parse(content: Mapping[str, Any], digest: str) -> Claims:
-    """Return what the content of a sidecar claims of a bundle; errors are of many kinds."""
+    """Parse a sidecar's content; errors are of many kinds."""
     number = decode.get(content, "format", decode.whole)
     if number != FORMAT:
         raise ValueError(f"it has format {number}; this onnxzoo reads {FORMAT}")

@@ -1,4 +1,4 @@
-"""The sidecar of a bundle: a JSON file beside it that says what the database knows of it.
+"""Write a bundle's sidecar: a JSON file of the database's facts on the bundle.
 
 It is written in the transaction that changes the rows, before the commit. So a kill leaves a
 sidecar that is ahead of the database at most, never behind: what is made again from it is what the
@@ -54,7 +54,7 @@ WHERE d.digest = :digest ORDER BY m.name, v.number
 
 @contextmanager
 def changing(database: Database, store: Store) -> "Iterator[Session]":
-    """Give a session in one transaction; the sidecars of what it changes follow it."""
+    """Give a session in one transaction, and write the sidecars of its changes."""
     from sqlalchemy import event
 
     written = set[str]()
@@ -76,7 +76,7 @@ def changing(database: Database, store: Store) -> "Iterator[Session]":
 
 
 def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None:
-    """Write what the database says after all, where the disk lets it: it may be full still."""
+    """Restore sidecars from the database after a failure, if the disk allows it."""
     with suppress(ZooError), database.write() as session:
         for digest in sorted(digests):
             with suppress(StorageError):
@@ -86,7 +86,7 @@ def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None
 def behind(
     database: Database, store: Store, *, leave: Container[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Return the bundles whose sidecar is not what the database says: none yet, or another's.
+    """Return the bundles with a missing or outdated sidecar.
 
     Args:
         database: the registry's.
@@ -153,7 +153,7 @@ def write_missing(database: Database, store: Store, digests: Sequence[str]) -> N
 
 
 def discard(store: Store, digest: str) -> None:
-    """Remove a bundle's sidecar, durably: what was removed is not made again."""
+    """Remove a bundle's sidecar durably."""
     path = store.sidecar(digest)
     with reporting_storage(store.root):
         if path.exists():
@@ -162,7 +162,7 @@ def discard(store: Store, digest: str) -> None:
 
 
 def _keep(rows: Rows, store: Store, digests: Iterable[str], *, anew: Container[str] = ()) -> None:
-    """Write the sidecars that are not what the rows say, and some in any case.
+    """Write outdated sidecars, and some in any case.
 
     What is gained comes before what is lost: an alias that moves is never nowhere.
     """
@@ -206,7 +206,7 @@ def _of_model(claim: Mapping[str, Any]) -> list[Any]:
 
 
 def _of_bundle(content: Any) -> Any:
-    """Return a sidecar without what it says of whole models, which a newer one may say better."""
+    """Return a sidecar without the metadata of whole models; a newer one may have better."""
     try:
         claims = [
             {key: value for key, value in claim.items() if key not in _WHOLE}
@@ -233,7 +233,7 @@ def _read(store: Store, digest: str) -> tuple[str, Any]:
 
 
 def _content(rows: Rows, digest: str) -> dict[str, Any] | None:
-    """Return what a bundle's sidecar has to say; None if nothing refers to the bundle."""
+    """Return the content of a bundle's sidecar; None for an unreferenced bundle."""
     variants, data = rows(_VARIANTS, digest=digest), rows(_DATA, digest=digest)
     if not variants and not data:
         return None

@@ -47,7 +47,7 @@ JOIN version v ON v.model_id = m.id JOIN reference_data d ON d.version_id = v.id
 
 
 def unknown(rows: Rows, store: Store, *, used: bool = False) -> dict[str, tuple[str, ...]]:
-    """Return what sidecars call the bundles to which no row refers, by digest.
+    """Return the references that sidecars give to bundles without a row, by digest.
 
     Args:
         rows: of the database.
@@ -81,7 +81,7 @@ def _unknown(rows: Rows, store: Store, *, used: bool) -> dict[str, tuple[Claims,
 
 
 def _was_removed(rows: Rows, claim: Claim, claims: Claims) -> bool:
-    """Tell whether the database removed it later: from another machine, whose store is its own."""
+    """Return whether the database removed it later, from another machine with its own store."""
     if isinstance(claim, VariantClaim):
         found = rows(_REMOVED, ref=claim.ref, digest=claims.manifest.digest)
     else:
@@ -94,7 +94,7 @@ def _was_removed(rows: Rows, claim: Claim, claims: Claims) -> bool:
 
 
 def add_unknown(database: Database, store: Store) -> Rebuilt | None:
-    """Add to a whole database what it does not know; None if it is not whole, or knows all.
+    """Add unknown bundles to an intact database; None if it is not intact, or knows all.
 
     What it knows already stays as it is: an alias that means something else here is named.
     """
@@ -117,7 +117,7 @@ def add_unknown(database: Database, store: Store) -> Rebuilt | None:
 
 
 def _beside(store: Store, found: Mapping[str, tuple[Claims, list[Claim]]]) -> list[Claims]:
-    """Return the sidecars of some bundles, and of what is known of the same versions.
+    """Return the sidecars of some bundles, and of other bundles of the same versions.
 
     With them `merge` finds a version again. What stands where an unknown one stood, or in another
     version of its number, is left out: that was given again.

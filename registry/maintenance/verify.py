@@ -1,4 +1,4 @@
-"""Verify the held bytes, and put back what is damaged."""
+"""Verify the held bytes, and repair damaged bundles."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

@@ -31,7 +31,7 @@ _PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured of each configuration.
+    """The number and duration of runs of each configuration.
 
     Attributes:
         warmup: runs that are not counted, in every process.
@@ -122,7 +122,7 @@ class Trial:
             ) from error
 
     def context(self, provider: str | None = None) -> Context:
-        """Return what its figures hold under.
+        """Return the context of its figures.
 
         Args:
             provider: the execution provider that ran; None for the one that is tried first.
@@ -159,7 +159,7 @@ class Figures:
 
     @property
     def stable(self) -> bool | None:
-        """Whether the medians of the last rounds agree; None where there was one round."""
+        """True if the last rounds' medians agree; None after one round."""
         spread = self.value("latency_spread")
         return None if spread is None else spread <= _STABLE
 
@@ -246,21 +246,21 @@ def kept(registry: Registry, trial: Trial) -> Figures | None:
 
 
 def _comparable(context: Context) -> Context:
-    """Return a context without what the inputs decide: shapes, and of given ones the batch."""
+    """Return a context without its input-dependent keys: shapes, and the batch of given inputs."""
     given = context.get("inputs")
     left_out = {"shapes", "inputs"} | ({"batch"} if given else set())
     return {"inputs": given, **{k: v for k, v in context.items() if k not in left_out}}
 
 
 def _prepare(registry: Registry, trials: Sequence[Trial]) -> None:
-    """Prepare what is to be measured, so that nothing is prepared beside the measurement."""
+    """Prepare the variants first, so that nothing is prepared beside the measurement."""
     for trial in {(t.variant.digest, t.device): t for t in trials}.values():
         with suppress(ZooError):  # the measurement itself says what is wrong
             registry.loader.look(trial.variant, device=trial.device)
 
 
 def _request(registry: Registry, trial: Trial, effort: Effort, *, given: bool) -> dict[str, Any]:
-    """Return what a worker is asked for; where no inputs are given, sizes of all open axes too."""
+    """Return a worker's request; without inputs, with sizes of all dynamic axes."""
     settings = registry.settings
     request = {
         "settings": {

@@ -1,4 +1,4 @@
-"""Choose what a measurement runs on: the user's inputs, else test data, else sample inputs."""
+"""Choose the inputs of a measurement: the user's, else test data, else sample inputs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _SAMPLES = 2  # made up, in turns
 
 
 class Asked(Protocol):
-    """The part of a `bench.Trial` that says what it runs on."""
+    """The fields of a `bench.Trial` that choose its inputs."""
 
     @property
     def variant(self) -> Variant: ...  # noqa: D102
@@ -93,7 +93,7 @@ def sizes_of(feed: Feed, inputs: Sequence[Tensor]) -> dict[str, int]:
 def _test_data(
     registry: Registry, variant: Variant, batch: int | None, axes: Mapping[str, int]
 ) -> tuple[Reference, str] | None:
-    """Return a version's test data and whose they are; None where sizes were asked for."""
+    """Return a version's test data and their label; None if sizes were requested."""
     if batch is not None or axes:
         return None
     held = registry.test_data(variant.ref)

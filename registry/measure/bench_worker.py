@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
-    """Open a variant as a user would, run it, and return what it took.
+    """Open a variant as a user would, run it, and return the figures.
 
     Args:
         registry: where it is held.
@@ -83,7 +83,7 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Memory:
-    """What this process held at one moment, to subtract it later."""
+    """The memory of this process at one moment, to subtract it later."""
 
     def __init__(self) -> None:
         with suppress(OSError):  # not Linux, or not allowed
@@ -93,7 +93,7 @@ class _Memory:
         self._private = _private_dirty()
 
     def peak_growth(self) -> int:
-        """Return by how many bytes the most that was resident passed what was at the start."""
+        """Return the growth of peak resident memory since the start, in bytes."""
         peak = _status("VmHWM")
         if peak is None or self._resident is None:
             return max(_most_resident() - self._most, 0)

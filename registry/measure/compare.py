@@ -51,7 +51,7 @@ def compare(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> list[Compared]:
-    """Compare variants with the first of them, and keep what had to be measured for it.
+    """Compare variants with the first of them, and store the new measurements.
 
     Figures that were measured here before, in the same context, are taken again; if those of one
     variant are missing, all are measured anew, in turns, so that their ratios are of one time.
@@ -122,7 +122,7 @@ def _ratio(one: Figures, base: Figures) -> float:
 
 
 class _On(NamedTuple):
-    """What outputs are compared on; reference data by their digest."""
+    """The inputs of an output comparison; reference data by their digest."""
 
     samples: int
     inputs: Path | None
@@ -130,7 +130,7 @@ class _On(NamedTuple):
     held: str | None
 
     def context(self) -> Context:
-        """Return what a drift's context says of it."""
+        """Return the inputs' part of a drift's context."""
         if self.inputs is None:
             return {"inputs": self.held} if self.held else {"samples": self.samples}
         named: Context = {"preprocess": self.preprocess} if self.preprocess else {}
@@ -138,7 +138,7 @@ class _On(NamedTuple):
 
 
 def _drifts(registry: Registry, trials: Sequence[Trial], on: _On, *, fresh: bool) -> list[Drift]:
-    """Return every variant's drift from the first: those kept, else measured and kept."""
+    """Return every variant's drift from the first: stored, else measured and stored."""
     base, *others = trials
     about = {"base": base.variant.digest, **on.context()}
     contexts = [{**trial.context(), **about} for trial in others]
@@ -178,7 +178,7 @@ def _kept_drifts(
 
 
 def _kept_drift(registry: Registry, variant: Variant, context: Context) -> Drift:
-    """Return the drift whose figures have a context."""
+    """Return the stored drift of a context."""
     there = {
         m.metric: m.value for m in registry.measurements(variant.digest) if m.context == context
     }

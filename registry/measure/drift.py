@@ -1,4 +1,4 @@
-"""How far variants' outputs lie from a base's, on the same inputs."""
+"""Measure the distance of variants' outputs from a base's, on the same inputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ _REPEATED = 2  # inputs on which a random model is run several times
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far one variant lies from the base; where that is unknown, why.
+    """The distance of a variant from the base; the reason if it is unknown.
 
     Attributes:
         max: the largest absolute difference of any output's element.
@@ -71,7 +71,7 @@ class Drift:
 
 
 def ground_of(drift: Drift) -> Context:
-    """Return what a drift's figures rest on, for the context of its measurements."""
+    """Return the inputs of a drift's figures, for the context of its measurements."""
     found: dict[str, str] = {"shapes": drift.shapes} if drift.shapes else {}
     if drift.unproven:
         found["unproven"] = drift.unproven
@@ -81,12 +81,12 @@ def ground_of(drift: Drift) -> Context:
 
 
 class Unlike(Exception):
-    """Two variants whose outputs cannot be compared."""
+    """Incomparable outputs of two variants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a base gives, and for what.
+    """The outputs of a base, with their inputs.
 
     Attributes:
         samples: the inputs.
@@ -102,7 +102,7 @@ class Expected:
 
 
 def expect(session: "InferenceSession", path: Path, samples: Samples) -> Expected:
-    """Run a base and return what it gives.
+    """Run a base and return its outputs.
 
     Args:
         session: of the base.
@@ -123,7 +123,7 @@ def expect(session: "InferenceSession", path: Path, samples: Samples) -> Expecte
 def _silence(
     path: Path, feeds: "Sequence[Mapping[str, Any]]", outputs: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    """Return why one of a base's outputs, or all, show nothing; what no input moves may stand."""
+    """Return the reason if one of a base's outputs, or all, show nothing."""
     silent = silent_outputs(feeds, outputs)
     if silent and len(silent) == len(outputs[0]):
         return f"the base's outputs show nothing: {silence(feeds, outputs)}"
@@ -186,7 +186,7 @@ def drift(
 
 
 def between(inputs: Sequence[Tensor], session: "InferenceSession", expected: Expected) -> Drift:
-    """Return how far a session's outputs lie from those that are expected.
+    """Return the distance of a session's outputs from the expected ones.
 
     Args:
         inputs: what the session takes; the base's are cast to these dtypes.
@@ -325,7 +325,7 @@ class _Total:
             products[place] += float(product)
 
     def drift(self) -> Drift:
-        """Return what it comes to.
+        """Return the totals.
 
         Raises:
             Unlike: if there was no number to compare.

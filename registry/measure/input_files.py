@@ -29,14 +29,14 @@ _ARRAYS = {".npz", ".npy"}
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Where inputs lie, or ``random``; of images how they become inputs: see `feeds`."""
+    """The location of inputs, or ``random``; for images also the preprocessing: see `feeds`."""
 
     data: str
     preprocess: str | None = None
 
     @property
     def path(self) -> Path | None:
-        """Where they lie; None for random ones."""
+        """Their path; None for random ones."""
         return None if self.data == RANDOM else Path(self.data)
 
 
@@ -222,7 +222,7 @@ def _array(file: Path, tensor: Tensor) -> "Array":
 def _fitting(
     feed: "Mapping[str, Array]", inputs: Sequence[Tensor], file: str
 ) -> "Mapping[str, Array]":
-    """Return what a file holds in the model's types, or say what does not fit."""
+    """Return a file's content in the model's types, or raise the mismatch."""
     composed = [tensor for tensor in inputs if "(" in tensor.dtype]
     if composed:  # sequences, maps, optionals: of several arrays each, or of none
         values = {tensor.name: compose(feed, tensor, f"`{file}`") for tensor in composed}
@@ -277,7 +277,7 @@ def _typed(tensor: Tensor, values: "Array", file: str) -> "Array":
 def _batches(
     fitting: "Mapping[str, Array]", inputs: Sequence[Tensor]
 ) -> "Iterator[Mapping[str, Array]]":
-    """Split what holds more examples than the model takes at once, or than memory is good for."""
+    """Split inputs with more examples than the model takes at once, or memory allows."""
     import numpy as np
 
     firsts = {tensor.shape[0] for tensor in inputs if tensor.shape}
@@ -294,7 +294,7 @@ def _batches(
 
 
 def _check_shape(tensor: Tensor, values: "Array", file: str) -> None:
-    """Refuse what has other axes than the model takes; the first may hold more examples."""
+    """Refuse inputs with other axes than the model's; the first may hold more examples."""
     if not tensor.shape:  # onnxruntime says nothing of a shape that the model does not state
         return
     pairs = [*zip(values.shape, tensor.shape, strict=False)][1:]

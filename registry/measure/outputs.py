@@ -1,4 +1,4 @@
-"""What a model gave, as arrays that can be compared, and the labels that they stand for."""
+"""Convert a model's outputs to comparable arrays, and find their labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Reference inputs replayed on a variant, and what comes out held against what should."""
+"""Run reference inputs on a variant, and compare its outputs with the reference ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ _FLOATS = {"bfloat16", *WIDTHS}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one set showed.
+    """The result of one set.
 
     Attributes:
         max_difference: the largest absolute difference of an output's element; None where outputs
@@ -40,13 +40,13 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether everything lies within the tolerance."""
+        """True if everything lies within the tolerance."""
         return self.why is None
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What all sets showed of one variant.
+    """The results of all sets on one variant.
 
     Attributes:
         data: the digest of the sets.
@@ -64,7 +64,7 @@ class Replay:
 
     @property
     def passed(self) -> bool:
-        """Whether every set passed."""
+        """True if every set passed."""
         return all(outcome.passed for outcome in self.outcomes)
 
     @property
@@ -156,7 +156,7 @@ def _replayed(
 
 
 class _Held(NamedTuple):
-    """One output held against what was expected."""
+    """One output compared with the expected one."""
 
     difference: float | None = None
     outside: int = 0

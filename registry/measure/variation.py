@@ -1,4 +1,4 @@
-"""How well one model's outputs follow another's as the inputs change."""
+"""Measure the correlation of one model's outputs with another's as the inputs change."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

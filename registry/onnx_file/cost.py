@@ -1,4 +1,4 @@
-"""What a model costs when its functions are put in their places and its constants are folded.
+"""Estimate node count and memory after function inlining and constant folding.
 
 Found by counting each function once and multiplying, never by expanding.
 """
@@ -17,7 +17,7 @@ _DEEPEST = 100  # calls within calls; an exporter nests a module's classes, some
 
 @dataclass(slots=True)
 class Body:
-    """What the main graph or a function is made of, with all its sub-graphs.
+    """The nodes of the main graph or of a function, with all sub-graphs.
 
     Attributes:
         calls: its nodes, by what they call.
@@ -32,7 +32,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a body comes to.
+    """The cost of a body.
 
     Attributes:
         nodes: with every function in its place.
@@ -48,7 +48,7 @@ class Cost:
 
 
 def total(main: Body, functions: Mapping[Op, Body]) -> Cost:
-    """Return what the main graph comes to.
+    """Return the cost of the main graph.
 
     Raises:
         InvalidModel: if a function calls itself, or functions call each other too deep.

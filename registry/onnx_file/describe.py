@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read without its weights.
+"""Describe an ONNX file without reading its weights.
 
 The protobuf's fields are walked in the file and tensors' payloads skipped, so that time and memory
 depend on the graph and not on the weights.
@@ -30,7 +30,7 @@ _IN_BLOCKS = {"MatMulNBits", "GatherBlockQuantized"}  # their attribute `bits` i
 
 @dataclass(slots=True)
 class _Weights:
-    """What was met on the way: op counts, elements by dtype, files outside, functions, bits.
+    """Counters of a walk: ops, elements by dtype, external files, functions, bits.
 
     ``said`` counts the characters of all metadata.
     """
@@ -45,7 +45,7 @@ class _Weights:
 
 
 def describe(path: Path) -> Graph:
-    """Return what an ONNX file says of itself; weights stay on disk.
+    """Describe an ONNX file; weights stay on disk.
 
     Args:
         path: a `.onnx` file; its external data need not be present.
@@ -119,7 +119,7 @@ def _check_versions(reader: Reader, ir_version: int, opsets: dict[str, int]) -> 
 def _check_names(
     reader: Reader, tensors: Sequence[Tensor], weights: _Weights, opsets: Mapping[str, int]
 ) -> None:
-    """Refuse a model whose names would fill a registry, where each of its rows keeps them."""
+    """Refuse a model with names too long for a registry, where each row keeps them."""
     names = (*weights.ops, *weights.elements, *weights.external, *weights.functions, *opsets)
     size = sum(map(len, names))
     for tensor in tensors:
@@ -195,7 +195,7 @@ def _attribute(reader: Reader, attribute: Field, weights: _Weights, depth: int) 
 
 
 def _constant(reader: Reader, attribute: Field, weights: _Weights) -> None:
-    """Count what a Constant holds outside a tensor: ``value_float``, ``value_ints``, …."""
+    """Count a Constant's values outside of tensors: ``value_float``, ``value_ints``, …."""
     for found in reader.fields(attribute.start, attribute.end):
         match found.number:
             case 2 | 7:
@@ -218,7 +218,7 @@ def _bits(reader: Reader, attribute: Field) -> set[int]:
 
 
 def _compiled(reader: Reader, attribute: Field) -> dict[str, int | str]:
-    """Return an attribute that is a number or a short text; see `guard` for what it may say."""
+    """Return an attribute that is a number or a short text; `guard` checks its values."""
     name = ""
     value: int | str = 0
     for found in reader.fields(attribute.start, attribute.end):

@@ -1,4 +1,4 @@
-"""The types of tensors' elements: what they are called, and how many bits one takes.
+"""Define the element types of tensors: their names and bits.
 
 Source: onnx.proto (IR version 13), "TensorProto.DataType".
 """

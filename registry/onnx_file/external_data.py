@@ -1,4 +1,4 @@
-"""The files in which tensors lie outside a model: where they may be, and what they must be.
+"""Check the external data of a model: allowed places, sizes, kinds of files.
 
 onnxruntime follows a hard link out of a model's folder, and nobody compares the checksum that a
 tensor may state; so both are looked at here, before anything is copied and before anything opens.
@@ -59,7 +59,7 @@ class Where(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a tensor's bytes lie: a file beside the model, and which part of it.
+    """The place of a tensor's bytes: a file beside the model, and the range in it.
 
     ``packed`` is where the last of what onnxruntime packed beforehand ends; 0 without.
     """
@@ -118,7 +118,7 @@ class Neighbours:
 
     @property
     def size(self) -> int:
-        """What the files that were looked at take together."""
+        """The total size of the checked files."""
         return sum(self._sizes.values())
 
     def check(self, extent: Extent, needed: int, who: object) -> None:
@@ -257,7 +257,7 @@ def look(model: Path, location: str, who: object) -> os.stat_result:
 
 
 def open_beside(model: Path, location: str, who: object) -> int:
-    """Open a file beside a model for reading and return its descriptor: what `look` allows.
+    """Open a file beside a model for reading and return its descriptor, as `look` allows.
 
     No link is followed on the way, so one that is swapped in after the look leads nowhere. In the
     cache of Hugging Face, the file that a link led to is opened so, below its repository.

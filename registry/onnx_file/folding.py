@@ -1,4 +1,4 @@
-"""What a graph's constants become when a runtime folds them: bytes that no file has to hold.
+"""Estimate the size of a graph's constants after folding.
 
 onnxruntime evaluates what is constant while it opens a model, so that 75 bytes can cost a gigabyte
 there. Only what is certain is counted: outputs of the ops in `MAKERS`, whose sizes constants say.
@@ -13,7 +13,7 @@ from onnxzoo.registry.onnx_file.folding_rules import FEW, GROW, MAKERS, RANDOM, 
 
 @dataclass(slots=True)
 class Scope:
-    """A graph's constants and makers; a sub-graph sees those around it."""
+    """The constants and makers of a graph; a sub-graph sees those of the outer one."""
 
     outer: "Scope | None" = None
     known: dict[str, Constant] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Scope:
         return None
 
     def fold(self) -> tuple[int, int]:
-        """Return the bytes that folding makes here, and those of the largest output when it runs.
+        """Return the bytes that folding makes here, and those of the largest output of a run.
 
         Nodes may stand in any order, since onnxruntime sorts them. Scopes around this one must
         have been folded before.

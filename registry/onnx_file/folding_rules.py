@@ -1,4 +1,4 @@
-"""What an op makes of constants, where their sizes and values say how much that is.
+"""Compute the output size of ops with constant inputs.
 
 A maker takes a node and its inputs, None where one is not known, and returns its output, or None.
 
@@ -36,7 +36,7 @@ class Constant(NamedTuple):
 
 
 class Maker(NamedTuple):
-    """A node that can make much of little; its attributes are those that a tensor can hold."""
+    """A node that can make a large output of a small input, with its attributes."""
 
     op: str
     inputs: Sequence[str]
@@ -45,7 +45,7 @@ class Maker(NamedTuple):
 
 
 def _keep(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
-    """Return what has other axes and the same elements."""
+    """Return the same elements with other axes."""
     data = inputs[0] if inputs else None
     if data is None or maker.op in _AS_IT_IS:
         return data
@@ -128,7 +128,7 @@ def _expanded(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
 
 
 def _met(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
-    """Return what comes of tensors that meet element by element."""
+    """Return the broadcast result of tensors."""
     known = [one for one in inputs if one is not None]
     # Before opset 7 an attribute says which axes meet.
     if not known or len(known) < len(inputs) or maker.attributes:
@@ -220,7 +220,7 @@ def _random(maker: Maker, _: Sequence[Constant | None]) -> Constant | None:
 
 
 def _told(maker: Maker, name: str, inputs: Sequence[Constant | None], number: int) -> Sizes | None:
-    """Return the whole numbers of an attribute, else those of an input: later opsets have that."""
+    """Return the integers of an attribute, else of an input, as in later opsets."""
     attribute = maker.attributes.get(name)
     values = attribute.values if attribute else _at(inputs, number)
     return tuple(map(int, values)) if values is not None and all(map(isfinite, values)) else None

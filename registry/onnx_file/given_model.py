@@ -1,4 +1,4 @@
-"""Look at what is to be registered: a `.onnx` file, a protobuf text file, or a model in memory."""
+"""Open a model to register: a `.onnx` file, a protobuf text file, or one in memory."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,7 @@ def is_in_memory(model: object) -> bool:
 
 
 def given_model(model: Any) -> Given:
-    """Return what a path, a ModelProto or the bytes of one stand for.
+    """Return the model in a path, a ModelProto or its bytes.
 
     Raises:
         NotFound: if there is no such file.

@@ -1,4 +1,4 @@
-"""What a file that arrived truly is, seen from its first bytes."""
+"""Detect the type of a file from its first bytes."""
 
 import json
 import re
@@ -34,7 +34,7 @@ _GRAPH = 7
 
 
 def check(path: Path) -> None:
-    """Raise unless a file looks like an ONNX model, naming what it is instead.
+    """Refuse a file that does not look like an ONNX model, naming its real type.
 
     Raises:
         IntegrityError: if it is what a failed download leaves: a web page, an error in JSON or
@@ -111,7 +111,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _message(head: bytes) -> str:
-    """Return what a JSON error says, shortened."""
+    """Return a JSON error's message, shortened."""
     text = head.decode("utf-8", "replace")
     try:
         values = json.loads(text)

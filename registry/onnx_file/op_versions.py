@@ -1,4 +1,4 @@
-"""How ONNX's ops changed from opset to opset, told by their schemas.
+"""Track the changes of ONNX's ops from opset to opset, by their schemas.
 
 Most changes only add types of tensors. What a schema does not say is in the tables below.
 
@@ -70,7 +70,7 @@ def schema(op: str, opset: int) -> Any:
 
 
 def since(op: str, opset: int) -> int | None:
-    """Return the opset that made an op what it is in a later one, None if it is not there.
+    """Return the opset that introduced an op's current definition, None if it is not there.
 
     >>> since("Relu", 17), since("Gelu", 17)
     (14, None)
@@ -92,7 +92,7 @@ def ir_version(opsets: Mapping[str, int]) -> int:
 
 
 def ir_version_of_types(dtypes: Iterable[str]) -> int:
-    """Return the lowest IR version that has all types of tensors; 3 for those that all have.
+    """Return the lowest IR version with all these tensor types, 3 at least.
 
     >>> ir_version_of_types(["float32", "int4"])
     10

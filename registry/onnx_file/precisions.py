@@ -1,4 +1,4 @@
-"""The precision of a model, told from what its weights are; names lie.
+"""Determine a model's precision from its weights; names lie.
 
 Source: ONNX operators, onnx.proto "TensorProto.DataType", onnxruntime's contrib operators.
 """
@@ -35,7 +35,7 @@ def precision_of(
     bits: Collection[int],
     inputs: Sequence[Tensor],
 ) -> str:
-    """Return what the weights of a model are: one of `PRECISIONS`.
+    """Return the precision of a model's weights: one of `PRECISIONS`.
 
     Of a mixture it is the kind with the fewest bits, where that is more than a hundredth of the
     weights; plain integers count as weights where something dequantizes them, or where they are
@@ -66,7 +66,7 @@ def precision_of(
 
 
 def _packed(names: Collection[str], elements: Mapping[str, int], bits: Collection[int]) -> str:
-    """Return the kind of weights with the fewest bits, among those that are packed."""
+    """Return the kind of packed weights with the fewest bits."""
     total = sum(count for dtype, count in elements.items() if dtype not in {"int64", "bool"})
     kinds = {
         kind

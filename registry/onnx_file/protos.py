@@ -11,7 +11,7 @@ _OF_SIZES = {"Shape", "Size"}  # read no values
 
 
 def nodes(model: "ModelProto") -> "Iterator[NodeProto]":
-    """Yield every node, those of sub-graphs and functions too."""
+    """Yield every node, also of sub-graphs and functions."""
     for graph in graphs(model):
         yield from graph.node
     for function in model.functions:
@@ -27,7 +27,7 @@ def graphs(model: "ModelProto") -> "Iterator[GraphProto]":
 
 
 def within(found: "Iterable[NodeProto]") -> "Iterator[GraphProto]":
-    """Yield the graphs that are attributes of nodes, and those in them."""
+    """Yield the graphs in attributes of nodes, and nested ones."""
     for node in found:
         for attribute in node.attribute:
             for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:

@@ -1,4 +1,4 @@
-"""Whether a model may be given to onnx and onnxruntime: walked by our own reader before them.
+"""Check a model with our own reader, before onnx and onnxruntime open it.
 
 They trust what they read: `onnx.load` accepts an empty file, `onnx.checker` functions that expand
 without bound, and onnxruntime folds constants into any size while it opens a model. A healthy model
@@ -63,7 +63,7 @@ def guard(path: Path, *, domains: Collection[str] = (), beside: bool = True) -> 
 
 
 class _Guard:
-    """One walk through a model, and what was met on the way."""
+    """A walk through a model, with its counters."""
 
     def __init__(self, walk: Walk, beside: Neighbours | None) -> None:
         self._walk, self._beside = walk, beside

@@ -1,4 +1,4 @@
-"""The messages that an ONNX file is made of, walked field by field; what is none is refused.
+"""Walk the messages of an ONNX file field by field; refuse anything malformed.
 
 A walk bounds what a parser would be made to do: depth, fields, strings, unknown bytes.
 
@@ -73,7 +73,7 @@ _WIRES = {"int": VARINT, "float": FIXED32, "double": FIXED64}
 
 
 class Spec(NamedTuple):
-    """What onnx.proto says of a field: its name, its kind, whether it may occur more than once."""
+    """The definition of a field in onnx.proto: its name, its kind, whether it repeats."""
 
     name: str
     kind: str
@@ -108,7 +108,7 @@ def signed(value: int) -> int:
 
 
 class Walk:
-    """A walk through one file's messages, with what it met on the way counted.
+    """A walk through one file's messages, with its counters.
 
     Args:
         reader: the file.
@@ -181,7 +181,7 @@ class Walk:
         return self.reader.text(found)
 
     def invalid(self, reason: str) -> InvalidModel:
-        """Return the error for a file that is not what it should be."""
+        """Return the error for an invalid file."""
         return InvalidModel(f"`{self.name}` is not a sound ONNX model: {reason}")
 
     def _count(self) -> None:

@@ -1,4 +1,4 @@
-"""A tensor in a file: its dims, and whether the bytes that are there are those they want.
+"""Read a tensor in a file: its dims, and whether its bytes match them.
 
 Source: onnx.proto, "TensorProto" and "SparseTensorProto".
 """
@@ -40,7 +40,7 @@ _FORMATS = {1: "f", 6: "i", 7: "q", 11: "d"}
 
 @dataclass(slots=True)
 class _Met:
-    """What was met of one tensor."""
+    """Fields of one tensor."""
 
     name: str = ""
     dims: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _Met:
 def read(
     walk: Walk, within: Field, depth: int, where: Where, beside: Neighbours | None
 ) -> tuple[str, Constant]:
-    """Walk a tensor; return its name, and what is known of its values.
+    """Walk a tensor; return its name and known values.
 
     Args:
         walk: the walk through its file.

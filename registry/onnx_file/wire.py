@@ -118,7 +118,7 @@ class Reader:
         return self._read(field.start, field.end)
 
     def malformed(self, reason: str) -> InvalidModel:
-        """Return the error for a file that is not what it should be."""
+        """Return the error for a malformed file."""
         return InvalidModel(self._said(reason))
 
     def _said(self, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""The rule that picks one variant among those that a reference leaves open, and says why."""
+"""Choose one of the variants that a reference leaves open, and say why."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypedDict, TypeVar
@@ -14,7 +14,7 @@ _SHOWN = 3  # variants named in a sentence beside the chosen one
 
 
 class Wish(TypedDict, total=False):
-    """What may be asked of a variant beside its reference; what is left out or None is open.
+    """Constraints on a variant beyond its reference; a missing or None key is open.
 
     Attributes:
         variant: a label or a precision, instead of the reference's.
@@ -37,7 +37,7 @@ class Wish(TypedDict, total=False):
 
 
 class Candidate(Protocol):
-    """What the rule looks at: a label, a precision, an opset (None: not recorded), a size.
+    """A candidate's fields: a label, a precision, an opset (None: not recorded), a size.
 
     What was derived from another variant (converted, quantized) is taken where it is asked for,
     or where nothing else runs.
@@ -59,7 +59,7 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Ranking(NamedTuple, Generic[C]):
-    """Candidates, best first, and what makes the one that is taken the best."""
+    """Candidates, best first, and the reason for the first."""
 
     best_first: Sequence[C]
     why: Callable[[C], str]
@@ -156,7 +156,7 @@ def usual(candidate: Candidate) -> tuple[int, int, str]:
 
 
 def beside(shown: Sequence[str]) -> str:
-    """Return the others in words, to follow on what is said of the chosen one.
+    """Return the other candidates in words, to follow on the chosen one.
 
     >>> beside(["`fp32` 102.6 MB"]), beside([])
     ('; `fp32` 102.6 MB', '')

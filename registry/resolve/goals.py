@@ -36,7 +36,7 @@ Figures = Mapping[str, Sequence[Measurement]]
 
 
 class Bundled(Candidate, Protocol):
-    """A candidate whose bundle has a digest."""
+    """A candidate with a bundle's digest."""
 
     @property
     def digest(self) -> str: ...  # noqa: D102
@@ -46,7 +46,7 @@ C = TypeVar("C", bound=Bundled)
 
 
 class _Ground(NamedTuple):
-    """What a ranking rests on: the model's name if it is held, its figures, and who runs it."""
+    """The base of a ranking: the model's name if held, its figures, the provider."""
 
     name: str | None
     figures: Figures
@@ -166,7 +166,7 @@ def _speed(candidates: Sequence[C], ground: _Ground) -> Ranking[C]:
 
 
 def _by_latency(candidates: Sequence[C], values: Mapping[str, float], spread: float) -> Ranking[C]:
-    """Rank by latency; what is as fast as the fastest, within the spread of the runs, is equal.
+    """Rank by latency; variants within the spread of the runs are equally fast.
 
     Of those equals what was not derived comes first, then what is nearest to full precision.
     """

@@ -1,4 +1,4 @@
-"""From a reference to the rows it means, or to an error that says what there is instead."""
+"""Resolve a reference to its rows, or to an error that lists the alternatives."""
 
 from collections.abc import Callable, Sequence
 
@@ -45,7 +45,7 @@ def version_of(rows: Rows, ref: Ref) -> list[Held]:
 
 
 def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
-    """Return the variant that is wished for among those of the version that a reference means.
+    """Return the chosen variant of the version that a reference means.
 
     Raises:
         NotFound: if no such model, version or variant is held.

@@ -1,1 +1,1 @@
-"""Ask onnxruntime: builds, providers, sessions, what it accepts."""
+"""Wrap onnxruntime: builds, providers, sessions, compatibility."""

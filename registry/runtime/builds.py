@@ -37,7 +37,7 @@ class Build(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Something wrong with what is installed, and the commands that mend it."""
+    """A fault of the installation, and the commands that mend it."""
 
     what: str
     way_out: str
@@ -85,7 +85,7 @@ def installed() -> list[Build]:
 
 
 def running() -> Build:
-    """Return the build whose files are imported.
+    """Return the imported build.
 
     Raises:
         NotFound: see `runtime`.
@@ -99,7 +99,7 @@ def running() -> Build:
 
 
 def install(extra: str) -> str:
-    """Return the commands that bring a build, those that must be removed first included.
+    """Return the commands that install a build, after removing conflicting ones.
 
     >>> install("nonesuch").rpartition("&& ")[2]
     "pip install 'onnxzoo[nonesuch]'"
@@ -109,7 +109,7 @@ def install(extra: str) -> str:
 
 
 def faults() -> list[Fault]:
-    """Return what is wrong with the installed onnxruntime, worst first."""
+    """Return the faults of the installed onnxruntime, worst first."""
     there = installed()
     try:
         imported = running()

@@ -1,4 +1,4 @@
-"""What the installed onnxruntime accepts: the runtime itself is asked, nothing is guessed."""
+"""Ask the installed onnxruntime for its limits; guess nothing."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whether a model runs on an onnxruntime, and why not, told before a byte of it is fetched.
+"""Predict whether a model runs on an onnxruntime, and why not, before a download.
 
 Only what is certain is a misfit: what nobody recorded, or only the runtime could tell while it
 opens the model, is none.
@@ -37,7 +37,7 @@ _SHOWN = 3  # reasons in an error; `zoo show` has them all
 
 
 class Needs(Protocol):
-    """What is known of a model: a held one's graph, or a line of an index."""
+    """Requirements of a model: from a held one's graph, or a line of an index."""
 
     @property
     def ir_version(self) -> int | None: ...  # noqa: D102
@@ -59,7 +59,7 @@ class Needs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An onnxruntime and what it accepts.
+    """An onnxruntime and its limits.
 
     Attributes:
         ir_version: the highest IR version it reads.
@@ -83,7 +83,7 @@ class Runtime:
 
 
 class Verdict(NamedTuple):
-    """Whether a model runs (None: too little is known to say so), and why not."""
+    """The prediction: runs, does not run and why, or unknown (None)."""
 
     runs: bool | None
     misfits: tuple[str, ...] = ()
@@ -191,7 +191,7 @@ def _versions(needs: Needs, runtime: Runtime) -> Iterator[str]:
 
 
 def _operators(needs: Needs, runtime: Runtime, device: str) -> Iterator[str]:
-    """Yield the ops that are not there, and on the CPU those without a kernel."""
+    """Yield missing ops and, on the CPU, ops without a kernel."""
     if runtime.operators is None:
         yield from (
             "no kernel for `{1}` of {0}".format(*_split(op))

@@ -1,4 +1,4 @@
-"""What this machine's processor is: the context of every figure that is measured on it."""
+"""Describe this machine's processor, the context of every measurement."""
 
 import os
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Machine:
 
 
 def describe_machine(cpuinfo: Path = _CPUINFO) -> Machine:
-    """Return what the processor is, from files and the platform alone.
+    """Return the processor's description, from files and the platform alone.
 
     Args:
         cpuinfo: Linux's list of processors; where it is not there, Python's `platform` is asked,
@@ -79,7 +79,7 @@ def _part(facts: dict[str, str]) -> str:
 
 
 def here(provider: str) -> Context:
-    """Return what figures on this machine hold under, whatever was run.
+    """Return the context of figures of this machine.
 
     Args:
         provider: the execution provider that runs.

@@ -23,7 +23,7 @@ _VALUES: dict[str, Any] = {
 
 
 def since_of(op: str, opset: int, there: Operators) -> int | None:
-    """Return the opset that made an op what it is in a later one, None if it is not there yet."""
+    """Return the opset that introduced an op's current definition, None if it is not there yet."""
     known = [since for since, _ in there.versions.get(op, ()) if since <= opset]
     return known[-1] if known else None
 
@@ -142,7 +142,7 @@ def _ops(body: "FunctionProto") -> frozenset[str]:
 
 
 def _is_current(body: "FunctionProto", opset: int) -> bool:
-    """Tell whether the ops of a body are at the model's opset what they were when written."""
+    """Return whether the ops of a body have unchanged definitions at the model's opset."""
     from onnx import defs
 
     written = {item.domain: item.version for item in body.opset_import}.get("", opset)

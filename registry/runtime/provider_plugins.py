@@ -37,7 +37,7 @@ def plugged(name: str) -> Any | None:
 
 
 def describe_devices(name: str) -> list[object]:
-    """Return what onnxruntime says of a provider's devices, and the version of its plug-in."""
+    """Return onnxruntime's description of a provider's devices, and its plug-in's version."""
     from importlib.metadata import version  # 10 ms, which the CPU has no need of
 
     package = _PACKAGES.get(name)

@@ -1,4 +1,4 @@
-"""Execution providers: what a device stands for, and why one that was asked for is not there."""
+"""Choose execution providers for a device, and explain unavailable ones."""
 
 import ctypes
 import io
@@ -114,7 +114,7 @@ def name_of(provider: Provider) -> str:
 
 
 def plugs(names: Sequence[str]) -> dict[str, Any]:
-    """Return the devices of those providers that plug-ins bring, by their names."""
+    """Return the devices of plugged-in providers, by name."""
     others = [name for name in names if name != CPU]
     if not others:
         return {}
@@ -165,7 +165,7 @@ def check_libraries() -> None:
 
 
 def check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
-    """Raise Refused, with the way to have it, for a provider that is not among those there."""
+    """Raise Refused, with installation hints, for an unavailable provider."""
     for name in map(name_of, wanted):
         if name in there:
             continue

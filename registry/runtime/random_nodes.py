@@ -66,7 +66,7 @@ def same(one: "Outputs", two: "Outputs") -> bool:
 
 
 def several(session: "InferenceSession", feed: "Mapping[str, Any]") -> "list[Outputs]":
-    """Return what a model gives for one input, several times over."""
+    """Return a model's outputs for one input, several times over."""
     return [infer(session, feed) for _ in range(RUNS)]
 
 

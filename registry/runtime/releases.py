@@ -1,4 +1,4 @@
-"""What the releases of onnxruntime accept, known without having them here."""
+"""List the limits of onnxruntime's releases."""
 
 import re
 from typing import NamedTuple

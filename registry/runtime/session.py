@@ -61,7 +61,7 @@ def open_session(
 
 
 def save_prepared(path: Path, graph: Path, weights: str, providers: Sequence[Provider]) -> None:
-    """Open an ONNX file and write what opens faster: a compiled form, or an optimised graph.
+    """Open an ONNX file and save a faster one: a compiled form, or an optimised graph.
 
     A compiled form is the first provider's own; the graph is as onnxruntime optimised it for this
     machine.
@@ -108,7 +108,7 @@ def open_prepared(
     prepack: bool = True,
     strict: bool = True,
 ) -> "InferenceSession":
-    """Open a session on what `save_prepared` wrote.
+    """Open a session on the files of `save_prepared`.
 
     Args:
         graph: the graph's file.
@@ -140,7 +140,7 @@ def compiles(providers: Sequence[Provider]) -> bool:
 
 
 def suits_prepared(options: "SessionOptions | None") -> bool:
-    """Tell whether a graph that is fully optimised already is what these options ask for."""
+    """Return whether a fully optimised graph matches these session options."""
     every = runtime().GraphOptimizationLevel.ORT_ENABLE_ALL
     return options is None or (
         options.graph_optimization_level == every and not options.optimized_model_filepath
@@ -148,7 +148,7 @@ def suits_prepared(options: "SessionOptions | None") -> bool:
 
 
 def runtime_build(providers: Sequence[Provider] = (CPU,)) -> str:
-    """Return on what prepared sessions depend: onnxruntime's build, and the providers' devices."""
+    """Return the key of prepared sessions: onnxruntime's build, and the providers' devices."""
     onnxruntime = runtime()
     build = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
     others = [name for name in map(name_of, providers) if name != CPU]

@@ -1,4 +1,4 @@
-"""Sample inputs for a model that nobody gave any: of sizes and values like those of real ones."""
+"""Make sample inputs for a model: realistic sizes and values."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -203,7 +203,7 @@ def _is_float(value: "Array") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """What samples are made for, whatever their sizes."""
+    """The model and kinds of inputs for which samples are made."""
 
     session: "InferenceSession"
     inputs: Sequence[Tensor]

@@ -60,7 +60,7 @@ def levels(
 
 
 def key(tensor: Tensor, position: int) -> str:
-    """Return what an open axis is called: its own name, else input and position, ``x:1``."""
+    """Return the key of a dynamic axis: its own name, else input and position, ``x:1``."""
     axis = (tensor.shape or ())[position]
     return axis if isinstance(axis, str) and axis.strip("?") else f"{tensor.name}:{position}"
 
@@ -89,7 +89,7 @@ def is_batch(tensor: Tensor, position: int, kind: Kind | None = None) -> bool:
 
 
 def _roles(inputs: Sequence[Tensor], kinds: Mapping[str, Kind]) -> dict[str, str]:
-    """Return the role of every open axis; one that several inputs share is what most says."""
+    """Return the role of every dynamic axis; a shared one gets the most informative role."""
     roles: dict[str, str] = {}
     for tensor, place in open_axes(inputs):
         name, role = key(tensor, place), _role(tensor, place, kinds[tensor.name])

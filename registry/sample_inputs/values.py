@@ -164,7 +164,7 @@ def _sound(random: "np.random.Generator", shape: list[int]) -> "Array":
 def _padded(
     inputs: Sequence[Tensor], kinds: Mapping[str, Kind], arrays: "dict[str, Array]", seed: int
 ) -> "dict[str, Array]":
-    """Give masks a padded tail, the ids under it 0, and lengths what they are the lengths of.
+    """Give masks a padded tail, the padded ids 0, and lengths the unpadded size.
 
     The last row ends early; a row that is alone, with every second seed.
     """
@@ -185,7 +185,7 @@ def _padded(
 
 
 def _length(tensor: Tensor, shape: tuple[int, ...]) -> int:
-    """Return the length of what an input holds: along its open axis beside the batch."""
+    """Return an input's length: along its dynamic axis beside the batch."""
     places = [place for _, place in open_axes([tensor]) if place and not is_batch(tensor, place)]
     if len(places) == 1:
         return shape[places[0]]

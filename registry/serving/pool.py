@@ -88,7 +88,7 @@ class SessionPool:
             return self._opened(key, found)
 
     def close(self) -> None:
-        """Let go of every session; those that somebody holds stay open until they are let go."""
+        """Release every session; sessions in use stay open until they are returned."""
         with self._lock:
             self._kept.clear()
             self._sizes.clear()
@@ -99,7 +99,7 @@ class SessionPool:
         return self._kept.get(key)
 
     def _opened(self, key: str, found: "Variant") -> "InferenceSession":
-        """Open a model whose bytes are counted already, and keep it."""
+        """Open a model with its bytes already counted, and keep it."""
         try:
             session = self._registry.load(found.ref, device=self._device)
         except BaseException:

@@ -101,7 +101,7 @@ def _words(error: Exception) -> str:
 
 
 def watch(ref: str, *, device: str = "auto", registry: Registry | None = None) -> Watched:
-    """Return a handle whose session follows an alias, within a second, with no failed call.
+    """Return a handle with a session that follows an alias within a second, without failed calls.
 
     Args:
         ref: a held model, such as ``"resnet50@production"``; without an alias it follows the

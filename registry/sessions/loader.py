@@ -1,4 +1,4 @@
-"""Sessions on held variants: from what is prepared, else from the plain file; each opened once."""
+"""Open sessions on held variants: prepared ones, else the plain file; each once."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ class Loader:
         return session
 
     def look(self, variant: Variant, *, device: str = "auto") -> Prepared | None:
-        """Prepare a variant now, or return what is prepared.
+        """Prepare a variant now, or return its entry.
 
         Raises:
             InvalidModel, Refused, StorageError: see `prepare.look`.
@@ -136,14 +136,14 @@ class Loader:
         )
 
     def look_again(self, variant: Variant) -> None:
-        """Prepare what could not be prepared before, now that it has reference data."""
+        """Prepare a variant again, now that it has reference data."""
         found = self.found(variant)
         if found is not None and found.graph is None:
             self.prepared.discard(_key(variant, wanted_providers("auto", None)))
             self.look(variant)
 
     def found(self, variant: Variant) -> Prepared | None:
-        """Return what is prepared of a variant for this machine's default device."""
+        """Return a variant's prepared entry for this machine's default device."""
         try:
             providers = wanted_providers("auto", None)
         except NotFound:  # no onnxruntime is installed, for which something could be prepared
@@ -159,7 +159,7 @@ class Loader:
         return found.look.sizes if found else None
 
     def judge(self, variant: Variant, runtime: "Runtime") -> "Verdict":
-        """Return whether a variant runs: `compatibility.judge`, and what the first look found."""
+        """Return whether a variant runs: `compatibility.judge`, and the trial open's result."""
         from onnxzoo.registry.runtime.compatibility import Verdict, judge
 
         verdict = judge(variant.graph, runtime)
@@ -190,7 +190,7 @@ class Loader:
         return open_session(variant.path, wanted, options, strict=strict)
 
     def _entry(self, variant: Variant, wanted: list[Provider]) -> Prepared | None:
-        """Return what is prepared; where nothing is, have it made for the next time."""
+        """Return the prepared entry; without one, have it made for the next time."""
         if not self.prepared.limit:
             return None
         key = _key(variant, wanted)
@@ -233,7 +233,7 @@ def _key(variant: Variant, providers: Sequence[Provider]) -> str:
 
 
 def warn(text: str) -> None:
-    """Tell in the log what went wrong and was got over."""
+    """Log a non-fatal problem as a warning."""
     from onnxzoo.registry.core.logs import logger  # costs 5 ms, which opening a session has not got
 
     logger().warning("%s", text)

@@ -31,7 +31,7 @@ def look(
     held: Path | None = None,
     ops: int = 0,
 ) -> Prepared | None:
-    """Open a model in a child, prepare it there, prove it, and keep what was prepared.
+    """Open, prepare and prove a model in a child process, and keep the result.
 
     Args:
         path: the `.onnx` file.

@@ -1,4 +1,4 @@
-"""What the first look's child process does: open, prepare and prove a model within its limits."""
+"""Prepare a model in a child process: open, optimise and prove it within limits."""
 
 import sys
 import time
@@ -77,7 +77,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_valid(path: Path) -> None:
-    """Raise Refused for a model that no runtime opens: what onnx's checker finds wrong with it.
+    """Raise Refused for a model that no runtime opens, with the finding of onnx's checker.
 
     A model of opsets or ops that this onnx does not know is left alone.
     """
@@ -111,7 +111,7 @@ def _does_not_open(path: Path, entry: Path, error: InvalidModel) -> Look:
 
 
 def _with_tuples(providers: Sequence[Any]) -> list[Provider]:
-    """Make providers that came as JSON what onnxruntime takes; given lists, it opens on the CPU."""
+    """Turn providers from JSON into onnxruntime's tuples; it ignores lists."""
     return [one if isinstance(one, str) else (one[0], one[1]) for one in providers]
 
 
@@ -175,7 +175,7 @@ def _on_cpu(providers: Sequence[Provider]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What a session on the plain file says of itself, and what it gives for sample inputs.
+    """A plain session's signature, and its outputs for sample inputs.
 
     Of a model with random nodes: what it gives several times over.
     """

@@ -30,7 +30,7 @@ _FRESH = 3600  # seconds between two notes that an entry was used
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the first look at a model found.
+    """The result of a trial open.
 
     Attributes:
         open_seconds: how long onnxruntime took to open the plain file.
@@ -87,7 +87,7 @@ class PreparedSessions:
 
     @contextmanager
     def stage(self, key: str) -> Iterator[Path]:
-        """Give a folder to make an entry in; what was not kept is removed.
+        """Give a folder to make an entry in; delete it unless it was kept.
 
         Raises:
             StorageError: if the folder cannot be made.
@@ -156,7 +156,7 @@ class PreparedSessions:
         return len(sizes), sum(sizes)
 
     def garbage(self, held: set[str]) -> list[Path]:
-        """Return the entries of bundles that are held no longer, and what dead processes left."""
+        """Return the entries of removed bundles, and leftovers of dead processes."""
         left = [folder for folder in entries(self._staging) if abandoned(folder)]
         return left + [folder for folder in self._folders() if _digest(folder) not in held]
 
@@ -169,7 +169,7 @@ class PreparedSessions:
 
 
 def key_of(digest: str, entry: str, runtime: str, providers: Sequence[object]) -> str:
-    """Return the key of an entry: everything that can change what is prepared.
+    """Return the key of an entry: everything that can change the prepared files.
 
     Args:
         digest: the bundle's.
@@ -183,7 +183,7 @@ def key_of(digest: str, entry: str, runtime: str, providers: Sequence[object]) -
 
 
 def seal(folder: Path, digest: str, look: Look) -> None:
-    """Make an entry's files durable and write down what they are; without a graph, why not."""
+    """Make an entry's files durable and record them; without a graph, record the reason."""
     files = {}
     if look.why_not is None:
         for path in sorted(folder.iterdir()):
@@ -199,7 +199,7 @@ def seal(folder: Path, digest: str, look: Look) -> None:
 
 
 def _is_sound(path: Path, known: Mapping[str, object]) -> bool:
-    """Tell whether a file is what it was: by its stamp, or else (it was copied) by its bytes."""
+    """Return whether a file is unchanged: by its stamp, or by its bytes if it was copied."""
     if _stamp(path) == known["stamp"]:
         return True
     with path.open("rb") as file:
@@ -220,7 +220,7 @@ def _renew(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Return what changes with every change of a file; nobody can set back the last of them."""
+    """Return (size, mtime, ctime); ctime cannot be faked from user space."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 

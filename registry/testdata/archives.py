@@ -1,4 +1,4 @@
-"""Archives read member by member: bounded, nothing extracted, what could leave a folder refused.
+"""Read archives member by member: bounded, nothing extracted, unsafe paths refused.
 
 Tar headers are parsed one block at a time and the rest is streamed, so that neither a header nor a
 member can take more memory than a chunk, whatever it claims.
@@ -41,7 +41,7 @@ _RECORD = re.compile(rb"(\d{1,9}) ")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an archive may hold.
+    """Bounds of an archive.
 
     Attributes:
         members: files and folders.
@@ -106,7 +106,7 @@ def _opened(file: BinaryIO, kind: str, account: "_Account") -> Iterator[Member]:
 
 
 class _Account:
-    """Counts what came out of an archive, and refuses more than its bounds."""
+    """A counter of an archive's output that enforces its bounds."""
 
     def __init__(self, path: Path, bounds: Bounds) -> None:
         self.name = path.name
@@ -198,7 +198,7 @@ def _member(stream: _Stream, info: tarfile.TarInfo, longer: dict[str, str]) -> I
 
 
 class _Left:
-    """What is left of one member's bytes, and of the last block's filling."""
+    """The rest of one member's bytes, and of the last block's padding."""
 
     def __init__(self, stream: _Stream, size: int) -> None:
         self._stream, self._size = stream, size
@@ -271,7 +271,7 @@ def _told(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Turn what a damaged archive makes the readers raise into errors of ours."""
+    """Turn errors of reading a damaged archive into ours."""
     try:
         yield
     except NotImplementedError as error:

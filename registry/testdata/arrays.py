@@ -1,4 +1,4 @@
-"""Arrays in files that others wrote: `.npy` and `.npz`, whose headers are checked before memory is.
+"""Read `.npy` and `.npz` files of others, with headers checked before memory is taken.
 
 Left to itself, NumPy makes room for what a header claims, and unpacks a member however large; it
 gives the bytes of a member that holds no array, and raises whatever its parser raises.
@@ -101,7 +101,7 @@ def _opened(path: Path, writer: str) -> Iterator[IO[bytes]]:
 
 
 class _Refusal(Exception):
-    """A file that is refused for a reason worth saying: what follows its name."""
+    """A refused file, with the reason after its name."""
 
 
 def _check_sizes(infos: list[ZipInfo], path: Path) -> None:
@@ -131,7 +131,7 @@ def _array(file: IO[bytes]) -> "Array":
 
 
 def _check_header(file: IO[bytes], size: int) -> None:
-    """Refuse an array whose header claims more bytes than follow it, or that is not plain.
+    """Refuse an array with a false size in its header, or of a non-plain type.
 
     Args:
         file: at its start.

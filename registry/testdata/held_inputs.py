@@ -22,7 +22,7 @@ def held_inputs(folder: Path, graph: Graph) -> Iterator[Mapping[str, Any]]:
 
 
 def fitted(values: Mapping[str, Any], inputs: Sequence[Tensor]) -> dict[str, Any]:
-    """Return inputs; a float of another width is cast to what the graph takes."""
+    """Return inputs with floats cast to the graph's width."""
     kinds = {tensor.name: tensor.dtype for tensor in inputs}
     return {
         name: value.astype(kinds[name])

@@ -106,7 +106,7 @@ def flattened(name: str, value: Any) -> "Iterator[tuple[str, Array]]":
 
 
 def _composed(dtype: str, name: str, arrays: "Mapping[str, Array]", used: set[str]) -> Any:
-    """Return the value of this type that arrays make up, and add the names of those it took."""
+    """Assemble a value of this type from arrays, and add the names of the used ones."""
     kind, _, rest = dtype.partition("(")
     inner = rest.removesuffix(")")
     if kind == "optional":

@@ -137,7 +137,7 @@ def pull(
     offline: bool | None = None,
     progress: Progress | None = None,
 ) -> Variant:
-    """Fetch a model, verify it, keep it and return it; what is held already is left alone.
+    """Fetch a model, verify it, keep it and return it; a held one is left alone.
 
     Args:
         ref: a name in an index, ``hf://org/repo[@revision][/file][:variant]``,
@@ -464,7 +464,7 @@ def _check_keywords(function: str, given: Iterable[str], known: Collection[str])
 
 
 def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str:
-    """Return the reference here of what a lock says; a digest alone may mean several models."""
+    """Return the reference here of a locked bundle; one digest may belong to several models."""
     from onnxzoo.zoo_index.lock.lockfile import read
 
     locked = read(lock).find(ref, wish)

@@ -1,4 +1,4 @@
-"""What `onnx.hub` offered until onnx removed it: ``from onnxzoo import hub`` and go on.
+"""Offer `onnx.hub`'s functions, which onnx removed: ``from onnxzoo import hub``.
 
 The models are those of the indexes, the bytes are verified and kept in the registry. Nothing is
 printed and nobody is asked: a repository other than the zoo's is refused.

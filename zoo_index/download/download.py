@@ -58,7 +58,7 @@ class Fetched:
 
 
 class _Endless(RemoteError):
-    """More than there is room for, of what nobody said the size."""
+    """A response without a size that is larger than the free space."""
 
 
 class WebPage(IntegrityError):
@@ -94,7 +94,7 @@ def download(
     session: "requests.Session | None" = None,
     start: int | None = None,
 ) -> Fetched:
-    """Fetch a file, resuming what an earlier call left, and verify it before anyone sees it.
+    """Download a file, resuming an earlier attempt, and verify it before use.
 
     The verified file is synced and then renamed: ``X.part`` becomes ``X`` where the hash was
     given, a name of its own where it was not or where another process could not be locked out.
@@ -176,7 +176,7 @@ def _private(path: Path) -> Path:
 
 
 def _already(finished: Path, sha256: str) -> Fetched | None:
-    """Return what another caller fetched, synced, unless it was taken away meanwhile.
+    """Return another caller's download, synced, unless it was moved away meanwhile.
 
     A copy, while that caller may be about to take the file; the file itself if it was left lying.
     """
@@ -268,7 +268,7 @@ def _attempt(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, st
 
 
 def _headers(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
-    """Return what the first answer would say, where every byte is there but not its headers.
+    """Return the first response's headers, if all bytes are there but not the headers.
 
     The last byte is asked for and not read; a server that cannot say costs nothing but that.
     """
@@ -294,7 +294,7 @@ def _asked(job: _Job, part: Part) -> dict[str, str]:
 
 
 def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
-    """Check an answer's head against what was asked; return the size of the whole file."""
+    """Check a response's head against the request; return the size of the whole file."""
     if answer.status == 416 and part.done:  # noqa: PLR2004
         part.restart()
         raise Interrupted("has no such range", 0)

@@ -71,7 +71,7 @@ def new_session(
 
 
 def hops_of(session: "requests.Session") -> Hops:
-    """Return what a session was led through."""
+    """Return the redirects of a session."""
     hops: Hops = getattr(session, "hops", None) or Hops()
     return hops
 
@@ -105,7 +105,7 @@ def _guard_connections(session: "requests.Session", hops: Hops) -> None:
 
 
 def _guarded(hops: Hops) -> Any:
-    """Return a connection whose headers come whole and in time, and that asks what it may ask.
+    """Return a connection with bounded headers, restricted to allowed addresses.
 
     Left to itself, every read of headers has its own time, and http.client takes a connection that
     ends within the headers for their end. The address is that of the connection, not what a name
@@ -166,7 +166,7 @@ class _Lines:
 
 
 def socket_of(descriptor: int) -> socket.socket:
-    """Return a socket to shut down; a TLS socket itself would then hand out what is encrypted."""
+    """Return a socket to shut down; a TLS socket itself would then hand out encrypted bytes."""
     return socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
 
 

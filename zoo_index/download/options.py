@@ -1,4 +1,4 @@
-"""Set what downloads share: partial files, limits, the session."""
+"""Set the options of downloads: partial files, limits, the session."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _retries = logger("onnxzoo.retry")  # of its own, so that it can be kept quiet
 
 
 def part_of(settings: Settings, *words: str | None) -> Path:
-    """Return the part file of what these words say: the source, the path, the hash."""
+    """Return the partial file for a source, a path and a hash."""
     key = hashlib.sha256("\n".join(word or "" for word in words).encode()).hexdigest()
     return settings.downloads / f"{key[:32]}.part"
 

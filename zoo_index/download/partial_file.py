@@ -24,7 +24,7 @@ _AHEAD = 8  # chunks that may wait for their hash; bounds the memory
 
 @dataclass(frozen=True, slots=True)
 class _Journal:
-    """What is known of the first ``bytes`` bytes of a part file."""
+    """The state of the first ``bytes`` bytes of a partial file."""
 
     url: str
     validator: str | None
@@ -103,7 +103,7 @@ class Part:
                 self._waiting.popleft().result()
 
     def restart(self, validator: str | None = None) -> None:
-        """Throw the bytes away and begin again with what the validator stands for."""
+        """Discard the bytes and begin again with a new validator."""
         with reporting_storage(self.path.parent):
             self._drain()
             self._empty()

@@ -1,4 +1,4 @@
-"""One HTTP answer of a download: redirects, credentials, time limits, and what it says."""
+"""Read one HTTP response of a download: redirects, credentials, time limits, headers."""
 
 import re
 import time
@@ -36,7 +36,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long, how often and how much.
+    """Time limits and numbers of retries.
 
     Attributes:
         connect: seconds for a connection to come about.
@@ -63,7 +63,7 @@ class Limits:
 
 
 class Interrupted(Exception):
-    """What was asked for did not arrive whole, and asking again may help.
+    """An incomplete or failed response that may succeed when retried.
 
     Args:
         reason: what happened, for the message of the last attempt.
@@ -78,7 +78,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose body has not been read.
+    """A response with an unread body.
 
     Attributes:
         url: who answered, without a query.
@@ -101,7 +101,7 @@ class Answer:
 
     @property
     def validator(self) -> str | None:
-        """What If-Range can hold: a strong ETag, else the date of the last change."""
+        """The validator for If-Range: a strong ETag, else the date of the last change."""
         etag = self.headers.get("ETag", "")
         strong = etag if etag.startswith('"') else None
         return strong or self.headers.get("Last-Modified")
@@ -131,7 +131,7 @@ class Answer:
             raise Interrupted(_reason(error, self._limits)) from None
 
     def _window(self) -> Generator[bytes, None, bool]:
-        """Yield what arrives in a window of time, and return whether there may be more."""
+        """Yield the bytes of one time window, and return whether there may be more."""
         began, seen = time.monotonic(), 0
         while chunk := self._response.raw.read1(_READ, decode_content=False):
             yield chunk
@@ -182,7 +182,7 @@ def asking(
 
 
 def refuse(answer: Answer) -> None:
-    """Raise what a status that brings no bytes stands for.
+    """Raise the error for a status without the requested bytes.
 
     Raises:
         NotFound, NotAuthorised, RemoteError: as the status says.
@@ -203,14 +203,14 @@ def refuse(answer: Answer) -> None:
 
 
 def refuse_encoded(answer: Answer) -> None:
-    """Raise RemoteError unless a body comes as it is, which is what was asked for."""
+    """Raise RemoteError for an encoded body; identity was requested."""
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
         raise RemoteError(f"`{answer.url}` sent `{encoding}` data; expected the bytes as they are")
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port of a URL: who gets what is meant for it.
+    """Return scheme, host and port of a URL: the receiver of its credentials.
 
     Raises:
         RemoteError: if it is no URL.

@@ -72,17 +72,17 @@ class Entry:
 
     @property
     def derived(self) -> bool:
-        """Whether it was made from another variant, which an index does not say."""
+        """False: an index does not say whether a variant was derived."""
         return False
 
     @property
     def opsets(self) -> Mapping[str, int]:
-        """What is known of the opsets by domain: the default one's."""
+        """The known opsets by domain: the default domain's."""
         return {} if self.opset is None else {"": self.opset}
 
     @property
     def functions(self) -> None:
-        """Whether the model defines functions of its own: an index does not say."""
+        """None: an index does not say whether a model defines functions."""
 
 
 def parse(line: str, where: str) -> Entry:
@@ -122,7 +122,7 @@ def entry_of(values: Any) -> Entry:
 
 
 def dump(entry: Entry) -> str:
-    """Return an entry's line: compact JSON, fields in order, what is not known left out."""
+    """Return an entry's line: compact JSON, fields in order, unknown ones left out."""
     values = {f.name: getattr(entry, f.name) for f in fields(entry)}
     kept = {key: value for key, value in values.items() if value not in (None, (), {})}
     for key in ("inputs", "outputs"):

@@ -114,12 +114,12 @@ class Index:
 
     @property
     def where(self) -> str:
-        """Where it comes from, as it may be shown: a URL has its secrets taken out."""
+        """Its address, fit to be shown: secrets in a URL removed."""
         return without_query(self.url) if self.url else str(self.path)
 
     @property
     def namer(self) -> Namer | None:
-        """What names its sources; None where they are the user's own, or this project's."""
+        """The namer of its sources; None for the user's own and the shipped ones."""
         if self._trusted or self._read is not None or self._is_archive:
             return None
         shown = f"the index `{self.where}`"
@@ -127,7 +127,7 @@ class Index:
 
     @property
     def _is_archive(self) -> bool:
-        """Whether it lists a `.zoo` file at the URL that the user named, which is every source."""
+        """True if it lists a `.zoo` file at the URL that the user named, its only source."""
         return self.url is not None and urlsplit(self.url).path.endswith(SUFFIX)
 
     @cached_property

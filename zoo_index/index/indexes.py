@@ -41,11 +41,11 @@ class Indexes:
         )
 
     def origin(self, entry: Entry) -> str:
-        """Return whose weights an entry's are: ``<index>:<model>``."""
+        """Return an entry's provenance: ``<index>:<model>``."""
         return f"{self._of(entry).name}:{entry.name}"
 
     def namer(self, entry: Entry) -> Namer | None:
-        """Return what names an entry's source; see `Index.namer`."""
+        """Return the namer of an entry's source; see `Index.namer`."""
         return self._of(entry).namer
 
     def _of(self, entry: Entry) -> Index:
@@ -120,7 +120,7 @@ def zoo_index(settings: Settings) -> Index:
 
 
 def updated_path(settings: Settings) -> Path:
-    """Return where ``zoo index update`` keeps what the Hub said."""
+    """Return the path of the index that ``zoo index update`` writes."""
     return settings.home / "indexes" / f"{ZOO}.jsonl"
 
 

@@ -1,4 +1,4 @@
-"""Ask the Hub what the zoo holds today, and keep the answer as an index of its own."""
+"""Build an index of the zoo's current models from the Hub."""
 
 import json
 import os
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What an update found: repositories' names, and where the index lies now."""
+    """The result of an update: repositories' names, and the path of the index."""
 
     new: tuple[str, ...]
     changed: tuple[str, ...]
@@ -121,7 +121,7 @@ def _check_loss(settings: Settings, known: Collection[str], listed: Collection[s
 
 
 class _Learnt:
-    """What was learnt so far, a line a repository: an interrupted update goes on from there."""
+    """The progress of an update, a line a repository: an interrupted one is resumed."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = updated_path(settings).with_suffix(".part.jsonl")
@@ -131,7 +131,7 @@ class _Learnt:
                 self._read(self._path.read_bytes())
 
     def _read(self, content: bytes) -> None:
-        """Read what is sound and cut off the rest: a kill may have left half a line."""
+        """Read the valid lines and cut off the rest: a kill may have left half a line."""
         sound = 0
         for line in content.splitlines(keepends=True):
             try:
@@ -201,7 +201,7 @@ def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float],
 
 
 def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:
-    """Return a repository's entries; files whose SHA-256 the Hub does not give are left out."""
+    """Return a repository's entries, without files of unknown SHA-256."""
     files = [
         File(sibling.rfilename, sibling.lfs.sha256, sibling.size)
         for sibling in info.siblings or []
@@ -226,7 +226,7 @@ def _entries(info: Any, known: Mapping[str, list[Entry]]) -> list[Entry]:
 
 
 def _renewed(entry: Entry, file: File, revision: str) -> Entry:
-    """Return an entry at another commit; what described other bytes is not known any more."""
+    """Return an entry at another commit, without the facts of its old bytes."""
     if entry.files == (file,):
         return replace(entry, revision=revision)
     return replace(

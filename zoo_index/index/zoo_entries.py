@@ -14,7 +14,7 @@ from onnxzoo.zoo_index.sources.zoo_file import SUFFIX, manifest_of
 
 
 def entries_below(path: Path) -> list[Entry]:
-    """Return what a `.zoo` file, or each of a folder's, has: the highest version of a variant.
+    """Return the entries of a `.zoo` file, or of a folder's: each variant's highest version.
 
     Raises:
         NotFound: if the folder has no such file, or the file is not there.
@@ -36,7 +36,7 @@ def entries_below(path: Path) -> list[Entry]:
 
 
 def entries_at(url: str, settings: Settings) -> list[Entry]:
-    """Return what a `.zoo` file on a web server has; only its head is fetched.
+    """Return the entries of a `.zoo` file on a web server; only its head is fetched.
 
     Raises:
         RemoteError: if it cannot be had, or the server gives no parts of files.

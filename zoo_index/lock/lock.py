@@ -1,4 +1,4 @@
-"""What a lock says: references, and the bundle that each of them means."""
+"""Represent a lock: references, and the bundle pinned for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Locked:
 
     @property
     def is_movable(self) -> bool:
-        """Whether the reference may mean something else one day: an alias, or the latest."""
+        """True if the reference can change its meaning: an alias, or the latest."""
         version = self.asked.version or LATEST
         return not (version.isdecimal() or version.startswith("sha256:"))
 
@@ -120,12 +120,12 @@ class Lock:
 
     @staticmethod
     def key(asked: Ref) -> tuple[str, str | None, str]:
-        """Return what is equal for references that mean the same: ``net`` and ``NET@latest``."""
+        """Return a key, equal for references with the same meaning: ``net`` and ``NET@latest``."""
         return fold(asked.name), asked.variant, asked.version or LATEST
 
     @property
     def option(self) -> str:
-        """What a command takes to mean this lock; empty for ``zoo.lock``."""
+        """The option that selects this lock; empty for ``zoo.lock``."""
         from shlex import quote
 
         return "" if self.path == Path(LOCK) else f" --lock {quote(str(self.path))}"

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 def read(path: str | Path) -> Lock:
-    """Return what a lock file says.
+    """Read and check a lock file.
 
     Raises:
         NotFound: if there is none.

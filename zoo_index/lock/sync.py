@@ -1,4 +1,4 @@
-"""A registry made to hold what a lock says, and how it stands to it."""
+"""Sync a registry with a lock, and compare them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ _ELSEWHERE = (IntegrityError, NotAuthorised, NotFound, RemoteError)  # another p
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a registry stands to one entry of a lock.
+    """The state of one entry of a lock in a registry.
 
     Attributes:
         held: the variant that has the locked bytes; None where nothing of them is here.
@@ -90,7 +90,7 @@ def check_in_step(lock: Lock, states: Iterable[State]) -> None:
 
 
 def way_out(lock: Lock, moved: Sequence[State]) -> str:
-    """Return what to type where references mean something else here than the lock says."""
+    """Return a command for references with another meaning here than in the lock."""
     again = f"zoo lock{lock.option} locks what they mean now"
     alias, held = moved[0].locked.asked.version, moved[0].held
     if held is None or alias is None or not moved[0].locked.is_movable:
@@ -99,7 +99,7 @@ def way_out(lock: Lock, moved: Sequence[State]) -> str:
 
 
 def in_words(state: State) -> str:
-    """Return what a reference means here and what is locked."""
+    """Return a reference's meaning here and in the lock, in words."""
     locked, held = state.locked, state.held.ref if state.held else state.locked.ref
     now = f"`{state.other.ref}`" if state.other else "nothing"
     return f"`{locked.asked}` is {now} here, and `{held}` is locked"
@@ -184,7 +184,7 @@ def _whole(registry: Registry, locked: Locked) -> Variant | None:
 
 
 def _other(registry: Registry, locked: Locked) -> Variant | None:
-    """Return what a reference that can move means here, where that is not what is locked."""
+    """Return a movable reference's meaning here, if it differs from the locked one."""
     if not locked.is_movable:
         return None
     asked = locked.asked
@@ -199,7 +199,7 @@ def _other(registry: Registry, locked: Locked) -> Variant | None:
 
 
 def _entry(zoo: Zoo, locked: Locked) -> Entry | None:
-    """Return what an index says of the very same bytes."""
+    """Return an index's entry of the same bytes."""
     try:
         entries = zoo.indexes.find(locked.name)
     except ZooError as error:  # an index that fails does not block the lock's own source
@@ -209,7 +209,7 @@ def _entry(zoo: Zoo, locked: Locked) -> Entry | None:
 
 
 def _license(locked: Locked, entry: Entry | None) -> str | None:
-    """Return the licence that an index gives those bytes, else the lock's: it may be edited."""
+    """Return the licence from an index, else from the lock, a file that anyone may edit."""
     return (entry.license if entry else None) or locked.license
 
 
@@ -236,7 +236,7 @@ def _plan(zoo: Zoo, lock: Lock, locked: Locked, entry: Entry | None) -> Plan:
 
 
 def _version(registry: Registry, lock: Lock, locked: Locked) -> int | None:
-    """Return the version here of what was locked in the same one, if it has the label free."""
+    """Return the version here of the locked version, if its label is free."""
     together = {
         one.digest
         for one in lock.models
@@ -251,7 +251,7 @@ def _version(registry: Registry, lock: Lock, locked: Locked) -> int | None:
 def _sources(
     zoo: Zoo, lock: Lock, plan: Plan, locked: Locked, entry: Entry | None
 ) -> Iterator[tuple[str, Namer | None]]:
-    """Yield where the bytes may be had, the nearest first, and what names that place."""
+    """Yield the sources of the bytes, nearest first, with their namers."""
     registry = zoo.registry
     if any(registry.is_whole(variant) for variant in registry.holding(locked.digest)):
         yield str(registry.store.path(locked.digest)), None

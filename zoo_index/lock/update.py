@@ -1,4 +1,4 @@
-"""What references mean in a registry, locked: new entries, and the old ones brought up to date."""
+"""Lock references: add new entries, update old ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from onnxzoo.zoo_index.zoo import Zoo
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one reference: `old` is None where it is new, `new` where it is gone."""
+    """The change of one reference: `old` is None for a new one, `new` for a removed one."""
 
     asked: Ref
     old: Locked | None
@@ -70,7 +70,7 @@ def moved(lock: Lock, path: Path) -> Lock:
 
 
 def changes(old: Lock, new: Lock) -> Iterator[Change]:
-    """Yield what differs between two locks, by reference."""
+    """Yield the differences of two locks, by reference."""
     before = {one.asked: one for one in old.models}
     after = {one.asked: one for one in new.models}
     for asked in sorted(before.keys() | after.keys(), key=str):

@@ -1,4 +1,4 @@
-"""One model of two: what comes out of the first goes into the second."""
+"""Compose two models: outputs of the first become inputs of the second."""
 
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def _pairs(first: "ModelProto", second: "ModelProto") -> list[tuple[str, str]]:
 
 
 def _inputs(model: "ModelProto") -> "list[ValueInfoProto]":
-    """Return what a caller has to give: up to IR version 3 weights are listed as inputs too."""
+    """Return the inputs without weights, which are inputs too up to IR version 3."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 

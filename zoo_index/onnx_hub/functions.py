@@ -38,13 +38,13 @@ _VERSION = "2"  # of a copy's layout
 
 
 class _Place:
-    """Where this process keeps what the hub loads; None: where the environment says."""
+    """The folder of the hub in this process; None: the environment's."""
 
     folder: str | None = None
 
 
 def set_dir(new_dir: str) -> None:
-    """Keep what is loaded from here on in another folder: a registry of its own.
+    """Set the folder of further models: a registry of its own.
 
     Args:
         new_dir: the folder; made when it is first needed.
@@ -60,7 +60,7 @@ def get_dir() -> str:
 def list_models(
     repo: str = ZOO, model: str | None = None, tags: list[str] | None = None
 ) -> list[ModelInfo]:
-    """Return what the indexes know, one item a model and opset.
+    """Return the models of the indexes, one item a model and opset.
 
     Args:
         repo: the zoo; see `load`.
@@ -171,7 +171,7 @@ def load_composite_model(  # noqa: PLR0917  (the removed function's)
     force_reload: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
     silent: bool = False,  # noqa: FBT001, FBT002  (the removed function's)
 ) -> "ModelProto":
-    """Return one model of two: what prepares the data, and the network that takes them.
+    """Return one model composed of two: preprocessing, and the network.
 
     Outputs of the first are the inputs of the second, in their order. Of two opsets of the default
     domain the lower one is raised to the higher.

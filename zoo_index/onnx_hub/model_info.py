@@ -1,4 +1,4 @@
-"""What the indexes know, as `onnx.hub` told it: a name, an opset, a path, and the rest as JSON."""
+"""Describe the models of the indexes in `onnx.hub`'s form: name, opset, path, metadata."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,11 +24,11 @@ class UnknownRepository(Refused, AssertionError):
 
 
 class Damaged(IntegrityError, AssertionError):
-    """Bytes that are not what the index says; `onnx.hub` raised an AssertionError."""
+    """Checksum mismatch with the index; `onnx.hub` raised an AssertionError."""
 
 
 class ModelInfo:
-    """What the index knows of one model at one opset.
+    """The index's facts on one model at one opset.
 
     Attributes:
         model: its name, as `get_model_info` and `load` take it.
@@ -116,7 +116,7 @@ def entry_for(model: str, repo: str, opset: int | None) -> Entry:
 
 
 def info_of(entry: Entry) -> ModelInfo:
-    """Return what a line says, in the layout of the zoo's old manifest."""
+    """Return an entry in the layout of the zoo's old manifest."""
     model = next(file for file in entry.files if file.path.lower().endswith(".onnx"))
     metadata: dict[str, Any] = {
         "model_sha": model.sha256,

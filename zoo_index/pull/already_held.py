@@ -1,4 +1,4 @@
-"""What is held already of what a pull would fetch, as far as that can be told without asking."""
+"""Find the held part of a pull, as far as possible without the network."""
 
 from pathlib import PurePosixPath
 from shlex import quote
@@ -47,7 +47,7 @@ def check_name(registry: Registry, plan: Plan) -> None:
 
 
 def _has_same_data(plan: Plan, variant: Variant) -> bool:
-    """Tell whether a plan's external data are those that are held.
+    """Return whether a plan's external data are the held ones.
 
     They lie beside the planned graph, under the names that it has for them. What another place
     does not tell of its data counts as different.
@@ -72,7 +72,7 @@ def _has_same_data(plan: Plan, variant: Variant) -> bool:
 def held_of_source(
     registry: Registry, settings: Settings, ref: str, called: Ref | None, sha256: str | None
 ) -> Variant | None:
-    """Return what is held of a source, whole.
+    """Return the intact held variant of a source.
 
     Args:
         registry: where to look.

@@ -1,4 +1,4 @@
-"""From a reference or a source to what a pull of it would fetch, before anything is fetched."""
+"""Plan a pull: turn a reference or a source into a list of files, without fetching any."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ _SOURCE = re.compile(r"[a-z]+://|[./~\\]|[a-z]:\\", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a variant runs.
+    """The prediction whether a variant runs.
 
     Attributes:
         runtime: where.
@@ -44,7 +44,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a pull would fetch, from where, and what it would be called.
+    """The files of a pull, their source, and the name for them.
 
     Attributes:
         name: the model's name in the registry.
@@ -202,7 +202,7 @@ def _all_paths(source: Source) -> Iterable[str]:
 
 
 def of_held(variant: Variant, runtime: str | None = None) -> Plan:
-    """Return what the pull of a held variant was, or would have been.
+    """Return the plan of a held variant's pull.
 
     Args:
         variant: the variant.

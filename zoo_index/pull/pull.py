@@ -1,4 +1,4 @@
-"""Bring what a plan names into the registry: fetched, verified, looked at, published."""
+"""Pull a plan's model into the registry: fetch, verify, try, publish."""
 
 import hashlib
 from collections.abc import Iterator
@@ -109,7 +109,7 @@ def bring_back(
 
 
 def _trouble(variant: Variant) -> int:
-    """Order fetched models before those to be made again, and those before what cannot be here."""
+    """Order repairs: fetched models, then rederived ones, then impossible ones."""
     return 2 if is_converted(variant) else int(variant.source.startswith(_DERIVED))
 
 
@@ -161,7 +161,7 @@ def pinned(source: str, revision: str | None) -> str:
 
 @contextmanager
 def _naming(plan: Plan) -> Iterator[None]:
-    """Name the model whose bytes are wrong: the error knows a URL, often one of a CDN."""
+    """Name the model in a checksum error, which knows a URL only, often a CDN's."""
     try:
         yield
     except WebPage:
@@ -173,7 +173,7 @@ def _naming(plan: Plan) -> Iterator[None]:
 
 
 def _unlisted(plan: Plan, source: Source, path: str) -> Listed:
-    """Return a file that only the graph names, with what its source knows of it."""
+    """Return a file named by the graph alone, with its source's facts."""
     if plan.indexed:
         raise IntegrityError(
             f"the index pins no hash for `{path}`, which `{plan.entry}` of `{plan.name}` needs",

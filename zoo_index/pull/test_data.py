@@ -76,7 +76,7 @@ def need_data(
     settings: Settings,
     progress: Progress | None = None,
 ) -> None:
-    """Do what `bring_data` does for a test, where a variant has no data of its own yet.
+    """Fetch reference data for a test, if a variant has none of its own.
 
     Where another variant of the version has some, they will do if its own cannot be had.
     """
@@ -94,7 +94,7 @@ def try_data(
     settings: Settings,
     progress: Progress | None = None,
 ) -> bool:
-    """Do what `bring_data` does where nothing is held yet, and only warn of what goes wrong."""
+    """Fetch reference data if there are none; turn errors into warnings."""
     held = registry.test_data(variant.ref)
     if held is not None and variant.variant in held.labels:
         return True
@@ -115,7 +115,7 @@ def bring_data_back(
     settings: Settings,
     progress: Progress | None = None,
 ) -> None:
-    """Fetch a version's damaged reference data again: those of all its variants that had some.
+    """Fetch a version's damaged reference data again, for all its variants with data.
 
     Raises:
         NotFound: if no index knows of any.

@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str, settings: Settings) -> Address:
-    """Parse what a user pasted; anything but a URL is returned as it is.
+    """Parse a pasted address; anything but a URL is returned as it is.
 
     ``#sha256=HEX`` at the end is a pin, as pip reads it. A page of the Hub (``huggingface.co``,
     ``hf.co`` or the host of ``HF_ENDPOINT``) stands for its repository, revision and file.

@@ -88,7 +88,7 @@ def is_repository(text: str) -> bool:
 
 
 def origin_of(url: str, path: str, revision: str) -> str:
-    """Return whose weights a file's are: the graph of a repository, at a commit.
+    """Return a file's provenance: the graph of a repository, at a commit.
 
     >>> origin_of("hf://acme/s2s", "onnx/encoder_q4.onnx", "ab12")
     'hf://acme/s2s/onnx/encoder@ab12'

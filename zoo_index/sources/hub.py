@@ -101,7 +101,7 @@ class HubSource:
         return bool(_COMMIT.fullmatch(self._asked) and (revision or "").startswith(self._asked))
 
     def files(self) -> tuple[Listed, ...]:
-        """Return the files with their sizes, and the SHA-256 of those in LFS."""
+        """Return the files with their sizes, and the SHA-256 of LFS files."""
         if self._file is None:
             return self.listing()
         below = tuple(f for f in self.listing() if f.path.startswith(f"{self._file}/"))
@@ -153,7 +153,7 @@ class HubSource:
         return self._all
 
     def _ask(self) -> tuple[Listed, ...]:
-        """Ask the API what the revision holds, and keep the commit that it stands for."""
+        """Ask the API for the revision's content, and keep its commit."""
         if self._settings.offline:
             if not (here := self._listed_here()):
                 need_network(self._settings, self.url)
@@ -174,7 +174,7 @@ class HubSource:
         return cached_repository(self._repo, self._settings.hub_cache)
 
     def _listed_here(self) -> tuple[Listed, ...]:
-        """Return what the cache holds of the revision, and keep its commit."""
+        """Return the cache's content of the revision, and keep its commit."""
         if self._cache is None:
             return ()
         self._here = self._cache.commit(self._asked or "main")
@@ -196,7 +196,7 @@ class HubSource:
             return None
 
     def _explained(self, error: ZooError, path: str) -> ZooError:
-        """Return what a refused file is due to: the API tells a missing one from a gated one."""
+        """Return the reason of a refused file: the API tells a missing one from a gated one."""
         try:
             self._ask()
         except RemoteError:

@@ -1,4 +1,4 @@
-"""What the Hub's API answers: asked within bounds, checked, its refusals as errors of ours.
+"""Ask the Hub's API within bounds, check its responses, raise our errors.
 
 We ask it ourselves, as huggingface_hub would: its client is one for a whole process, follows a
 list to whatever host it names with the token, and takes answers of any size.
@@ -63,7 +63,7 @@ class MayPass(RemoteError):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What a revision holds, and the commit that it stands for."""
+    """The content of a revision, and its commit."""
 
     commit: str
     license: str | None
@@ -78,7 +78,7 @@ class Repository:
 
 
 def repository_of(info: "ModelInfo") -> Repository:
-    """Return what huggingface_hub made of an answer, which may be anything.
+    """Return the repository in huggingface_hub's response, which may be anything.
 
     Raises:
         ValueError, TypeError, AttributeError: if it is not what the API answers.
@@ -125,7 +125,7 @@ def authorization(settings: Settings) -> dict[str, str]:
 
 
 def model_info(repo: str, settings: Settings, *, revision: str | None = None) -> "ModelInfo":
-    """Ask what a repository holds; the answer makes a `Repository`.
+    """Ask for a repository's content; return a `Repository`.
 
     Raises:
         NotFound, NotAuthorised, RemoteError: as the Hub says.
@@ -217,7 +217,7 @@ def _shown(settings: Settings) -> str:
 def _answer(
     url: str, settings: Settings, about: str, revision: str | None = None
 ) -> tuple[Any, str | None]:
-    """Return what an answer says, and the URL of its next page, if there is one."""
+    """Return a response's content, and the URL of its next page, if there is one."""
     limits, hub = limits_of(settings), _shown(settings)
     try:
         with (
@@ -268,7 +268,7 @@ def _next(answer: Answer, url: str) -> str | None:
 
 
 def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooError:
-    """Return what a status stands for.
+    """Return the error for a status.
 
     Source: huggingface_hub's ``hf_raise_for_status``, for the header X-Error-Code.
     """
@@ -314,7 +314,7 @@ def _reason(answer: Answer) -> str:
 
 
 def gated(endpoint: str, url: str) -> NotAuthorised:
-    """Return the error for a repository whose terms are to be accepted first."""
+    """Return the error for a gated repository."""
     return NotAuthorised(
         f"`{url}` is gated: its files want an account that accepted its terms",
         hint=f"accept them at {without_query(endpoint)}/{url.removeprefix('hf://')}, then: "

@@ -1,4 +1,4 @@
-"""What huggingface_hub keeps of repositories on this machine; read, never written.
+"""Read huggingface_hub's cache on this machine; never write it.
 
 Its files carry their hashes as names: SHA-256 where they are in LFS, else git's SHA-1 of a blob.
 
@@ -45,7 +45,7 @@ class CachedRepository:
         return commit if here else None
 
     def files(self, commit: str) -> Iterator[Listed]:
-        """Yield the files that are here of a commit, with the SHA-256 of those in LFS."""
+        """Yield the cached files of a commit, with the SHA-256 of LFS files."""
         root = self._snapshot(commit)
         with reading(root):
             for path in sorted(root.rglob("*")):
@@ -98,7 +98,7 @@ class CachedRepository:
 
 
 def cached_repository(repo: str, cache: Path | None) -> CachedRepository | None:
-    """Return what the cache has of a repository; None where it has nothing."""
+    """Return a cached repository; None if it is not cached."""
     if cache is None:
         return None
     found = CachedRepository(cache / "--".join(("models", *repo.split("/"))))

@@ -1,4 +1,4 @@
-"""Sources on this machine: a file, a folder, and what an installed package ships."""
+"""Read sources on this machine: a file, a folder, an installed package."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ _OF_SYSTEM = (Path("/proc"), Path("/sys"))  # what is a plain file there need no
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """A folder, or one file of it; what it gives stays where it is.
+    """A folder, or one file of it; its files stay in place.
 
     Attributes:
         url: what to record.

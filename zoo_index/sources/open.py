@@ -1,4 +1,4 @@
-"""Where bytes come from: ``hf://``, ``https://``, ``pkg://`` and local paths, alike to callers."""
+"""Open a source: ``hf://``, ``https://``, ``pkg://`` or a local path."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Define what every kind of source offers: listed files, and their bytes."""
+"""Define the interface of sources: listed files, and their bytes."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,7 +42,7 @@ class Source(Protocol):
         """
 
     def beside(self, path: str) -> Listed:
-        """Return what is known of a file that the graph names, beside the one that is meant.
+        """Return the known facts on a file named by the graph, beside the main one.
 
         Raises:
             NotFound, NotAuthorised, RemoteError: if the source tells, and has none.

@@ -1,4 +1,4 @@
-"""Where `.zoo` files are: one here, a folder of them, or one on a web server."""
+"""Find `.zoo` files: one here, a folder of them, or one on a web server."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Carried:
 
     @property
     def shown(self) -> str:
-        """Where it is, as it may be shown."""
+        """Its address, fit to be shown."""
         if isinstance(self.source, WebSource):
             return self.source.url
         return str(self.source.root / self.file.path)

@@ -1,1 +1,1 @@
-"""Detect what a file or folder is, without loading it."""
+"""Detect the framework of a file or folder, without loading it."""

@@ -1,4 +1,4 @@
-"""What is read of a file before anything is known of it: only so much, and no fault is a crash."""
+"""Read the head of an unknown file, within bounds and without a crash."""
 
 import json
 import struct
@@ -55,7 +55,7 @@ def values_of(path: Path) -> dict[str, Any]:
 
 
 def member_of(archive: ZipFile, name: str | ZipInfo, most: int) -> bytes:
-    """Return what a member of a zip holds, as far as that many bytes.
+    """Return the first bytes of a member of a zip.
 
     Raises:
         ValueError: if it is packed by a method of which no little can be unpacked.

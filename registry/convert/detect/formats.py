@@ -1,4 +1,4 @@
-"""What a file or folder is, seen from its content; nothing is ever unpickled."""
+"""Detect the format of a file or folder from its content; unpickle nothing."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -215,7 +215,7 @@ def recognise(path: Path) -> Format:
 
 
 def code_in(path: Path, form: Format) -> str:
-    """Return what loading a file would import or run, as far as can be told without.
+    """Return the code that loading a file would import or run, as far as can be told.
 
     Raises:
         InvalidModel: if it cannot be read.

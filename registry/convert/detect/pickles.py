@@ -1,4 +1,4 @@
-"""What a pickle would import, read from its opcodes without loading it.
+"""List a pickle's imports from its opcodes, without loading it.
 
 Source: CPython, `pickletools`; PyTorch's and joblib's ways of wrapping pickles.
 """
@@ -31,7 +31,7 @@ _PACKED = (b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"]\0", b'\x04"M\x18')  # joblib's o
 
 @dataclass(slots=True)
 class _Left:
-    """How much more of a file is looked at, all its pickles together."""
+    """The number of bytes of a file that may still be scanned, over all its pickles."""
 
     bytes: int = 2 * _MOST
     opcodes: int = 1 << 20
@@ -77,7 +77,7 @@ def imports(path: Path) -> list[str]:
 
 
 def _pickles(path: Path, left: _Left) -> Iterator[bytes]:
-    """Yield the pickles of a file: itself, or those in a zip, and in the zips in that."""
+    """Yield the pickles of a file: itself, or those in a zip, nested zips included."""
     with path.open("rb") as file:
         if file.read(len(_ZIP)) == _ZIP:
             yield from _zipped(file, left, _DEEPEST)
@@ -130,12 +130,12 @@ class _Machine:
         self._memo: dict[int, object] = {}
 
     def top(self) -> list[str | None]:
-        """Return the two topmost texts; None for what is none."""
+        """Return the two topmost texts; None in the place of anything else."""
         two = [None, None, *self._stack][-2:]
         return [one if isinstance(one, str) else None for one in two]
 
     def step(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
-        """Do what an opcode does to the stack, without making any value."""
+        """Apply an opcode to the stack, without making any value."""
         name, last = opcode.name, self._stack[-1] if self._stack else None
         if name == "MEMOIZE":
             self._memo[len(self._memo)] = last
@@ -161,7 +161,7 @@ class _Machine:
 
 
 def _beyond(content: bytes) -> Iterator[str]:
-    r"""Yield what follows protocol 4's two short strings or protocol 2's GLOBAL.
+    r"""Yield the texts after protocol 4's two short strings or protocol 2's GLOBAL.
 
     Line feeds are found first: to try every byte as the start of a name would take far longer.
     """

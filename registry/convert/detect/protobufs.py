@@ -1,4 +1,4 @@
-"""Which protobuf a file is, from the numbers and types of its outermost fields.
+"""Detect the message type of a protobuf from the fields of its outermost message.
 
 Nothing of the weights is read. Source: the `.proto` files of ONNX, Core ML, TensorFlow, Paddle,
 Caffe2, Caffe and CNTK.
@@ -21,7 +21,7 @@ _TENSOR = {1, 2, 4, 5, 7, 8, 9}  # of ONNX's TensorProto, without segments and e
 
 
 def kind(path: Path) -> str | None:
-    """Return what `formats` calls a protobuf, or None if it is none that is known."""
+    """Return the format of a protobuf in `formats`' words, None for an unknown one."""
     with path.open("rb", buffering=0) as file:
         reader = Reader(file, path.name)
         try:
@@ -79,7 +79,7 @@ def _starting(
 
 
 def _named(body: bytes, count: Counter[tuple[int, bool]], numbers: set[int]) -> str | None:
-    """Tell apart messages whose field 1 is a name or a node."""
+    """Distinguish messages with a name and messages with a node in field 1."""
     if body.startswith(b"\x0a") and numbers <= {1, 2, 3, 4}:
         return "tf-graphdef"
     if body.startswith(b"\x08") and numbers <= {1, 4, 5}:

@@ -1,4 +1,4 @@
-"""Which ops of a TensorFlow model run Python or reach files, read without TensorFlow.
+"""Find the ops of a TensorFlow model that run Python or reach files, without TensorFlow.
 
 Source: TensorFlow's saved_model.proto, meta_graph.proto, graph.proto, function.proto and
 attr_value.proto, and what its 2.21 registers as ops.
@@ -28,7 +28,7 @@ _FLEX = re.compile(rb"Flex(" + _REACHING.encode() + rb")(?!\w)")  # TensorFlow's
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes by name: what they are, what they take, which functions they call."""
+    """Nodes by name: their op, their inputs, the functions they call."""
 
     ops: dict[str, str] = field(default_factory=dict)
     takes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -102,7 +102,7 @@ def _in_protobuf(path: Path, *, saved: bool) -> set[str]:
 
 
 def _of_meta_graph(reader: Reader, meta: Field) -> set[str]:
-    """Return the ops of all but what only the saver takes."""
+    """Return the ops of a meta graph, except those of the saver alone."""
     parts = _numbered(reader, meta)
     graph = _graph(reader, parts[2])
     saver = [_numbered(reader, one) for one in parts[3]]

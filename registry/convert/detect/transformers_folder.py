@@ -1,4 +1,4 @@
-"""What a folder of the Hugging Face Hub holds, seen without loading anything of it.
+"""Detect the content of a Hugging Face model folder, without loading it.
 
 Source: transformers' documentation, "Custom models", and the file names that it looks for.
 """
@@ -31,7 +31,7 @@ def safe(folder: Path) -> list[Path]:
 
 
 def code_in(folder: Path) -> str:
-    """Return what loading a folder would import."""
+    """Return the code that loading a folder would import."""
     files = sorted(set(_code(values_of(folder / "config.json"))))
     if files:
         return f"it would import {', '.join(files)}"

@@ -1,4 +1,4 @@
-"""Which file of weights belongs to a graph's file: Paddle's and MXNet's lie apart, side by side."""
+"""Find the weights of a graph's file: Paddle and MXNet keep them in another file."""
 
 import re
 from collections.abc import Mapping

@@ -69,7 +69,7 @@ def fed_inputs(graph: Any) -> list[Any]:
 
 
 def constants_as_weights(graph: Any) -> None:
-    """Make initializers of Constant nodes, whose type is that of any tensor.
+    """Turn Constant nodes into initializers, of any tensor type.
 
     Up to IR version 3 an initializer is an input too.
 

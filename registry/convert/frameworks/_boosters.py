@@ -1,4 +1,4 @@
-"""What the gradient boosters share: one matrix in; a value, or labels and probabilities out."""
+"""Share code of the gradient boosters: one matrix in; values, or labels and probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ ROWS = 64  # in a sample: rows are cheap, and a tree has many thresholds
 
 
 def converter(name: str, module: str) -> Converter:
-    """Return how a booster's converter is known; onnxmltools makes what both give.
+    """Return the `Converter` of a booster; onnxmltools converts both.
 
     Args:
         name: the booster's package.
@@ -47,7 +47,7 @@ def matrix_of(job: Job, width: int) -> Input:
 
 
 def row_axis(one: Input) -> str:
-    """Return what the open axis of the only input is called."""
+    """Return the name of the open axis of the only input."""
     return str((one.shape or ("batch",))[0])
 
 
@@ -62,7 +62,7 @@ def rows_of(one: Input, job: Job) -> Iterator[Mapping[str, Any]]:
 
 
 def outputs_of(model: Any, rows: Any) -> list[Any]:
-    """Return what an estimator with scikit-learn's interface predicts."""
+    """Return the predictions of an estimator with scikit-learn's interface."""
     if hasattr(model, "predict_proba"):
         return [model.predict(rows), model.predict_proba(rows)]
     return [model.predict(rows)]

@@ -8,7 +8,7 @@ from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 
 
 def made_by(job: Job) -> Any:
-    """Return what the job's ``module:function`` makes, called without arguments.
+    """Call the job's ``module:function`` without arguments, and return its result.
 
     Raises:
         NotFound: if there is no such module or function.
@@ -25,7 +25,7 @@ def made_by(job: Job) -> Any:
 
 
 def model_of(job: Job) -> Any:
-    """Return the value in code, what a factory makes, or what a trusted pickle holds."""
+    """Return the model: the value in code, a factory's result, or a trusted pickle's content."""
     if job.value is not None:
         return job.value
     if job.source is None:

@@ -1,4 +1,4 @@
-"""What a model's inputs are called and which of their axes are open, however that was said."""
+"""Resolve input names and dynamic axes from --input, --dynamic and dynamic_axes."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ Axes = dict[str, dict[int, str]]
 
 
 def names_of(function: Callable[..., Any], job: Job, count: int) -> list[str]:
-    """Return the names of a function's inputs: those that were given, else its parameters'.
+    """Return the names of a function's inputs: the given ones, else its parameters'.
 
     Raises:
         UsageError: if other than that many were named.
@@ -52,7 +52,7 @@ def axes_of(names: Sequence[str], ranks: Sequence[int], job: Job) -> Axes:
 
 
 def axis_name(tensor: str, axis: int) -> str:
-    """Return what an open axis is called that nobody named: the first is the batch.
+    """Return a default name for a dynamic axis; the first one is the batch.
 
     >>> axis_name("image", 0), axis_name("image", 2)
     ('batch', 'image_2')
@@ -63,7 +63,7 @@ def axis_name(tensor: str, axis: int) -> str:
 def words_by_sizes(
     inputs: Iterable[tuple[Sequence[int], Sequence[int], Mapping[int, str]]],
 ) -> dict[tuple[int, int], str]:
-    """Return the words of open axes by their sizes in two calls, where those tell them apart.
+    """Return the names of dynamic axes by their sizes in two calls, where sizes differ.
 
     Args:
         inputs: of each its shape in the one call, that in the other, and its open axes.
@@ -103,7 +103,7 @@ def other_sizes(
 
 
 def opened(inputs: Sequence[Input], job: Job) -> list[Input]:
-    """Return inputs whose axes that the user calls open are so, under the names for them."""
+    """Return inputs with the requested dynamic axes, under their names."""
     names = [one.name for one in inputs]
     axes = axes_of(names, [len(one.shape or ()) for one in inputs], job)
     return [one._replace(shape=_open(one, axes[one.name])) for one in inputs]
@@ -114,7 +114,7 @@ def _open(one: Input, axes: dict[int, str]) -> Any:
 
 
 def outputs_named(job: Job, count: int) -> list[str]:
-    """Return the names of a model's outputs: those that were given, else ours.
+    """Return the names of a model's outputs: the given ones, else ours.
 
     Raises:
         UsageError: if other than that many were named.

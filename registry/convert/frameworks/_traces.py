@@ -1,4 +1,4 @@
-"""What an exporter leaves in a graph of the run that made it: paths of code, random names."""
+"""Remove an exporter's traces of the run from a graph: paths of code, random names."""
 
 from typing import Any
 

@@ -60,7 +60,7 @@ def _outputs(model: Any, rows: Any) -> list[Any]:
 
 
 def _with_ranks(model: Any) -> None:
-    """Give regressions their rank: what comes out is a column."""
+    """Give the outputs of regressions their rank: a column."""
     for value in model.graph.output:
         shape = value.type.tensor_type.shape
         if len(shape.dim) == 1:

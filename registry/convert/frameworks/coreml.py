@@ -45,7 +45,7 @@ CONVERTER = Converter(
 
 
 def convert(job: Job) -> Made:
-    """Convert a file; what it computes is computed from its weights by ourselves."""
+    """Convert a file; compute its reference outputs from its weights with NumPy."""
     import onnx
 
     convert_coreml = _onnxmltools()
@@ -64,7 +64,7 @@ def convert(job: Job) -> Made:
 
 
 def _onnxmltools() -> Any:
-    """Return onnxmltools' function, after mending what its release 1.16 lacks.
+    """Return onnxmltools' function, with the gaps of its release 1.16 filled.
 
     Its Core ML part still imports three names that moved to onnxconverter_common or were dropped,
     asks onnx for itself as ``onnx_proto``, hands tensors of images a colour space that their

@@ -1,4 +1,4 @@
-"""What the layers of Core ML's neural networks compute, in NumPy.
+"""Compute the layers of Core ML's neural networks in NumPy.
 
 Written from Core ML's format reference (``NeuralNetwork.proto``), apart from any converter. Arrays
 are ``[examples, channels]`` or ``[examples, channels, height, width]``.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Unknown(Exception):
-    """Something that is not computed here; says what."""
+    """A layer that is not computed here, by name."""
 
 
 def network(model: Any, given: "Mapping[str, Array]") -> "dict[str, Array]":

@@ -1,4 +1,4 @@
-"""What Core ML's classic models compute, in NumPy, from the weights in the file.
+"""Compute Core ML's classic models in NumPy, from the weights in the file.
 
 Written from Core ML's format reference, apart from any converter: it is what conversions are held
 against where Core ML itself does not run. What is not known here raises `Unknown`.

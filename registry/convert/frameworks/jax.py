@@ -35,14 +35,14 @@ _SIDE = "model.onnx.data"
 
 
 class Inputs(NamedTuple):
-    """What a function is called with: its inputs, open axes as words, and arrays for each call."""
+    """Inputs of a function: tensors, dynamic axes by name, and arrays for each call."""
 
     inputs: Sequence[Input]
     calls: Sequence[Sequence[Any]]
 
 
 def convert(job: Job) -> Made:
-    """Convert a function of arrays; what it computes itself is computed first."""
+    """Convert a function of arrays; compute its own outputs first."""
     import jax
 
     if job.source is not None:
@@ -63,7 +63,7 @@ def convert(job: Job) -> Made:
 
 
 def _made(job: Job) -> tuple[Callable[..., Any], Sequence[Any] | None]:
-    """Return what is called, without what only training needs, and its example inputs."""
+    """Return the callable without its training parts, and its example inputs."""
     made = made_by(job) if job.value is None else job.value
     function, given = made if isinstance(made, tuple) else (made, None)
     if not callable(function):
@@ -86,7 +86,7 @@ def _inferring(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _inputs(function: Callable[..., Any], given: Sequence[Any] | None, job: Job) -> Inputs:
-    """Return a function's inputs from an example, or from what the user says of them.
+    """Return a function's inputs from an example, or from the user's --input.
 
     Raises:
         UsageError: if neither says enough.

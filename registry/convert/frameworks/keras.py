@@ -57,7 +57,7 @@ def _load(job: Job) -> Any:
 
 
 def _inputs(model: Any, said: Mapping[str, Input]) -> tuple[Input, ...]:
-    """Return a model's inputs; what it leaves open is open, the first axis is the batch."""
+    """Return a model's inputs; unknown axes are dynamic, the first one is the batch."""
     found = []
     for tensor in model.inputs:
         name = str(tensor.name)

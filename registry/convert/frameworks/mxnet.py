@@ -22,7 +22,7 @@ _IR = 8
 
 
 def check(job: Job) -> None:
-    """Refuse what the exporter does not write, and a symbol without weights or shapes."""
+    """Refuse a symbol that the exporter cannot write, or without weights or shapes."""
     names_no_outputs(job)
     if job.opset not in {None, *_OPSETS}:
         raise UsageError(
@@ -66,7 +66,7 @@ class _Graph(NamedTuple):
 
     @property
     def inference(self) -> Any:
-        """The symbol without losses and labels, and with what the exporter takes for granted."""
+        """The symbol without losses and labels, with the exporter's assumptions added."""
         import mxnet
 
         graph = json.loads(self.symbol.tojson())
@@ -184,7 +184,7 @@ def _run(graph: _Graph, feed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exporters_name(output: str) -> str:
-    """Return what the exporter calls an output.
+    """Return the exporter's name of an output.
 
     >>> [_exporters_name(name) for name in ("fc_output", "split_output1", "rnn_state_output")]
     ['fc', 'split1', 'rnn1']

@@ -24,7 +24,7 @@ _DAMAGED = ("complete or damaged", "tensor desc size", "parse_error", "parse err
 
 
 def check(job: Job) -> None:
-    """Refuse an opset that ends the process, and a graph whose weights are not there.
+    """Refuse an opset that ends the process, and a graph without its weights.
 
     Without its weights paddle2onnx writes a model of nothing and says that it is saved.
     """
@@ -123,7 +123,7 @@ def _inputs_of_layer(job: Job) -> list[Input]:
 
 
 def _ran(graph: Path, job: Job) -> tuple[list[Sample], list[Input]]:
-    """Return what Paddle's own executor computes, and the program's inputs."""
+    """Return the outputs of Paddle's own executor, and the program's inputs."""
     import paddle
 
     with _static(), _era(graph):

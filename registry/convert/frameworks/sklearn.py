@@ -88,7 +88,7 @@ def _onnx(model: Any, inputs: Sequence[Input], opset: int | None) -> Any:
 
 
 def _rows(inputs: Sequence[Input]) -> str:
-    """Return what the open axis of the rows is called."""
+    """Return the name of the rows' dynamic axis."""
     first = (inputs[0].shape or ("batch",))[0]
     return first if isinstance(first, str) else "batch"
 
@@ -143,7 +143,7 @@ def _inputs(model: Any, job: Job) -> tuple[Input, ...]:
 
 
 def _columns(job: Job) -> Mapping[str, Any]:
-    """Return what the user's example holds, by name: columns, or one matrix; nothing of none."""
+    """Return the example's columns by name, or its one matrix; nothing without an example."""
     data: Any
     if job.given is not None:
         data = job.given[0]
@@ -189,7 +189,7 @@ def _cast(values: Any, dtype: str) -> Any:
 
 
 def _outputs(model: Any, feed: Mapping[str, Any]) -> list[Any]:
-    """Return what skl2onnx's outputs stand for, in their order."""
+    """Return the meaning of skl2onnx's outputs, in order."""
     data = _data(feed)
     if hasattr(model, "predict_proba"):
         return [model.predict(data), model.predict_proba(data)]
@@ -212,7 +212,7 @@ def _data(feed: Mapping[str, Any]) -> Any:
 
 
 def _register_boosters() -> None:
-    """Teach skl2onnx the boosters that a pipeline holds: those that are imported by now.
+    """Register the boosters of a pipeline, if imported by now, with skl2onnx.
 
     Source: onnxmltools' documentation of XGBoost and LightGBM in scikit-learn's pipelines.
     """

@@ -24,7 +24,7 @@ _SHOWN = 6  # ops in a message
 
 
 def check(job: Job) -> None:
-    """Refuse what tf2onnx would not take."""
+    """Refuse models that tf2onnx does not accept."""
     if job.opset is not None and job.opset > _HIGHEST:
         raise UsageError(
             f"tf2onnx writes opsets up to {_HIGHEST}; `{job.opset}` was asked for",
@@ -50,7 +50,7 @@ CONVERTER = Converter(
 
 
 def convert(job: Job) -> Made:
-    """Convert a model; what TensorFlow itself computes is computed first."""
+    """Convert a model; compute TensorFlow's own outputs first."""
     import onnx
 
     loaded = _load(job)
@@ -193,7 +193,7 @@ def _drop_unused(model: Any) -> None:
 
 
 def _name_axes(model: Any, loaded: Loaded) -> None:
-    """Name open axes: of inputs as asked, of outputs as those that they follow."""
+    """Name dynamic axes: of inputs as asked, of outputs after the inputs they follow."""
     del model.graph.value_info[:]  # it names the same axes otherwise
     ins = {port.name: port for port in loaded.inputs}
     first, last = loaded.samples[0], loaded.samples[-1]

@@ -27,7 +27,7 @@ _SILENT = {"NoOp", "Assert", "Const"}  # no outputs of a model
 
 
 def of_saved_model(job: Job) -> Loaded:
-    """Load a folder by its meta graph alone: what its objects were in Python does not matter."""
+    """Load a SavedModel by its meta graph alone, without its Python objects."""
     import tensorflow as tf
 
     tags = _tags(job)
@@ -94,7 +94,7 @@ def _ports(graph: Any, infos: Mapping[str, Any]) -> list[Port]:
 
 
 def of_graph_def(job: Job) -> Loaded:
-    """Load a frozen graph, which does not say what goes in and out: the user does."""
+    """Load a frozen graph; the user names its inputs and outputs."""
     import tensorflow as tf
 
     graph = tf.compat.v1.GraphDef()
@@ -176,7 +176,7 @@ def _port(graph: Any, name: str) -> Port:
 def of_function(
     job: Job, call: Any, specs: Sequence[Any], names: Sequence[str] = (), holder: Any = None
 ) -> Loaded:
-    """Trace what takes tensors of these specs, one by one.
+    """Trace a function that takes tensors of these specs, one by one.
 
     Args:
         job: what the user says.
@@ -214,7 +214,7 @@ def of_function(
 
 
 def sampled(inputs: Sequence[Port], run: Any, job: Job) -> Iterator[Sample]:
-    """Yield seeded inputs and what the framework makes of them.
+    """Yield seeded inputs and the framework's outputs.
 
     Raises:
         UsageError: if it does not take them, and shapes were made up.

@@ -1,4 +1,4 @@
-"""What goes into a TensorFlow graph and comes out: its tensors, and their names in ONNX."""
+"""Find the inputs and outputs of a TensorFlow graph: its tensors, and their ONNX names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,7 +110,7 @@ def _check_there(wanted: Iterable[str], there: Sequence[str], kind: str) -> None
 
 
 def named(tensors: Sequence[Any], known: Sequence[str], job: Job) -> list[Port]:
-    """Return outputs with the user's names, those that are known, or numbers.
+    """Return outputs with the user's names, known names, or numbers.
 
     Raises:
         UsageError: if the user names more or less than there are.

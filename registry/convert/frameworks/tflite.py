@@ -80,7 +80,7 @@ def _tensor(detail: Mapping[str, Any], names: Mapping[str, str]) -> _Tensor:
 def _opened(
     interpreter: Any, ins: Sequence[_Tensor], job: Job
 ) -> tuple[list[_Tensor], tuple[str, ...]]:
-    """Return the inputs as the user shapes them; those that TFLite cannot open, fixed."""
+    """Return the inputs in the user's shapes; axes that TFLite cannot open stay fixed."""
     ports = shaped([one.port for one in ins], job)
     for one, port in zip(ins, ports, strict=True):
         for axis, size in enumerate(port.shape or ()):

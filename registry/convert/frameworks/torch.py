@@ -42,7 +42,7 @@ _INSIDE = 1_500_000_000  # bytes of weights in the file itself; protobuf ends at
 
 
 class Call(NamedTuple):
-    """What is exported: a module, its inputs, its outputs' names, all open axes."""
+    """An export: a module, its inputs, its output names, all dynamic axes."""
 
     module: Any
     inputs: Inputs
@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
 
 def convert(job: Job) -> Made:
-    """Convert a module; what it computes itself is computed first."""
+    """Convert a module; compute its own outputs first."""
     model, given, found = load(job)
     with _evaluating(model) as module:
         inputs = inputs_of(module, job, given, symbolic_axes(model) if is_program(model) else {})
@@ -76,7 +76,7 @@ def _rounded(outputs: Sequence[Sequence[Any]]) -> dict[int, float]:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[Any]:
-    """Give what can be called, in evaluation mode; afterwards every part is as it was."""
+    """Give a callable in evaluation mode; restore every part's mode afterwards."""
     module = model.module() if is_program(model) else model
     modes = [(part, part.training) for part in module.modules()]
     try:
@@ -110,7 +110,7 @@ def _one_mode(module: Any) -> Iterator[None]:
 
 
 def _open_outputs(inputs: Inputs, outputs: Sequence[Sequence[Any]], names: Sequence[str]) -> Axes:
-    """Return the axes of outputs that follow those of inputs: their size changes with them."""
+    """Return the axes of outputs that follow axes of inputs: their sizes change together."""
     first, last = inputs.calls[0], inputs.calls[-1]
     words = words_by_sizes(
         (before.shape, after.shape, inputs.axes[name])
@@ -216,7 +216,7 @@ def _weight(model: Any) -> int:
 
 
 def _tidy(path: Path, inputs: Inputs) -> set[str]:
-    """Name open axes as asked; take out what says where on this machine the code lies.
+    """Name dynamic axes as asked; remove the paths of this machine's code.
 
     Returns:
         The op types of the graph.

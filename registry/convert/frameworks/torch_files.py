@@ -105,7 +105,7 @@ def _fill(module: Any, found: Any, source: str, factory: str) -> tuple[str, ...]
 
 
 def _places(found: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a file holds itself, then what it holds under the usual keys, and their names."""
+    """Yield a file's content, then the content under the usual keys, with names."""
     yield "", found
     if isinstance(found, Mapping) and not _is_state(found):
         yield from ((key, found[key]) for key in _KEYS if key in found)

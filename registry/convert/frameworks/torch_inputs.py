@@ -19,7 +19,7 @@ from onnxzoo.registry.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a module is called with.
+    """Inputs of a module.
 
     Attributes:
         names: in the order of the arguments.
@@ -35,7 +35,7 @@ class Inputs:
 def inputs_of(
     module: Any, job: Job, given: Sequence[Any] | None, symbolic: Mapping[int, Mapping[int, str]]
 ) -> Inputs:
-    """Return a module's inputs from an example, or from what the user says of them.
+    """Return a module's inputs from an example, or from the user's --input.
 
     Args:
         module: in evaluation mode.
@@ -112,7 +112,7 @@ def _runs(module: Any, call: Sequence[Any]) -> bool:
 
 
 def samples_of(inputs: Inputs, outputs: Sequence[Sequence[Any]]) -> list[Sample]:
-    """Return the calls and what came of them, as arrays."""
+    """Return the calls and their results as arrays."""
     return [
         Sample(
             {name: array_of(value) for name, value in zip(inputs.names, call, strict=True)},

@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 
 
 def convert(job: Job) -> Made:
-    """Convert a model for a task; what it computes itself is computed first."""
+    """Convert a model for a task; compute its own outputs first."""
     from optimum.exporters.onnx import export
 
     _check(job)
@@ -150,7 +150,7 @@ def _deduced(config: Any, architecture: str | None) -> str | None:
 
 
 def _part(loaded: Loaded, job: Job) -> tuple[Any, Any]:
-    """Return what is exported and how: the model, or the part of it that was asked for.
+    """Return the exported part and its configuration: the model, or the requested part.
 
     Raises:
         UsageError: if the model becomes several files, and none of them was asked for.

@@ -14,7 +14,7 @@ _SIZES = ((BATCH, 16), (BATCH, 16), (OTHER_BATCH, 9))  # examples and tokens of 
 
 
 class Call(NamedTuple):
-    """What a model is called with, nested as it takes it, and its outputs by their ONNX names."""
+    """Inputs of a model, nested as it takes them, and its outputs by their ONNX names."""
 
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
@@ -57,7 +57,7 @@ def _example(path: Path, drawn: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def outputs_of(model: Any, config: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model itself computes, as it is outside of any exporter."""
+    """Return the outputs of the model itself, outside of any exporter."""
     import torch
     from optimum.exporters.onnx import model_patcher as forms
 
@@ -122,7 +122,7 @@ def samples_of(calls: Sequence[Call], config: Any, model: Path) -> list[Sample]:
 def _flat(
     inputs: Mapping[str, Any], config: Any, names: Sequence[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield inputs as ONNX has them; Optimum renames those of a decoder."""
+    """Yield inputs flattened as in ONNX; Optimum renames those of a decoder."""
     given = config.rename_ambiguous_inputs(dict(inputs))
     for name, value in config.generate_dummy_inputs_for_validation(given, list(names)).items():
         if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions, on the connection and in the transaction it was given."""
+"""Run Alembic's revisions, on the given connection and in its transaction."""
 
 from alembic import context
 from sqlmodel import SQLModel

@@ -1,4 +1,4 @@
-"""Measurements: what was measured of a bundle, each with its context."""
+"""Measurements of bundles, each with its context."""
 
 import sqlalchemy as sa
 from alembic import op

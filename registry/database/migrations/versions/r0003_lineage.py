@@ -1,4 +1,4 @@
-"""Lineage: what a variant was made from, and how; reference data: what a version must give."""
+"""Lineage of variants; reference data of versions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -32,7 +32,7 @@ class _Held(NamedTuple):
 
 
 def upgrade() -> None:
-    """Bring the schema from 0003 to 0004: each alias means what it resolved to until now."""
+    """Migrate the schema from 0003 to 0004: record each alias's variant."""
     connection = op.get_bind()
     aliases = connection.execute(sa.text(_ALIASES)).all()
     held = defaultdict[int, list[_Held]](list)
