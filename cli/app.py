@@ -43,7 +43,7 @@ from onnxzoo.cli.commands import (
 from onnxzoo.cli.commands import list as list_
 from onnxzoo.cli.completion import completing, is_completing
 from onnxzoo.cli.help import Command, Group
-from onnxzoo.cli.output import failure, line, talk
+from onnxzoo.cli.output import info, print_error, print_line
 from onnxzoo.registry.core.errors import StorageError, UsageError, ZooError
 
 _SIGNALS = 128  # and the signal's number: how shells report what ended a command
@@ -107,7 +107,7 @@ def _help(
     if root is None or not isinstance(group, typer.core.TyperGroup):
         return
     if command is None:
-        line(root.get_help())
+        print_line(root.get_help())
         return
     found = group.get_command(root, command)
     if found is None:
@@ -138,7 +138,7 @@ def _root(
 
     class Talk(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            talk(f"{record.levelname.lower()}: {record.getMessage()}")
+            info(f"{record.levelname.lower()}: {record.getMessage()}")
 
     logging.getLogger("onnxzoo").handlers = [Talk()]
     logging.lastResort = logging.NullHandler()  # of what libraries log, as they are interrupted
@@ -192,11 +192,11 @@ def _outcome() -> int:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except ZooError as error:
-        failure(error)
+        print_error(error)
         return error.exit_code
     except _Stopped as stopped:
         for note in getattr(stopped, "__notes__", ()):
-            talk(note)
+            info(note)
         code = stopped.code
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -215,7 +215,7 @@ def _outcome() -> int:
 
 def _say_kept() -> None:
     if not is_completing():
-        talk(_KEPT)
+        info(_KEPT)
 
 
 def _unwritten(error: OSError) -> int:
@@ -224,11 +224,11 @@ def _unwritten(error: OSError) -> int:
         code = _BROKEN_PIPE
     elif error.errno in _SHORT and error.filename is not None:
         reason = os.strerror(error.errno or 0).lower()
-        failure(StorageError(f"`{error.filename}`: {reason}"))
+        print_error(StorageError(f"`{error.filename}`: {reason}"))
         return StorageError.exit_code
     elif error.errno in _FULL:
         reason = os.strerror(error.errno or 0).lower()
-        failure(StorageError(f"cannot write the output: {reason}"))
+        print_error(StorageError(f"cannot write the output: {reason}"))
         code = StorageError.exit_code
     else:
         return _unexpected(error)
@@ -241,8 +241,8 @@ def _unexpected(error: Exception) -> int:
     """Print a misuse that the parser found (it raises its own kinds), or a bug of ours."""
     message = getattr(error, "format_message", None)
     if message is None:
-        talk(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
-        talk("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
+        info(f"error: a bug in onnxzoo: {type(error).__name__}: {error}")
+        info("hint: zoo doctor prints what a report needs; ZOO_DEBUG=1 shows where it happened")
         from onnxzoo.registry.core.settings import wants_debugging
 
         if wants_debugging():
@@ -254,12 +254,12 @@ def _unexpected(error: Exception) -> int:
     elif text:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "zoo"
-        failure(UsageError(text[0].lower() + text[1:].rstrip("."), hint=f"{command} --help"))
+        print_error(UsageError(text[0].lower() + text[1:].rstrip("."), hint=f"{command} --help"))
     return int(getattr(error, "exit_code", UsageError.exit_code))
 
 
 def _version() -> None:
     from importlib.metadata import version
 
-    line(f"onnxzoo {version('onnxzoo')}")
+    print_line(f"onnxzoo {version('onnxzoo')}")
     raise typer.Exit

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxzoo.cli.output import date, line
+from onnxzoo.cli.output import date, print_line
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
@@ -136,15 +136,15 @@ def show_measurements(measurements: "Sequence[Measurement]") -> None:
     """Print measurements, a line a context."""
     if not measurements:
         return
-    line("measurements")
+    print_line("measurements")
     groups: list[tuple[Context, list[Measurement]]] = []
     for measurement in measurements:  # of one context, they stand together
         if not groups or groups[-1][0] != measurement.context:
             groups.append((measurement.context, []))
         groups[-1][1].append(measurement)
     for context, found in groups:
-        line(f"  {date(max(m.at for m in found))}  {_under(context)}")
-        line(f"    {', '.join(_figures(found))}")
+        print_line(f"  {date(max(m.at for m in found))}  {_under(context)}")
+        print_line(f"    {', '.join(_figures(found))}")
 
 
 def test_data_of(registry: "Registry", ref: str) -> Mapping[str, Any] | None:

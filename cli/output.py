@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from onnxzoo.registry.core.errors import ZooError
-    from onnxzoo.registry.core.records import Added, Graph, Tensor, Variant
+    from onnxzoo.registry.core.records import AddResult, Graph, Tensor, Variant
     from onnxzoo.registry.runtime.compatibility import Runtime
     from onnxzoo.zoo_index.pull.plan import Plan
-    from onnxzoo.zoo_index.search import Found
+    from onnxzoo.zoo_index.search import SearchHit
 if TYPE_CHECKING:
     from onnxzoo.registry.core.records import Garbage
 
@@ -50,12 +50,12 @@ def shape(tensor: "Tensor") -> str:
     return f"[{', '.join('?' if axis is None else str(axis) for axis in tensor.shape)}]"
 
 
-def line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line of data."""
     print(safe(text))
 
 
-def talk(text: str) -> None:
+def info(text: str) -> None:
     """Print one line of talk, after the data that came before it."""
     with suppress(OSError):  # whoever prints the data tells of it
         sys.stdout.flush()
@@ -63,7 +63,7 @@ def talk(text: str) -> None:
         print(safe(text), file=sys.stderr, flush=True)
 
 
-def failure(error: "ZooError") -> None:
+def print_error(error: "ZooError") -> None:
     """Print an error and its hint; as a JSON object with ``--json``."""
     if _wants_json(sys.argv):
         fields = {
@@ -72,11 +72,11 @@ def failure(error: "ZooError") -> None:
             "hint": error.hint,
             "exit_code": error.exit_code,
         }
-        talk(json.dumps(fields))
+        info(json.dumps(fields))
         return
-    talk(f"error: {error.message}")
+    info(f"error: {error.message}")
     if error.hint:
-        talk(f"hint: {error.hint}")
+        info(f"hint: {error.hint}")
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
@@ -88,7 +88,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in takewhile(lambda word: word != "--", arguments)
 
 
-def document(value: object) -> None:
+def print_json(value: object) -> None:
     """Print one JSON document, in ASCII: unsafe characters stay escaped."""
     text = json.dumps(value, indent=2, default=_plain)
     print(text.replace("\x7f", "\\u007f"))  # ASCII too, and no text
@@ -105,7 +105,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         padded = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=False))
         print("  ".join(padded).rstrip())
     if len(widths) < len(headers):
-        talk(f"too narrow here for: {', '.join(headers[len(widths) :])}")
+        info(f"too narrow here for: {', '.join(headers[len(widths) :])}")
 
 
 def fitted(widths: Sequence[int], limit: int) -> list[int]:
@@ -143,7 +143,7 @@ def cut(text: object, *, full: bool = False) -> str:
     return shown if full or len(shown) <= _LINE else f"{shown[: _LINE - 1]}…"
 
 
-def fields(pairs: Iterable[tuple[str, object]]) -> None:
+def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print a name and a value a line, values aligned; missing values are left out."""
     there = [(name, value) for name, value in pairs if value is not None and value != ""]
     width = max((len(safe(name)) for name, _ in there), default=0)
@@ -191,19 +191,19 @@ def variant_document(variant: "Variant") -> dict[str, Any]:
 
 def tensors(title: str, listed: "Sequence[Tensor]", *, full: bool = True) -> None:
     """Print inputs or outputs, one a line; see `cut`."""
-    line(title)
+    print_line(title)
     names = [cut(tensor.name, full=full) for tensor in listed]
     width = max(map(len, names), default=0)
     for name, tensor in zip(names, listed, strict=True):
-        line(f"  {name:{width}}  {tensor.dtype}  {cut(shape(tensor), full=full)}")
+        print_line(f"  {name:{width}}  {tensor.dtype}  {cut(shape(tensor), full=full)}")
 
 
 def metadata(values: Mapping[str, str], *, full: bool) -> None:
     """Print the metadata in a model's file, one entry a line; see `cut`."""
     if values:
-        line("metadata")
+        print_line("metadata")
     for key, value in values.items():
-        line(f"  {cut(f'{key} = {value}', full=full)}")
+        print_line(f"  {cut(f'{key} = {value}', full=full)}")
 
 
 def opsets(by_domain: Mapping[str, int]) -> str:
@@ -250,18 +250,20 @@ def unknown_models(refs: Sequence[str], shown: int = 3) -> str:
     )
 
 
-def say_added(added: "Added", verb: str, *, quiet: bool) -> None:
+def print_added(added: "AddResult", verb: str, *, quiet: bool) -> None:
     """Print an added variant, whether it is new, and the recorded metadata."""
     variant = added.variant
     if quiet:
-        line(variant.ref)
+        print_line(variant.ref)
     elif added.new:
         opset = f"opset {variant.opset}"
-        line(f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}")
+        print_line(
+            f"{verb} {variant.ref}  {variant.precision}, {opset}, {show_size(variant.bytes)}"
+        )
     else:
         repaired = f"repaired {variant.ref}: its files were missing or damaged"
         learnt = f"; set now: {', '.join(added.learnt)}" if added.learnt else ""
-        line((repaired if added.repaired else f"{variant.ref} is held already") + learnt)
+        print_line((repaired if added.repaired else f"{variant.ref} is held already") + learnt)
 
 
 def fit_title(runtime: "Runtime", for_: str | None) -> str:
@@ -284,7 +286,7 @@ def say_what_is_missing(runtime: "Runtime") -> None:
         from onnxzoo.registry.runtime.builds import faults
 
         missing = faults()[0]
-        talk(f"{missing.what}: nothing can be said of running here; {missing.way_out}")
+        info(f"{missing.what}: nothing can be said of running here; {missing.way_out}")
 
 
 def fit_document(
@@ -298,7 +300,7 @@ def fit_document(
     }
 
 
-def found_document(found: "Found", runtime: "Runtime | None" = None) -> dict[str, Any]:
+def found_document(found: "SearchHit", runtime: "Runtime | None" = None) -> dict[str, Any]:
     """Return the JSON object of a variant that is held or can be pulled."""
     from dataclasses import asdict
 
@@ -339,7 +341,7 @@ def plan_document(plan: "Plan", held: "Variant | None" = None) -> dict[str, Any]
 def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None = None) -> None:
     """Print a plan."""
     fit = plan.fit
-    fields(
+    print_fields(
         [
             ("name", f"{plan.name}:{plan.variant}" if plan.variant else plan.name),
             ("held", f"{held.ref}, nothing would be fetched" if held else "no"),
@@ -357,10 +359,10 @@ def show_plan(plan: "Plan", held: "Variant | None" = None, *, for_: str | None =
             ("revision", plan.revision),
         ]
     )
-    line("files")
+    print_line("files")
     for file in plan.files:
         known = f"sha256:{file.sha256}" if file.sha256 else "no hash known"
-        line(f"  {file.path}  {show_size(file.bytes)}  {known}")
+        print_line(f"  {file.path}  {show_size(file.bytes)}  {known}")
     if fit:
         say_what_is_missing(fit.runtime)
 
@@ -376,5 +378,5 @@ def _plain(value: object) -> object:
 def say_unknown(garbage: "Garbage") -> None:
     """Say which bundles without a known name garbage collection kept."""
     if garbage.unknown:
-        talk(f"kept: {unknown_models(garbage.unknown)}")
-        talk("hint: zoo doctor --rebuild adds them, zoo gc --force frees them")
+        info(f"kept: {unknown_models(garbage.unknown)}")
+        info("hint: zoo doctor --rebuild adds them, zoo gc --force frees them")

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from onnxzoo.cli.output import talk
+from onnxzoo.cli.output import info
 from onnxzoo.registry.core.progress_bars import shown
 from onnxzoo.registry.core.text import show_size
 
@@ -70,4 +70,4 @@ class _Lines:
             self._done.add(label)
             took = time.monotonic() - started
             said = label if label.startswith(_OWN_WORDS) else f"{self._verb} {label}"
-            talk(f"{said}: {show_size(done)} in {took:.1f} s")
+            info(f"{said}: {show_size(done)} in {took:.1f} s")

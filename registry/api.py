@@ -25,15 +25,15 @@ from onnxzoo.registry.core.files import reading
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.names import LATEST, Ref, check_list, check_word
 from onnxzoo.registry.core.records import (
-    Added,
-    Checked,
+    AddResult,
     Draft,
     Event,
     Garbage,
     Measurement,
     Progress,
-    Removed,
+    RemoveResult,
     Variant,
+    VerifyReport,
 )
 from onnxzoo.registry.core.settings import Settings, at
 from onnxzoo.registry.database.database import Database, Rows, rows_of
@@ -49,12 +49,19 @@ from onnxzoo.registry.database.queries import (
     records,
 )
 from onnxzoo.registry.licenses.policy import check_license
-from onnxzoo.registry.maintenance.sidecars import changing
 from onnxzoo.registry.maintenance.sidecars import check as check_rows
+from onnxzoo.registry.maintenance.sidecars import write_with_sidecars
 from onnxzoo.registry.onnx_file.signature import differences
 from onnxzoo.registry.reference_data import Reference, find, keep
-from onnxzoo.registry.resolve.choose import Wish, choose, parse_opset
-from onnxzoo.registry.resolve.lookup import all_of, chosen, digest_of, narrowed, ref_of, version_of
+from onnxzoo.registry.resolve.choose import Constraints, choose, parse_opset
+from onnxzoo.registry.resolve.lookup import (
+    all_of,
+    chosen,
+    digest_of,
+    ref_of,
+    version_of,
+    with_variant,
+)
 from onnxzoo.registry.sessions.loader import EXACT, Loader, warn
 from onnxzoo.registry.store import Stage, Store
 
@@ -143,7 +150,7 @@ class Registry:
         test_data: str | Path | None = None,
         force: bool = False,
         progress: Progress | None = None,
-    ) -> Added:
+    ) -> AddResult:
         """Copy an ONNX file and its external data into the store and give it a name.
 
         Args:
@@ -223,11 +230,11 @@ class Registry:
         data_source: str = "",
         domains: Iterable[str] = (),
         progress: Progress | None = None,
-    ) -> Added:
+    ) -> AddResult:
         """Move a staged bundle into the store and insert its rows, in one transaction.
 
-        Before that our own reader walks all of it (see `guard`), whatever brought it here; then a
-        child process looks at the model and prepares a session on it.
+        Before that our own reader checks all of it (see `check_safe`), whatever brought it here;
+        then a child process opens the model and prepares a session on it.
 
         Args:
             stage: the files, all of them.
@@ -245,10 +252,10 @@ class Registry:
                 is allowed.
         """
         from onnxzoo.registry.database import writes
-        from onnxzoo.registry.onnx_file.safety import guard
+        from onnxzoo.registry.onnx_file.safety import check_safe
 
         allowed = {*self.settings.allow_domains, *domains}
-        guard(stage.folder / draft.entry, domains=allowed)
+        check_safe(stage.folder / draft.entry, domains=allowed)
         held = None if data is None else data.folder
         self._look(
             stage.folder,
@@ -258,7 +265,7 @@ class Registry:
             progress=progress,
             held=held,
         )
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             whole = not self.store.changes(stage.manifest)
             manifest = self.store.publish(stage)
             ref, new, learnt = writes.add(session, draft, manifest, action)
@@ -268,7 +275,7 @@ class Registry:
                 writes.log(session, "repair", ref, manifest.digest)
             if data is not None and keep(session, self.store, ref, data, data_source):
                 learnt.append("test data")
-        return Added(self.resolve(ref), new, repaired, tuple(learnt))
+        return AddResult(self.resolve(ref), new, repaired, tuple(learnt))
 
     def _look(
         self,
@@ -291,7 +298,7 @@ class Registry:
         except StorageError as error:
             warn(f"`{draft.name}` opens from its plain file: {error.message}")
 
-    def restore(self, stage: Stage, checked: Checked) -> None:
+    def restore(self, stage: Stage, checked: VerifyReport) -> None:
         """Put back the bytes of a damaged bundle.
 
         Raises:
@@ -301,17 +308,17 @@ class Registry:
 
         upkeep.restore(self._database, self.store, stage, checked)
 
-    def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:
+    def resolve(self, ref: str, **wish: Unpack[Constraints]) -> Variant:
         """Return the held variant that a reference means, whether or not it runs here.
 
         Args:
             ref: ``NAME[:VARIANT][@VERSION]``.
-            wish: what else is asked of it; see `Wish`. The answer's `why` says what decided.
+            wish: what else is asked of it; see `Constraints`. The answer's `why` says what decided.
 
         Raises:
             NotFound: if no such model, version or variant is held.
         """
-        parsed = narrowed(ref, wish.get("variant"))
+        parsed = with_variant(ref, wish.get("variant"))
         with self._database.read() as rows:
             choice = chosen(rows, parsed, wish)
             found = replace(records(rows, self.store, [choice.found.row])[0], why=choice.why)
@@ -327,7 +334,7 @@ class Registry:
         providers: "Sequence[Provider] | None" = None,
         session_options: "SessionOptions | None" = None,
         open: str = EXACT,  # noqa: A002  (what is asked: how to open)
-        **wish: Unpack[Wish],
+        **wish: Unpack[Constraints],
     ) -> "InferenceSession":
         """Return a session on a held variant; see `onnxzoo.load`.
 
@@ -544,7 +551,7 @@ class Registry:
 
     def keep_test_data(self, ref: str, stage: Stage, source: str) -> None:
         """Keep reference data that are staged in the layout of `sets.gather`."""
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             keep(session, self.store, ref, stage, source)
         with suppress(ZooError):  # what is not prepared opens from its plain file
             self.loader.look_again(self.resolve(ref))
@@ -586,21 +593,21 @@ class Registry:
 
         parsed, alias = Ref.parse(ref), alias.lower()
         _check_alias(alias)
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             rows = rows_of(session)
             target = chosen(rows, parsed, {}).found.row
             if not force:
                 _check_signature(rows, target, alias)
-            return writes.point(session, alias, target)
+            return writes.set_alias(session, alias, target)
 
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model; its version stays."""
         from onnxzoo.registry.database import writes
 
         model = _model(name)
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
-            if not writes.unpoint(session, alias.lower(), row):
+            if not writes.drop_alias(session, alias.lower(), row):
                 raise NotFound(f"`{name}` has no alias `{alias}`", hint=f"zoo alias {name}")
 
     def tag(self, name: str, tags: Sequence[str]) -> None:
@@ -610,9 +617,9 @@ class Registry:
 
         words = [check_word(tag.lower(), "tag") for tag in tags]
         model = _tagged(name, tags)
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
-            writes.label(session, row, words)
+            writes.add_tags(session, row, words)
 
     def untag(self, name: str, tags: Sequence[str]) -> None:
         """Remove tags from a model."""
@@ -620,13 +627,13 @@ class Registry:
         from onnxzoo.registry.database import writes
 
         model = _tagged(name, tags)
-        with changing(self._database, self.store) as session:
+        with write_with_sidecars(self._database, self.store) as session:
             row = version_of(rows_of(session), model)[0].row
             for tag in tags:
-                if not writes.unlabel(session, row, tag.lower()):
+                if not writes.drop_tag(session, row, tag.lower()):
                     raise NotFound(f"`{name}` has no tag `{tag}`", hint=f"zoo tag {name}")
 
-    def remove(self, ref: str, *, force: bool = False) -> Removed:
+    def remove(self, ref: str, *, force: bool = False) -> RemoveResult:
         """Forget a model (``NAME``), a version (``NAME@2``) or a variant (``NAME:int8[@2]``).
 
         The bytes stay in the store until `gc`.
@@ -670,7 +677,7 @@ class Registry:
 
     def verify(
         self, refs: Sequence[str] = (), *, progress: Progress | None = None
-    ) -> Iterator[Checked]:
+    ) -> Iterator[VerifyReport]:
         """Re-hash the held bundles and yield a report on each; set damaged ones aside.
 
         A model that would be refused today is named; it stays.
@@ -739,10 +746,10 @@ class Registry:
             models whose sidecars were written after the database's last change, which may be an
             older copy than its store.
         """
-        from onnxzoo.registry.maintenance.sidecars import behind, write_missing
+        from onnxzoo.registry.maintenance.sidecars import stale_sidecars, write_missing
 
         leave = {Ref.parse(ref).name for ref in self.unknown()}
-        digests, ahead = behind(self._database, self.store, leave=leave)
+        digests, ahead = stale_sidecars(self._database, self.store, leave=leave)
         write_missing(self._database, self.store, digests)
         return len(digests), ahead
 
@@ -762,13 +769,13 @@ class Registry:
             IntegrityError: if a file is damaged or missing.
         """
         check_list(refs, "refs")
-        from onnxzoo.registry.archive.export import gathered, places_of
+        from onnxzoo.registry.archive.export import collect_contents, locate_files
         from onnxzoo.registry.archive.snapshot import Exported
         from onnxzoo.registry.archive.tar import pack, writing
 
         with self._database.read() as rows:
-            contents = gathered(rows, [*map(Ref.parse, refs)])
-        places = places_of(contents, self.store)
+            contents = collect_contents(rows, [*map(Ref.parse, refs)])
+        places = locate_files(contents, self.store)
         if isinstance(output, Path):
             with writing(output) as file:
                 sha256 = pack(contents, places, file, output.name, progress)
@@ -804,7 +811,7 @@ class Registry:
         from onnxzoo.registry.archive.tar import opened
         from onnxzoo.registry.archive.unpack import staged
         from onnxzoo.registry.database.writes import describe_again
-        from onnxzoo.registry.onnx_file.safety import guard
+        from onnxzoo.registry.onnx_file.safety import check_safe
 
         allowed = self.settings.allow_licenses if allow_licenses is None else allow_licenses
         self.expect_write()
@@ -815,10 +822,10 @@ class Registry:
                 held = places(rows)
             found = stack.enter_context(staged(packed, self.store, held, progress))
             for (digest, entry), (folder, draft) in found.new.items():
-                guard(folder / entry, domains=self.settings.allow_domains)
+                check_safe(folder / entry, domains=self.settings.allow_domains)
                 self._look(folder, digest, draft, must_open=False, progress=progress)
             published = set()
-            with changing(self._database, self.store) as session:
+            with write_with_sidecars(self._database, self.store) as session:
                 for digest, manifest in packed.contents.bundles.items():
                     if digest in found.stages:
                         if self.store.changes(manifest):  # else it arrived meanwhile

@@ -100,7 +100,7 @@ def keep(session: "Session", store: Store, ref: str, staged: Stage, source: str)
                 merged.copy(before.folder / file.path, file.path)
         others = before is None or before.digest != merged.manifest.digest
         if others:
-            writes.refer(session, row, store.publish(merged), source)
+            writes.set_reference_data(session, row, store.publish(merged), source)
     return others
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from onnxzoo.registry.core.errors import NotFound, Refused
 from onnxzoo.registry.core.files import (
     CHUNK,
+    atomic_write,
     clear,
     entries,
     make_folder,
     reading,
-    replacing,
     reporting_storage,
     sync,
     unreadable,
@@ -298,7 +298,7 @@ class Store:
         with reporting_storage(self.root):
             for folder in (self._staging, target.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            with replacing(target, staged) as writer:
+            with atomic_write(target, staged) as writer:
                 write_all(writer, text)
 
     def leftovers(self, wanted: Set[str] = frozenset()) -> list[Path]:

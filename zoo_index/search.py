@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.registry.core.names import fold, keys_of
 from onnxzoo.registry.core.records import Variant
-from onnxzoo.registry.derive.reachable_opsets import at_opset, reach, reach_by_trying
-from onnxzoo.registry.runtime.compatibility import Needs, Runtime, Verdict, judge, misfits
+from onnxzoo.registry.derive.reachable_opsets import at_opset, convertible_opsets, reach_by_trying
+from onnxzoo.registry.runtime.compatibility import Requirements, Runtime, Verdict, judge, misfits
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.zoo import Zoo
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """A variant that is held, or can be pulled, or both.
 
     Attributes:
@@ -58,7 +58,7 @@ def search(
     max_bytes: int | None = None,
     license: str | None = None,  # noqa: A002  (the field's word, and a keyword here)
     runs_on: Runtime | None = None,
-) -> list[Found]:
+) -> list[SearchHit]:
     """Return the models that match every word and condition, held ones first.
 
     Args:
@@ -105,7 +105,7 @@ def _held(zoo: Zoo, words: Sequence[str], entries: Sequence[Entry], **bounds: An
 
 def of_model(
     zoo: Zoo, name: str, runs_on: Runtime | None = None, *, converts_up_to: int | None = None
-) -> list[Found]:
+) -> list[SearchHit]:
     """Return every variant of a model, held or in an index; none if nobody knows it.
 
     Args:
@@ -131,7 +131,7 @@ def of_model(
 
 
 def _conversions(
-    needs: Needs, highest: int, runs_on: Runtime | None
+    needs: Requirements, highest: int, runs_on: Runtime | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return a model's reachable opsets for a runtime: sure ones, and ones to try.
 
@@ -139,7 +139,7 @@ def _conversions(
     """
     if not needs.opset:
         return (), ()
-    sure = reach(needs, highest)
+    sure = convertible_opsets(needs, highest)
     own = [needs.opset] if runs_on and misfits(needs, runs_on) else []
     above = range(max(needs.opset, *sure, 0) + 1, highest + 1)
 
@@ -152,7 +152,9 @@ def _conversions(
     return tuple(filter(fits, sorted([*sure, *own]))), tuple(filter(fits, tried))
 
 
-def _needs(item: Found, held: Mapping[str, Variant], offered: Mapping[str, Entry]) -> Needs:
+def _needs(
+    item: SearchHit, held: Mapping[str, Variant], offered: Mapping[str, Entry]
+) -> Requirements:
     return held[item.ref].graph if item.ref else offered[item.variant]
 
 
@@ -169,8 +171,8 @@ def _mentions(variant: Variant, keys: Sequence[str]) -> bool:
 
 
 def _merged(
-    held: Sequence[Found], entries: Sequence[Entry], runs_on: Runtime | None
-) -> list[Found]:
+    held: Sequence[SearchHit], entries: Sequence[Entry], runs_on: Runtime | None
+) -> list[SearchHit]:
     """Return the held variants, then the index's other ones."""
     offered = {(entry.name, entry.variant) for entry in entries}
     there = {(found.name, found.variant) for found in held}
@@ -185,14 +187,14 @@ def _merged(
 
 def _found(
     item: Variant | Entry, runs_on: Runtime | None, registry: "Registry | None" = None
-) -> Found:
+) -> SearchHit:
     if runs_on is None:
         verdict = Verdict(None)
     elif isinstance(item, Variant):
         verdict = registry.loader.judge(item, runs_on) if registry else judge(item.graph, runs_on)
     else:
         verdict = judge(item, runs_on)
-    return Found(
+    return SearchHit(
         name=item.name,
         variant=item.variant,
         precision=item.precision,

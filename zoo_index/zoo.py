@@ -8,18 +8,18 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Misfit, NotFound, UsageError, ZooError
 from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.names import Ref, check_list, fold
-from onnxzoo.registry.core.records import Added, Checked, Progress, Variant
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.records import AddResult, Progress, Variant, VerifyReport
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.registry.licenses.policy import check_license
-from onnxzoo.registry.resolve.choose import Wish, wanted
-from onnxzoo.registry.resolve.lookup import narrowed
+from onnxzoo.registry.resolve.choose import Constraints, wanted
+from onnxzoo.registry.resolve.lookup import with_variant
 from onnxzoo.registry.runtime.compatibility import installed, refusal
 from onnxzoo.zoo_index.index.indexes import Indexes
 from onnxzoo.zoo_index.pull.already_held import (
     check_name,
-    held_of_name,
-    held_of_plan,
-    held_of_source,
+    find_held_name,
+    find_held_plan,
+    find_held_source,
 )
 from onnxzoo.zoo_index.pull.plan import (
     Plan,
@@ -30,8 +30,8 @@ from onnxzoo.zoo_index.pull.plan import (
     of_held,
     split_source,
 )
-from onnxzoo.zoo_index.pull.pull import bring, bring_back, waiting_for_others
-from onnxzoo.zoo_index.pull.test_data import bring_data_back, need_data, try_data
+from onnxzoo.zoo_index.pull.pull import fetch_and_publish, pull_lock, refetch
+from onnxzoo.zoo_index.pull.test_data import refetch_test_data, require_test_data, try_test_data
 from onnxzoo.zoo_index.sources.addresses import hub_repository, parse_address
 from onnxzoo.zoo_index.sources.open import open_source
 
@@ -79,7 +79,12 @@ class Zoo:
         self.registry.close()
 
     def plan(
-        self, ref: str, *, name: str | None = None, sha256: str | None = None, **wish: Unpack[Wish]
+        self,
+        ref: str,
+        *,
+        name: str | None = None,
+        sha256: str | None = None,
+        **wish: Unpack[Constraints],
     ) -> Plan:
         """Return the plan of `pull`; for a name in an index without the network.
 
@@ -89,7 +94,7 @@ class Zoo:
                 a local path.
             name: what to call it here: ``NAME[:VARIANT]``.
             sha256: what the file of a source must hash to.
-            wish: what else is asked of a name's variant; see `Wish`.
+            wish: what else is asked of a name's variant; see `Constraints`.
 
         Raises:
             Refused: if its licence is not allowed.
@@ -101,7 +106,7 @@ class Zoo:
             plan = from_source(open_source(text, self.settings), variant, called, sha256)
             self._check_license(plan.name, plan.license)
             return plan
-        asked = narrowed(ref, wish.get("variant"))
+        asked = with_variant(ref, wish.get("variant"))
         plan = self._from_index(ref, asked, wish)
         self._check_license(f"{plan.name}:{plan.variant}", plan.license)
         if called is None:
@@ -115,7 +120,7 @@ class Zoo:
         name: str | None = None,
         sha256: str | None = None,
         upgrade: bool = False,
-        **wish: Unpack[Wish],
+        **wish: Unpack[Constraints],
     ) -> tuple[Plan, Variant | None]:
         """Return the plan of `pull`, and the held part of it."""
         ref, sha256 = self._meant(ref, sha256, wish)
@@ -126,7 +131,7 @@ class Zoo:
         if absent is not None:
             return of_held(absent, wish.get("runtime")), None
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
-        held = held_of_plan(self.registry, plan)
+        held = find_held_plan(self.registry, plan)
         if held is None and name is None and plan.opened is not None:
             check_name(self.registry, plan)
         return plan, held
@@ -140,8 +145,8 @@ class Zoo:
         force: bool = False,
         upgrade: bool = False,
         progress: Progress | None = None,
-        **wish: Unpack[Wish],
-    ) -> Added:
+        **wish: Unpack[Constraints],
+    ) -> AddResult:
         """Fetch a model, verify it and keep it; a held one is left alone.
 
         Args:
@@ -160,46 +165,48 @@ class Zoo:
         ref, sha256 = self._meant(ref, sha256, wish)
         held = None if upgrade else self._held(ref, name, sha256, wish)
         if held is not None:
-            return Added(held, new=False)
+            return AddResult(held, new=False)
         absent = self._absent(ref, name, wish)
         if absent is not None:
             for checked in self.registry.verify([absent.ref]):
                 if checked.digest == absent.digest:
                     self.repair(checked, progress)
-            return Added(absent, new=False, repaired=True)
+            return AddResult(absent, new=False, repaired=True)
         plan = self.plan(ref, name=name, sha256=sha256, **wish)
-        held = held_of_plan(self.registry, plan)
+        held = find_held_plan(self.registry, plan)
         if held is not None:
-            return Added(held, new=False)
+            return AddResult(held, new=False)
         installed()  # raises NotFound before anything is fetched: what is pulled gets opened
         if name is None and plan.opened is not None:
             check_name(self.registry, plan)
         if not force:
             _check_fit(plan, ref)
-        with waiting_for_others(plan, self.settings.downloads):
-            held = held_of_plan(self.registry, plan)
+        with pull_lock(plan, self.settings.downloads):
+            held = find_held_plan(self.registry, plan)
             if held is not None:
-                return Added(held, new=False)
+                return AddResult(held, new=False)
             # What is for another release need not open here.
             must_open = not force and wish.get("runtime") is None
-            return bring(self.registry, plan, self.settings, progress, must_open=must_open)
+            return fetch_and_publish(
+                self.registry, plan, self.settings, progress, must_open=must_open
+            )
 
     def pull_test_data(self, variant: Variant, progress: Progress | None = None) -> bool:
-        """Fetch a held variant's reference data that an index knows; see `try_data`."""
-        return try_data(self.registry, self.indexes, variant, self.settings, progress)
+        """Fetch a held variant's reference data that an index knows; see `try_test_data`."""
+        return try_test_data(self.registry, self.indexes, variant, self.settings, progress)
 
     def need_test_data(self, variant: Variant, progress: Progress | None = None) -> None:
-        """Fetch a held variant's reference data where none of its own are held; see `need_data`."""
-        need_data(self.registry, self.indexes, variant, self.settings, progress)
+        """Fetch a held variant's own reference data if missing; see `require_test_data`."""
+        require_test_data(self.registry, self.indexes, variant, self.settings, progress)
 
-    def repair(self, checked: Checked, progress: Progress | None = None) -> None:
-        """Fetch the bytes of a damaged bundle again; see `bring_back` and `bring_data_back`."""
+    def repair(self, checked: VerifyReport, progress: Progress | None = None) -> None:
+        """Fetch the bytes of a damaged bundle again; see `refetch` and `refetch_test_data`."""
         ref = checked.refs[0]
         try:
             if Ref.parse(ref).variant is None:
-                bring_data_back(self.registry, self.indexes, checked, self.settings, progress)
+                refetch_test_data(self.registry, self.indexes, checked, self.settings, progress)
             else:
-                bring_back(self.registry, checked, self.settings, progress)
+                refetch(self.registry, checked, self.settings, progress)
         except NotFound as error:
             error.hint = error.hint or (
                 f"zoo import a file that has `{ref}`, register it again from another place, or "
@@ -207,12 +214,12 @@ class Zoo:
             )
             raise
 
-    def resolve(self, ref: str, **wish: Unpack[Wish]) -> Variant:
+    def resolve(self, ref: str, **wish: Unpack[Constraints]) -> Variant:
         """Return the held variant that a reference means; an index's other names count too."""
         try:
             return self.registry.resolve(ref, **wish)
         except NotFound as error:
-            asked = narrowed(ref, wish.get("variant"))
+            asked = with_variant(ref, wish.get("variant"))
             if self.registry.list(name=asked.name, limit=1):
                 raise  # held, but not so: an index has nothing to say of it
             parsed = self._renamed(asked)
@@ -232,7 +239,7 @@ class Zoo:
             raise missed from None
 
     def obtain(
-        self, ref: str, *, progress: Progress | None = None, **wish: Unpack[Wish]
+        self, ref: str, *, progress: Progress | None = None, **wish: Unpack[Constraints]
     ) -> Variant:
         """Return a held variant, pulled first if only an index has it.
 
@@ -242,7 +249,7 @@ class Zoo:
         try:
             return self.resolve(ref, **wish)
         except NotFound:
-            asked = narrowed(ref, wish.get("variant"))
+            asked = with_variant(ref, wish.get("variant"))
             if asked.version is not None and self.registry.list(name=asked.name, limit=1):
                 raise
         return self.pull(ref, progress=progress, **wish).variant
@@ -280,17 +287,19 @@ class Zoo:
         if nearest is not None:
             error.hint = f"zoo pull {nearest.name}:{nearest.variant}"
 
-    def _held(self, ref: str, name: str | None, sha256: str | None, wish: Wish) -> Variant | None:
+    def _held(
+        self, ref: str, name: str | None, sha256: str | None, wish: Constraints
+    ) -> Variant | None:
         """Return a reference's held variant, as far as possible without the network."""
         if is_source(ref):
-            held = held_of_source(self.registry, self.settings, ref, _called(name), sha256)
+            held = find_held_source(self.registry, self.settings, ref, _called(name), sha256)
         else:
-            held = held_of_name(self.registry, self.indexes, ref, _called(name), wish)
+            held = find_held_name(self.registry, self.indexes, ref, _called(name), wish)
         if held is not None:
             self._check_license(held.ref, held.license)
         return held
 
-    def _absent(self, ref: str, name: str | None, wish: Wish) -> Variant | None:
+    def _absent(self, ref: str, name: str | None, wish: Constraints) -> Variant | None:
         """Return the held variant that a name means if it is not here and no index has it."""
         if name is not None or is_source(ref) or self.indexes.find(Ref.parse(ref).name):
             return None
@@ -300,7 +309,7 @@ class Zoo:
             return None
         return found if self.registry.store.is_absent(found.digest) else None
 
-    def _meant(self, ref: str, sha256: str | None, wish: Wish) -> tuple[str, str | None]:
+    def _meant(self, ref: str, sha256: str | None, wish: Constraints) -> tuple[str, str | None]:
         """Return the source or name that a text means, and the hash that was asked for."""
         address = parse_address(ref, self.settings)
         sha256 = _checked(address.text, sha256, wish)
@@ -308,7 +317,7 @@ class Zoo:
             raise UsageError(f"`#sha256={address.sha256}` differs from the SHA-256 `{sha256}`")
         return address.text, sha256 or _checked(address.text, address.sha256, wish)
 
-    def _from_index(self, ref: str, asked: Ref, wish: Wish) -> Plan:
+    def _from_index(self, ref: str, asked: Ref, wish: Constraints) -> Plan:
         try:
             return from_index(self.indexes, asked, wish, self.registry.names)
         except NotFound as error:
@@ -347,7 +356,7 @@ def _called(name: str | None) -> Ref | None:
     return Ref.parse(name) if name else None
 
 
-def _checked(ref: str, sha256: str | None, wish: Wish) -> str | None:
+def _checked(ref: str, sha256: str | None, wish: Constraints) -> str | None:
     """Return the requested hash in lower case; refuse contradicting options."""
     if is_source(ref) and (asked := wanted(wish) or wish.get("prefer")):
         raise UsageError(
@@ -367,4 +376,4 @@ def _checked(ref: str, sha256: str | None, wish: Wish) -> str | None:
 
 
 def _shown(ref: str) -> str:
-    return without_query(ref) if ref.lower().startswith(("http://", "https://")) else ref
+    return redact_url(ref) if ref.lower().startswith(("http://", "https://")) else ref

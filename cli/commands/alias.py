@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.cli.output import info, print_json, print_line, table
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.names import Ref
 
@@ -54,9 +54,9 @@ def alias(
             moved = f", moved from {before}" if before not in {None, now} else ""
             said = f"{model.name}@{alias.lower()} is version {now}{moved}"
     if json:
-        document({"name": model.name, "alias": alias, "version": now})
+        print_json({"name": model.name, "alias": alias, "version": now})
     elif not quiet:
-        talk(said)
+        info(said)
 
 
 def _show_alias(registry: "Registry", model: "Ref", alias: str, *, json: bool) -> None:
@@ -70,17 +70,17 @@ def _show_alias(registry: "Registry", model: "Ref", alias: str, *, json: bool) -
         raise NotFound(f"`{model.name}` has no alias `{alias}`", hint=f"{move} sets it")
     meant = registry.resolve(f"{model.name}@{alias}").ref
     if json:
-        document({"name": model.name, "alias": alias, "version": found[alias], "ref": meant})
+        print_json({"name": model.name, "alias": alias, "version": found[alias], "ref": meant})
     else:
-        line(meant)
-        talk(f"nothing was moved; {move} moves it")
+        print_line(meant)
+        info(f"nothing was moved; {move} moves it")
 
 
 def _list_aliases(name: str, aliases: "Mapping[str, int]", *, quiet: bool, json: bool) -> None:
     if json:
-        document(aliases)
+        print_json(aliases)
     elif quiet:
         for alias in aliases:
-            line(f"{name}@{alias}")
+            print_line(f"{name}@{alias}")
     else:
         table(("ALIAS", "VERSION"), aliases.items())

@@ -17,7 +17,7 @@ from onnxzoo.cli.options import (
     RunSeconds,
     WarmupRuns,
 )
-from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.cli.output import info, print_json, print_line, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import UsageError
 
@@ -79,10 +79,10 @@ def bench(
         with progress(zoo.settings, quiet=quiet or json, counts=True) as report:
             found = measure(zoo.registry, trials, effort=effort, progress=report)
     if json:
-        document([figures_document(figures) for figures in found])
+        print_json([figures_document(figures) for figures in found])
     elif quiet:
         for variant in variants:
-            line(variant.ref)
+            print_line(variant.ref)
     else:
         headers = ("REFERENCE", "BATCH", "THREADS", "P50", "P95", "P99", "SPREAD", "THROUGHPUT",
                    "OPEN", "PEAK", "PRIVATE", "RUNS")  # fmt: skip
@@ -143,13 +143,13 @@ def say_conditions(found: "Iterable[Figures]") -> None:
     for figures in found:
         on.setdefault(inputs_of(figures.context), []).append(figures.trial.variant.ref)
     for words, refs in on.items():
-        talk(
+        info(
             f"measured on {words}" + (f": {', '.join(dict.fromkeys(refs))}" if len(on) > 1 else "")
         )
     for figures in found:
         if figures.stable is False:
             recent = sorted(figures.medians)
-            talk(
+            info(
                 f"{figures.trial.variant.ref}: the latency is not stable: medians of "
                 f"{len(recent)} rounds from {duration(recent[0])} to {duration(recent[-1])}; "
                 "measure on an idle machine, or with --threads 1 or more --seconds"

@@ -25,7 +25,7 @@ from onnxzoo.cli.options import (
     RunSeconds,
     WarmupRuns,
 )
-from onnxzoo.cli.output import date, document, line, table, talk
+from onnxzoo.cli.output import date, info, print_json, print_line, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.text import show_size
@@ -97,14 +97,14 @@ def compare(
 
         draw(found, plot)
     if json:
-        document([_compared_document(item) for item in found])
+        print_json([_compared_document(item) for item in found])
     elif quiet:
         for item in found:
-            line(item.variant.ref)
+            print_line(item.variant.ref)
     else:
         _show_compared(found)
         if plot is not None:
-            talk(f"drawn in {plot}")
+            info(f"drawn in {plot}")
 
 
 def _compared(zoo: "Zoo", refs: Sequence[str], *, quiet: bool) -> "list[Variant]":
@@ -164,10 +164,10 @@ def _show_compared(found: "Sequence[Compared]") -> None:
     say_conditions([item.figures for item in found])
     grounds = [(item.drift.shapes, item.drift.unproven) for item in found if item.drift.shapes]
     for shapes, unproven in dict.fromkeys(grounds):
-        talk(f"outputs {compared_on(shapes, unproven)}")
+        info(f"outputs {compared_on(shapes, unproven)}")
     for item in found:
         if item.drift.why:
-            talk(f"{item.variant.ref} has no drift ({UNKNOWN}): {item.drift.why}")
+            info(f"{item.variant.ref} has no drift ({UNKNOWN}): {item.drift.why}")
     if not found[0].fresh:
         when = min(m.at for item in found for m in item.figures.measurements)
-        talk(f"latency and memory as measured on {date(when)}; --fresh measures again")
+        info(f"latency and memory as measured on {date(when)}; --fresh measures again")

@@ -8,7 +8,7 @@ import typer
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.commands.convert_opset import convert_opset
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, line, say_added, variant_document
+from onnxzoo.cli.output import print_added, print_json, print_line, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import UsageError
 
@@ -163,7 +163,7 @@ def convert(
     from onnxzoo.registry.convert import conversion
     from onnxzoo.registry.convert.interface import Input
 
-    order = conversion.Order(
+    order = conversion.ConversionRequest(
         from_=from_,
         factory=factory,
         inputs=[Input.parse(text) for text in input_ or ()],
@@ -177,18 +177,18 @@ def convert(
         isolated=isolated,
         accept_drift=accept_drift,
     )
-    labels = conversion.Labels(new_version, task, license_, tag or ())
+    labels = conversion.Metadata(new_version, task, license_, tag or ())
     with Registry() as registry, progress(registry.settings, quiet=quiet) as report:
         added = conversion.convert(registry, source, name, order, labels, progress=report)
     variant = added.variant
     if json:
-        document(variant_document(variant) | {"new": added.new})
+        print_json(variant_document(variant) | {"new": added.new})
     else:
-        say_added(added, "converted", quiet=quiet)
+        print_added(added, "converted", quiet=quiet)
         if added.new and variant.lineage and not quiet:
             for found in variant.lineage.recipe.get("found", ()):
-                line(found)
-            line(_agreement(variant.lineage.recipe))
+                print_line(found)
+            print_line(_agreement(variant.lineage.recipe))
 
 
 def _means_held(source: str) -> bool:

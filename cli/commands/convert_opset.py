@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxzoo.cli.format import compared_on
-from onnxzoo.cli.output import document, line, show_plan, talk, variant_document
+from onnxzoo.cli.output import info, print_json, print_line, show_plan, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.text import show_size
@@ -55,9 +55,9 @@ def convert_opset(
             )
     if json:
         more = {"new": done.new, "parent": done.parent.ref, "proof": _proof_document(done.proof)}
-        document(variant_document(done.variant) | more)
+        print_json(variant_document(done.variant) | more)
     elif quiet:
-        line(done.variant.ref)
+        print_line(done.variant.ref)
     else:
         _say(done)
 
@@ -80,7 +80,7 @@ def _try(
     except NotFound:
         plan = zoo.plan(name)  # raises what there is to say of a name that nobody knows
         show_plan(plan)
-        talk("dry run: it would be fetched; whether it converts is known after that")
+        info("dry run: it would be fetched; whether it converts is known after that")
         return
     parent = parent_of(zoo, name)
     opset = opset_for(parent, opset, runtime)
@@ -93,24 +93,24 @@ def _try(
             )
     if json:
         more = {"opset": opset, "held": held.ref if held else None}
-        document({"parent": parent.ref, **more, "proof": _proof_document(proof)})
+        print_json({"parent": parent.ref, **more, "proof": _proof_document(proof)})
     elif held:
-        line(held.ref if quiet else f"{held.ref} is held already")
+        print_line(held.ref if quiet else f"{held.ref} is held already")
     else:
-        line(parent.ref if quiet else f"{parent.ref} can be converted to opset {opset}")
+        print_line(parent.ref if quiet else f"{parent.ref} can be converted to opset {opset}")
         if proof and not quiet:
-            line(f"  {_proof_words(proof)}")
+            print_line(f"  {_proof_words(proof)}")
     if not quiet:
-        talk("dry run: nothing was kept")
+        info("dry run: nothing was kept")
 
 
 def _say(done: "Converted") -> None:
     variant = done.variant
     if done.proof is None or not done.new:
-        line(f"{variant.ref} is held already")
+        print_line(f"{variant.ref} is held already")
         return
-    line(f"converted {done.parent.ref} to {variant.ref}  {_made(done)}")
-    line(f"  {_proof_words(done.proof)}")
+    print_line(f"converted {done.parent.ref} to {variant.ref}  {_made(done)}")
+    print_line(f"  {_proof_words(done.proof)}")
 
 
 def _made(done: "Converted") -> str:

@@ -11,7 +11,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, fields, line, talk, unknown_models
+from onnxzoo.cli.output import info, print_fields, print_json, print_line, unknown_models
 from onnxzoo.registry.core.errors import (
     DatabaseError,
     IntegrityError,
@@ -84,16 +84,16 @@ def doctor(
     problems = list(_problems(settings))
     if json:
         found = [{"what": p.what, "way_out": p.way_out} for p in problems]
-        document(
+        print_json(
             {key.replace("-", "_"): value for key, value in facts.items()} | {"problems": found}
         )
     else:
-        fields((key.replace("_", " "), _text(key, value)) for key, value in facts.items())
+        print_fields((key.replace("_", " "), _text(key, value)) for key, value in facts.items())
         for problem in problems:
-            line(f"problem: {problem.what}")
+            print_line(f"problem: {problem.what}")
             if problem.way_out:
-                line(f"  way out: {problem.way_out}")
-        talk(f"{count(len(problems), 'problem')} found" if problems else "all is well")
+                print_line(f"  way out: {problem.way_out}")
+        info(f"{count(len(problems), 'problem')} found" if problems else "all is well")
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
 
@@ -107,7 +107,7 @@ def _rebuild(*, force: bool, json: bool) -> None:
     if json:
         damaged = [{"what": what, "why": why} for what, why in done.damaged]
         lost = [{"what": what, "why": why} for what, why in done.lost]
-        document(
+        print_json(
             {
                 "restored": done.refs,
                 "damaged": damaged,
@@ -118,21 +118,21 @@ def _rebuild(*, force: bool, json: bool) -> None:
         )
     else:
         for ref in done.refs:
-            line(f"restored {ref}")
+            print_line(f"restored {ref}")
         for what, why in done.damaged:
-            line(f"restored, but damaged: {what}: {why}")
+            print_line(f"restored, but damaged: {what}: {why}")
         for what, why in done.lost:
-            line(f"not restored: {what}: {why}")
+            print_line(f"not restored: {what}: {why}")
         for folder in nameless:
-            line(f"of no known name: {folder}")
+            print_line(f"of no known name: {folder}")
     if done.moved_to:
-        talk(f"the database of before is kept: {done.moved_to}")
+        info(f"the database of before is kept: {done.moved_to}")
     restored = len(done.refs) + len(done.damaged)
-    talk(f"{restored} restored, {len(done.lost)} not; measurements are to be made again")
+    info(f"{restored} restored, {len(done.lost)} not; measurements are to be made again")
     if done.damaged:
-        talk("hint: zoo verify --repair")
+        info("hint: zoo verify --repair")
     if nameless:
-        talk("hint: zoo register FOLDER/MODEL.onnx --name NAME gives a name; zoo gc frees the rest")
+        info("hint: zoo register FOLDER/MODEL.onnx --name NAME gives a name; zoo gc frees the rest")
     if done.lost or done.damaged:
         raise typer.Exit(IntegrityError.exit_code)
 
@@ -220,9 +220,9 @@ def _places(settings: "Settings") -> dict[str, object]:
 
 def _shown(where: str) -> str:
     """Return a private index's path or URL as it may be shown."""
-    from onnxzoo.registry.core.text import without_query
+    from onnxzoo.registry.core.text import redact_url
 
-    return without_query(where) if "://" in where else where
+    return redact_url(where) if "://" in where else where
 
 
 def _runtime_problems() -> Iterator[Problem]:
@@ -293,7 +293,7 @@ def _problems(settings: "Settings") -> Iterator[Problem]:
                 yield Problem(what, "zoo doctor --rebuild adds them", DatabaseError.exit_code)
             yield from _sidecar_problems(registry)
             if garbage.bytes:
-                talk(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
+                info(f"{show_size(garbage.bytes)} can be freed with: zoo gc")
     except ZooError as error:
         yield Problem(error.message, error.hint, error.exit_code)
 
@@ -325,10 +325,10 @@ def _sidecar_problems(registry: "Registry") -> Iterator[Problem]:
     try:
         written, ahead = registry.write_sidecars()
     except StorageError as error:  # a registry that is only read from here is no worse for it
-        talk(f"a lost database could not be made again from the store: {error.message}")
+        info(f"a lost database could not be made again from the store: {error.message}")
         return
     if written:
-        talk(f"wrote beside {count(written, 'bundle')} what they are, for a rebuild")
+        info(f"wrote beside {count(written, 'bundle')} what they are, for a rebuild")
     if ahead:
         names = ", ".join(f"`{name}`" for name in ahead[:_NAMED])
         more = f" and {len(ahead) - _NAMED} more" if len(ahead) > _NAMED else ""

@@ -9,7 +9,7 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, line
+from onnxzoo.cli.output import print_json, print_line
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.text import show_size
@@ -57,14 +57,14 @@ def export(
     ):
         done = registry.export(refs or (), path, progress=report)
     if json:
-        document(_export_document(done, path))
+        print_json(_export_document(done, path))
     elif quiet:
         for ref in _refs(done.contents):
-            line(ref)
+            print_line(ref)
     else:
         what = count(len(_refs(done.contents)), "variant")
-        line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
-        line(f"pin it: zoo import {quote(str(path))}#sha256={done.sha256}")
+        print_line(f"wrote {path}: {what}, {show_size(path.stat().st_size)}")
+        print_line(f"pin it: zoo import {quote(str(path))}#sha256={done.sha256}")
 
 
 def _to_stdout(refs: "Sequence[str]", *, json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, line, say_unknown, talk
+from onnxzoo.cli.output import info, print_json, print_line, say_unknown
 from onnxzoo.registry.core.text import show_size
 
 
@@ -41,7 +41,7 @@ def gc(
         )
     items = [{"what": what, "bytes": count} for what, count in garbage.items]
     if json:
-        document(
+        print_json(
             {
                 "dry_run": dry_run,
                 "bytes": garbage.bytes,
@@ -51,7 +51,7 @@ def gc(
         )
         return
     for what, size in garbage.items:
-        line(what if quiet else f"{show_size(size):>9}  {what}")
+        print_line(what if quiet else f"{show_size(size):>9}  {what}")
     if not quiet:
-        talk(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
+        info(f"{'would free' if dry_run else 'freed'} {show_size(garbage.bytes)}")
     say_unknown(garbage)

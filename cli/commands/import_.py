@@ -6,7 +6,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, failure, line, talk
+from onnxzoo.cli.output import info, print_error, print_json, print_line
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import ZooError
 
@@ -38,7 +38,7 @@ def import_(
     """
     from onnxzoo.registry.api import Registry
     from onnxzoo.registry.core.settings import Settings
-    from onnxzoo.zoo_index.sources.zoo_location import carried
+    from onnxzoo.zoo_index.sources.zoo_location import find_zoo_files
     from onnxzoo.zoo_index.zoo import Zoo
 
     done: list[dict[str, object]] = []
@@ -46,7 +46,7 @@ def import_(
     registry = Registry(settings=Settings.from_env().allowing(allow_domain or ()))
     with Zoo(registry, allow_licenses=options.licenses(allow_license)) as zoo:
         allowed = zoo.settings.allow_licenses
-        files = [file for source in sources for file in carried(source, zoo.settings)]
+        files = [file for source in sources for file in find_zoo_files(source, zoo.settings)]
         for file in files:
             try:
                 with progress(zoo.settings, quiet=quiet or json) as report, file.here(report) as at:
@@ -60,29 +60,29 @@ def import_(
             except ZooError as error:
                 if len(files) == 1:
                     raise
-                failure(error)
+                print_error(error)
                 failed.append(error)
                 continue
             done.append({"source": file.shown, **_import_document(found)})
             if not json:
                 _say_imported(file.shown, found, quiet=quiet)
     if json:
-        document(done)
+        print_json(done)
     if failed:
         raise typer.Exit(failed[0].exit_code)
 
 
 def _say_imported(source: str, found: "Imported", *, quiet: bool) -> None:
     for said in [arrival.ref for arrival in found.variants] if quiet else _news(found):
-        line(said)
+        print_line(said)
     if quiet:
         return
     for alias, here, there in found.kept:
-        talk(f"kept {alias}: it is {here} here; --move-aliases makes it {there}")
+        info(f"kept {alias}: it is {here} here; --move-aliases makes it {there}")
     for ref in found.other_data:
-        talk(f"left the test data of {ref}: it has others")
+        info(f"left the test data of {ref}: it has others")
     if not found.changed:
-        line(f"nothing to do: all of {source} is held already")
+        print_line(f"nothing to do: all of {source} is held already")
 
 
 def _news(found: "Imported") -> "Iterator[str]":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import date, document, line, table, talk
+from onnxzoo.cli.output import date, info, print_json, print_line, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.text import show_size
 
@@ -25,11 +25,11 @@ def list_indexes(quiet: options.Quiet = False, json: options.Json = False) -> No
 
     found = Indexes.from_settings(Settings.from_env()).status()
     if json:
-        document([asdict(s) | {"updated_at": s.updated_at.isoformat()} for s in found])
+        print_json([asdict(s) | {"updated_at": s.updated_at.isoformat()} for s in found])
         return
     if quiet:
         for status in found:
-            line(status.name)
+            print_line(status.name)
         return
     table(
         ("INDEX", "MODELS", "VARIANTS", "SIZE", "UPDATED", "WHERE"),
@@ -62,15 +62,15 @@ def update(
 
     settings = Settings.from_env()
     if sys.stderr.isatty():
-        talk("asking the Hub for its list of models")
+        info("asking the Hub for its list of models")
     with progress(settings, quiet=json, counts=True) as report:
         updated = run(settings, force=force, progress=report)
     if json:
-        document(asdict(updated))
+        print_json(asdict(updated))
         return
     counts = (
         f"{len(updated.new)} new",
         f"{len(updated.changed)} changed",
         f"{len(updated.gone)} gone",
     )
-    line(f"{', '.join(counts)}, {updated.same} the same")
+    print_line(f"{', '.join(counts)}, {updated.same} the same")

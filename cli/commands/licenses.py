@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import completion, options
-from onnxzoo.cli.output import document, line, safe, table, talk
+from onnxzoo.cli.output import info, print_json, print_line, safe, table
 from onnxzoo.registry.core.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ def _write(text: str, output: Path | None, *, quiet: bool) -> None:
     with writing(path) as file:
         file.write(text.encode())
     if not quiet:
-        talk(f"wrote {path}")
+        info(f"wrote {path}")
 
 
 def _list(held: "Sequence[Variant]", *, quiet: bool, json: bool) -> None:
     rows = [_row(list(own)) for _, own in groupby(held, key=lambda v: (v.name, v.version))]
     if json:
-        document(rows)
+        print_json(rows)
     elif quiet:
         for row in rows:
-            line(row["ref"])
+            print_line(row["ref"])
     else:
         table(
             ("NAME", "VERSION", "LICENSE", "SOURCE"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import date, document, line, table, talk, variant_document
+from onnxzoo.cli.output import date, info, print_json, print_line, table, variant_document
 from onnxzoo.registry.core.errors import StorageError
 from onnxzoo.registry.core.text import show_size
 
@@ -45,10 +45,10 @@ def list_held(
             limit=limit or None,
         )
     if json:
-        document([variant_document(variant) for variant in found])
+        print_json([variant_document(variant) for variant in found])
     elif quiet:
         for variant in found:
-            line(variant.ref)
+            print_line(variant.ref)
     elif found:
         headers = ("REFERENCE", "PRECISION", "OPSET", "SIZE", "TASK", "ALIASES", "CREATED")
         table(headers, map(_held_row, found))
@@ -56,13 +56,13 @@ def list_held(
             try:
                 if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
                     state = "not here" if registry.store.is_absent(variant.digest) else "damaged"
-                    talk(f"{state}: {variant.ref}; zoo verify {variant.name} --repair")
+                    info(f"{state}: {variant.ref}; zoo verify {variant.name} --repair")
             except StorageError as error:
-                talk(f"{variant.ref}: {error.message}")
+                info(f"{variant.ref}: {error.message}")
     elif words or task or opset or max_size is not None or license_:
-        talk("nothing that is held matches; try: zoo search")
+        info("nothing that is held matches; try: zoo search")
     else:
-        talk("nothing is held yet; try: zoo pull light-squeezenet")
+        info("nothing is held yet; try: zoo pull light-squeezenet")
 
 
 def _held_row(variant: "Variant") -> Sequence[object]:

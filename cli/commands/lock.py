@@ -7,7 +7,7 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.cli.output import info, print_json, print_line, table
 from onnxzoo.registry.core.names import LOCK as NAMED
 from onnxzoo.registry.core.text import show_size
 
@@ -65,10 +65,10 @@ def lock(
     if writes:
         write(after)
     if json:
-        document(_lock_document(after, found, written=writes))
+        print_json(_lock_document(after, found, written=writes))
     elif quiet:
         for one in after.models:
-            line(f"{one.name}:{one.variant}@{one.version}")
+            print_line(f"{one.name}:{one.variant}@{one.version}")
     else:
         _show_changes(found)
         _say_local(found)
@@ -111,17 +111,17 @@ def _say_local(found: "Sequence[Change]") -> None:
             why = f"comes from `{one.source}`"
         else:
             continue
-        talk(f"note: `{one.asked}` {why}: another machine gets it by export and import")
+        info(f"note: `{one.asked}` {why}: another machine gets it by export and import")
 
 
 def _say_lock(after: "Lock", found: "Sequence[Change]", *, written: bool, dry_run: bool) -> None:
     there = count(len(after.models), "reference")
     if written:
-        talk(f"wrote {after.path}: {there}")
+        info(f"wrote {after.path}: {there}")
     elif found and dry_run:
-        talk("dry run: nothing was written")
+        info("dry run: nothing was written")
     else:
-        talk(f"{after.path} is up to date: {there}")
+        info(f"{after.path} is up to date: {there}")
 
 
 def _lock_document(after: "Lock", found: "Sequence[Change]", *, written: bool) -> dict[str, Any]:

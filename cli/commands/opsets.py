@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 from onnxzoo.cli import options
 from onnxzoo.cli.output import (
     VERDICTS,
-    document,
     fit_title,
     found_document,
-    line,
+    info,
+    print_json,
+    print_line,
     say_what_is_missing,
     table,
-    talk,
 )
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.zoo_index.search import Found
+    from onnxzoo.zoo_index.search import SearchHit
 
 
 def opsets(
@@ -51,10 +51,10 @@ def opsets(
         if model.variant in {None, item.variant, item.precision}
     ]
     if json:
-        document([found_document(item, runtime) for item in items])
+        print_json([found_document(item, runtime) for item in items])
     elif quiet:
         for item in items:
-            line(item.ref or f"{item.name}:{item.variant}")
+            print_line(item.ref or f"{item.name}:{item.variant}")
     else:
         table(
             (
@@ -82,14 +82,14 @@ def opsets(
             ),
         )
         goal = f"--for {for_}" if for_ else "--opset N"
-        talk(f"zoo convert {model.name} {goal} tries what is not sure, and keeps what is sound")
+        info(f"zoo convert {model.name} {goal} tries what is not sure, and keeps what is sound")
         where = runtime if for_ else f"{runtime.name} here"
         if runtime.is_known:
-            talk(f"{where} runs opsets up to {runtime.opsets['']}")
+            info(f"{where} runs opsets up to {runtime.opsets['']}")
     say_what_is_missing(runtime)
 
 
-def _reach(item: "Found") -> str:
+def _reach(item: "SearchHit") -> str:
     """Return a variant's surely reachable opsets, and those to try."""
     sure, untried = ranges(item.converts_to or ()), ranges(item.may_convert_to or ())
     return "; ".join(filter(None, (sure, f"try {untried}" if untried else ""))) or "?"

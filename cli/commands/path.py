@@ -4,10 +4,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, safe
+from onnxzoo.cli.output import print_json, safe
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.resolve.choose import Wish
+    from onnxzoo.registry.resolve.choose import Constraints
 
 
 def path(
@@ -23,7 +23,7 @@ def path(
     from onnxzoo.zoo_index.lock.sync import held_by_lock
     from onnxzoo.zoo_index.zoo import Zoo
 
-    wish: Wish = {
+    wish: Constraints = {
         "opset": opset,
         "prefer": prefer,
         "max_bytes": max_size,
@@ -33,7 +33,7 @@ def path(
         variant = held_by_lock(zoo, lock, ref, **wish) if lock else zoo.resolve(ref, **wish)
         zoo.registry.check_there(variant)
     if json:
-        document({"ref": variant.ref, "path": variant.path, "why": variant.why})
+        print_json({"ref": variant.ref, "path": variant.path, "why": variant.why})
     else:
         where = str(variant.path)  # as it is, for a shell; people see it made harmless
         print(safe(where) if sys.stdout.isatty() else where)

@@ -6,13 +6,13 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.output import (
-    document,
-    failure,
-    line,
+    info,
     plan_document,
-    say_added,
+    print_added,
+    print_error,
+    print_json,
+    print_line,
     show_plan,
-    talk,
     variant_document,
 )
 from onnxzoo.cli.progress import progress
@@ -21,8 +21,8 @@ from onnxzoo.registry.core.errors import UsageError, ZooError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnxzoo.registry.core.records import Added, Progress, Variant
-    from onnxzoo.registry.resolve.choose import Wish
+    from onnxzoo.registry.core.records import AddResult, Progress, Variant
+    from onnxzoo.registry.resolve.choose import Constraints
     from onnxzoo.zoo_index.pull.plan import Plan
     from onnxzoo.zoo_index.zoo import Zoo
 
@@ -67,8 +67,8 @@ def pull(
 
     if len(refs) > 1 and (name or sha256):
         raise UsageError("--name and --sha256 go with one reference", hint="pull them one by one")
-    wish: Wish = {"opset": opset, "prefer": prefer, "max_bytes": max_size, "runtime": for_}
-    done: list[Added] = []
+    wish: Constraints = {"opset": opset, "prefer": prefer, "max_bytes": max_size, "runtime": for_}
+    done: list[AddResult] = []
     failed: list[ZooError] = []
     registry = Registry(settings=Settings.from_env().allowing(allow_domain or ()))
     with Zoo(registry, allow_licenses=options.licenses(allow_license)) as zoo:
@@ -99,18 +99,18 @@ def pull(
             except ZooError as error:
                 if len(refs) == 1:
                     raise
-                failure(error)
+                print_error(error)
                 failed.append(error)
                 continue
             done.append(added)
             if not json:
-                say_added(added, "pulled", quiet=quiet)
+                print_added(added, "pulled", quiet=quiet)
             source = added.variant.source.lower()
             pinned = sha256 or "#sha256=" in ref
             if not (pinned or quiet) and source.startswith(("https://", "http://")):
                 _say_pin(added.variant)
     if json:
-        document([variant_document(added.variant) | {"new": added.new} for added in done])
+        print_json([variant_document(added.variant) | {"new": added.new} for added in done])
     if failed:
         raise typer.Exit(failed[0].exit_code)
 
@@ -126,15 +126,15 @@ def _plan(
     pairs: "Sequence[tuple[Plan, Variant | None]]", *, for_: str | None, quiet: bool, json: bool
 ) -> None:
     if json:
-        document([plan_document(plan, held) for plan, held in pairs])
+        print_json([plan_document(plan, held) for plan, held in pairs])
         return
     for plan, held in pairs:
         if quiet:
-            line(f"{plan.name}:{plan.variant}" if plan.variant else plan.name)
+            print_line(f"{plan.name}:{plan.variant}" if plan.variant else plan.name)
         else:
             show_plan(plan, held, for_=for_)
     if not quiet:
-        talk("dry run: nothing was fetched")
+        info("dry run: nothing was fetched")
 
 
 def _say_pin(variant: "Variant") -> None:
@@ -142,4 +142,4 @@ def _say_pin(variant: "Variant") -> None:
     from shlex import quote
 
     pin = next(file.sha256 for file in variant.files if file.path == variant.path.name)
-    talk(f"hint: pin it with: zoo pull {quote(variant.source)} --sha256 {pin}")
+    info(f"hint: pin it with: zoo pull {quote(variant.source)} --sha256 {pin}")

@@ -7,7 +7,7 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import UNKNOWN, compared_on, number, share
-from onnxzoo.cli.output import document, line, table, talk, variant_document
+from onnxzoo.cli.output import info, print_json, print_line, table, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.text import show_size
 
@@ -107,13 +107,13 @@ def quantize(
                 progress=report,
             )
     if json:
-        document(_document(made))
+        print_json(_document(made))
     elif quiet:
-        line(made.derived.added.variant.ref)
+        print_line(made.derived.added.variant.ref)
     else:
         _show(made, search=search)
         if search and not (to or method or calibrate) and convolutional(parent.graph):
-            talk("int8 and uint8 were left out: of convolutions they need --calibrate DATA")
+            info("int8 and uint8 were left out: of convolutions they need --calibrate DATA")
 
 
 def _words(given: Sequence[str] | None) -> list[str]:
@@ -135,12 +135,12 @@ def _show(made: "Quantized", *, search: bool) -> None:
         [(variant.ref, show_size(variant.bytes), *_figures(made.derived.proof))],
     )
     proof = made.derived.proof
-    talk(f"outputs {compared_on(proof.drift.shapes, proof.drift.unproven)}")
+    info(f"outputs {compared_on(proof.drift.shapes, proof.drift.unproven)}")
     if proof.size > 1 and (proof.latency or 0) > 1:
-        talk("warning: it is larger and slower than what it was made from")
-    talk(f"made so: {made.options}")
+        info("warning: it is larger and slower than what it was made from")
+    info(f"made so: {made.options}")
     if not made.derived.added.new:
-        talk("these bytes were held already")
+        info("these bytes were held already")
 
 
 _FIGURES = ("RATIO", "LATENCY", "DRIFT", "COSINE", "CORR", "LABELS")

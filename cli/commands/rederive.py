@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, line, talk
+from onnxzoo.cli.output import info, print_json, print_line
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import IntegrityError
 
@@ -23,9 +23,9 @@ def rederive(
     with Zoo() as zoo, progress(zoo.settings, quiet=quiet or json) as report:
         found = again(zoo, ref, progress=report)
     if json:
-        document(_again_document(found))
+        print_json(_again_document(found))
     elif quiet:
-        line(found.variant.ref)
+        print_line(found.variant.ref)
     else:
         _say_again(found)
     if not found.outputs_agree:
@@ -36,14 +36,14 @@ def _say_again(found: "Again") -> None:
     how = f"made again from {found.parent.ref}, {found.variant.ref}"
     drift = found.drift
     if found.bytes_agree:
-        line(f"{how} has the same bytes")
+        print_line(f"{how} has the same bytes")
     elif found.outputs_agree:
-        line(f"{how} has other bytes and the same outputs, within {drift.max:.3g}")
+        print_line(f"{how} has other bytes and the same outputs, within {drift.max:.3g}")
     else:
         why = drift.why or f"they lie up to {drift.max:.3g} apart"
-        line(f"{how} has other outputs: {why}")
+        print_line(f"{how} has other outputs: {why}")
     for name, (then, now) in found.tools.items():
-        talk(f"{name}: {then or 'unknown'} then, {now or 'not there'} now")
+        info(f"{name}: {then or 'unknown'} then, {now or 'not there'} now")
 
 
 def _again_document(found: "Again") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, say_added, talk, variant_document
+from onnxzoo.cli.output import info, print_added, print_json, variant_document
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import ZooError
 
@@ -73,9 +73,9 @@ def register(
             progress=report,
         )
     if json:
-        document(variant_document(added.variant) | {"new": added.new})
+        print_json(variant_document(added.variant) | {"new": added.new})
     else:
-        say_added(added, "registered", quiet=quiet)
+        print_added(added, "registered", quiet=quiet)
     if not quiet:
         _warn_of_twin(added.variant.name, registry.settings)
 
@@ -86,4 +86,4 @@ def _warn_of_twin(name: str, settings: "Settings") -> None:
 
     with suppress(ZooError):  # an index that fails is no matter of a registration
         if Indexes.from_settings(settings).find(name):
-            talk(f"warning: an index has a model `{name}` too; pulling it adds to yours")
+            info(f"warning: an index has a model `{name}` too; pulling it adds to yours")

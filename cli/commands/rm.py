@@ -7,7 +7,7 @@ import typer
 
 from onnxzoo.cli import completion, options
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import line, say_unknown, talk
+from onnxzoo.cli.output import info, print_line, say_unknown
 from onnxzoo.registry.core.errors import NotFound, Refused
 from onnxzoo.registry.core.text import show_size
 
@@ -45,20 +45,20 @@ def remove(
         for ref in refs:
             asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
             if asks and not typer.confirm(f"forget {_extent(registry, ref)}?", err=True):
-                talk(f"kept {ref}")
+                info(f"kept {ref}")
                 continue
             name = registry.resolve(ref).name
             before = registry.aliases(name)
             removed = registry.remove(ref, force=force)
             for gone in removed.refs:
-                line(gone if quiet else f"removed {gone}")
+                print_line(gone if quiet else f"removed {gone}")
             _say_aliases(before, registry, name)
             if removed.bytes and not quiet and not gc:
-                talk(f"{show_size(removed.bytes)} can be freed with: zoo gc")
+                info(f"{show_size(removed.bytes)} can be freed with: zoo gc")
         if gc:
             freed = registry.gc()
             if not quiet:
-                talk(f"freed {show_size(freed.bytes)}")
+                info(f"freed {show_size(freed.bytes)}")
             say_unknown(freed)
 
 
@@ -71,7 +71,7 @@ def _say_aliases(before: "Mapping[str, int]", registry: "Registry", name: str) -
     except NotFound:
         left = {}
     for alias in sorted(before.keys() - left.keys() - {LATEST}):
-        talk(f"the alias `{alias}` of version {before[alias]} went with it")
+        info(f"the alias `{alias}` of version {before[alias]} went with it")
 
 
 def _extent(registry: "Registry", ref: str) -> str:
@@ -100,7 +100,7 @@ def _warn_of_children(registry: "Registry", doomed: "list[Variant]") -> None:
     for parent in doomed:
         left = [child.ref for child in registry.derived(parent.digest) if child.ref not in gone]
         if left and gone.issuperset(held.ref for held in registry.holding(parent.digest)):
-            talk(
+            info(
                 f"warning: {', '.join(left)} cannot be repaired or made again without {parent.ref}"
             )
 

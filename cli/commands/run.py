@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, line, safe, shape, table
+from onnxzoo.cli.output import print_json, print_line, safe, shape, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import NotFound, UsageError, ZooError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from onnxzoo.registry.core.records import Progress, Tensor, Variant
-    from onnxzoo.registry.resolve.choose import Wish
+    from onnxzoo.registry.resolve.choose import Constraints
     from onnxzoo.zoo_index.zoo import Zoo
 
 _LONGEST = 80  # characters of one value that are shown
@@ -55,7 +55,7 @@ def run(
     from onnxzoo.registry.runtime.session import infer, overridable
     from onnxzoo.zoo_index.zoo import Zoo
 
-    wish: Wish = {
+    wish: Constraints = {
         "opset": opset,
         "prefer": prefer,
         "max_bytes": max_size,
@@ -89,10 +89,10 @@ def run(
         "outputs": [_described(name, value) for name, value in outputs.items()],
     }
     if json:
-        document(result)
+        print_json(result)
         return
-    line(f"{variant.ref} on {', '.join(session.get_providers())}")
-    line(f"load {1000 * (loaded - started):.1f} ms, run {1000 * ran:.1f} ms")
+    print_line(f"{variant.ref} on {', '.join(session.get_providers())}")
+    print_line(f"load {1000 * (loaded - started):.1f} ms, run {1000 * ran:.1f} ms")
     table(
         ("", "NAME", "DTYPE", "SHAPE", "VALUES"),
         (
@@ -104,7 +104,7 @@ def run(
 
 
 def _obtained(
-    zoo: "Zoo", ref: str, wish: "Wish", lock: Path | None, report: "Progress | None"
+    zoo: "Zoo", ref: str, wish: "Constraints", lock: Path | None, report: "Progress | None"
 ) -> "Variant":
     """Return a reference's variant, here or by a lock, pulled first if not held."""
     if lock is None:

@@ -9,12 +9,12 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.format import few
-from onnxzoo.cli.output import document, found_document, line, table, talk
+from onnxzoo.cli.output import found_document, info, print_json, print_line, table
 from onnxzoo.registry.core.errors import NotFound
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
-    from onnxzoo.zoo_index.search import Found
+    from onnxzoo.zoo_index.search import SearchHit
 
 
 def search(
@@ -53,20 +53,20 @@ def search(
             runs_on=release(for_) if for_ else installed() if runs_here else None,
         )
         near = zoo.indexes.suggest("-".join(words or ()), zoo.registry.names()) if not found else []
-    models: dict[str, list[Found]] = defaultdict(list)
+    models: dict[str, list[SearchHit]] = defaultdict(list)
     for item in found:
         models[item.name].append(item)
     shown = dict(list(models.items())[: limit or None])
     if json:
-        document([found_document(item) for items in shown.values() for item in items])
+        print_json([found_document(item) for items in shown.values() for item in items])
     elif quiet:
         for name in shown:
-            line(name)
+            print_line(name)
     elif shown:
         headers = ("NAME", "HELD", "VARIANTS", "OPSETS", "SIZE", "TASK")
         table(headers, (_model_row(name, items) for name, items in shown.items()))
     if len(shown) < len(models):
-        talk(f"{len(shown)} of {len(models)} models; --limit 0 shows all")
+        info(f"{len(shown)} of {len(models)} models; --limit 0 shows all")
     if not found:
         bounded = any((task, opset, max_size is not None, license_, runs_here, for_))
         raise _no_match(" ".join(words or ()), near, bounded=bounded)
@@ -90,7 +90,7 @@ def _no_match(words: str, near: Sequence[str], *, bounded: bool) -> NotFound:
     return NotFound(said, hint=hint)
 
 
-def _model_row(name: str, items: "Sequence[Found]") -> Sequence[object]:
+def _model_row(name: str, items: "Sequence[SearchHit]") -> Sequence[object]:
     sizes = sorted(item.bytes for item in items)
     shown = dict.fromkeys((show_size(sizes[0]), show_size(sizes[-1])))
     known = sorted({item.opset for item in items if item.opset is not None})

@@ -19,18 +19,18 @@ from onnxzoo.cli.format import (
 from onnxzoo.cli.output import (
     cut,
     date,
-    document,
-    fields,
     fit_document,
     fit_title,
     fit_words,
-    line,
+    info,
     metadata,
     opsets,
     plan_document,
+    print_fields,
+    print_json,
+    print_line,
     say_what_is_missing,
     show_plan,
-    talk,
     tensors,
     top_ops,
     variant_document,
@@ -105,7 +105,7 @@ def show(
             "test_data": data,
             "history": [asdict(event) | {"at": event.at.isoformat()} for event in events],
         }
-        document(variant_document(variant) | fit_document(runtime, *verdict) | more)
+        print_json(variant_document(variant) | fit_document(runtime, *verdict) | more)
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
         _show_variant(variant, fit, state=state, full=full, prepared=prepared, data=data)
@@ -124,7 +124,7 @@ def _show_variant(
     data: Mapping[str, Any] | None,
 ) -> None:
     graph = variant.graph
-    fields(
+    print_fields(
         [
             ("reference", variant.ref),
             ("files", state),
@@ -153,9 +153,9 @@ def _show_variant(
     )
     tensors("inputs", graph.inputs, full=full)
     tensors("outputs", graph.outputs, full=full)
-    line("files")
+    print_line("files")
     for file in variant.files:
-        line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
+        print_line(f"  {file.path}  {show_size(file.bytes)}  sha256:{file.sha256}")
     metadata(graph.metadata, full=full)
 
 
@@ -180,16 +180,16 @@ def _show_lineage(registry: "Registry", variant: "Variant", *, json: bool) -> No
 
     root = family(registry, variant)
     if json:
-        document({"ref": variant.ref, "lineage": asdict(root)})
+        print_json({"ref": variant.ref, "lineage": asdict(root)})
         return
     for text in lines(root, variant.ref):
-        line(text)
+        print_line(text)
 
 
 def _show_history(events: "Sequence[Event]") -> None:
-    line("history")
+    print_line("history")
     for event in events:
-        line(f"  {date(event.at)}  {event.action} {event.reference}  {event.detail or ''}")
+        print_line(f"  {date(event.at)}  {event.action} {event.reference}  {event.detail or ''}")
 
 
 def _prepared(found: "Prepared | None") -> str:
@@ -212,16 +212,16 @@ def _prepared_document(found: "Prepared | None") -> dict[str, Any] | None:
 
 def _show_plan(plan: "Plan", *, json: bool, for_: str | None) -> None:
     if json:
-        document(plan_document(plan))
+        print_json(plan_document(plan))
         return
     show_plan(plan, for_=for_)
     if plan.parameters is not None or plan.ops:
         count = None if plan.parameters is None else f"{plan.parameters:,}"
-        fields([("parameters", count), ("ops", top_ops(plan.ops))])
+        print_fields([("parameters", count), ("ops", top_ops(plan.ops))])
     if plan.inputs or plan.outputs:
         tensors("inputs", plan.inputs)
         tensors("outputs", plan.outputs)
-    talk(f"not held; zoo pull {plan.name}:{plan.variant}")
+    info(f"not held; zoo pull {plan.name}:{plan.variant}")
 
 
 def is_file(text: str) -> bool:
@@ -240,7 +240,7 @@ def show_file(path: Path, *, for_: str | None, full: bool, json: bool) -> None:
     verdict, refused = judge(graph, runtime), refusal(path)
     why = refused.message if refused else None
     if json:
-        document(_document(path, graph) | fit_document(runtime, *verdict) | {"refused": why})
+        print_json(_document(path, graph) | fit_document(runtime, *verdict) | {"refused": why})
     else:
         fit = (fit_title(runtime, for_).lower(), fit_words(*verdict))
         _show(path, graph, fit, why, full=full)
@@ -269,10 +269,10 @@ def described(path: Path) -> "Graph":
 def refusal(path: Path) -> Refused | None:
     """Return why the registry would not take a file, if so; its external data may be elsewhere."""
     from onnxzoo.registry.core.settings import Settings
-    from onnxzoo.registry.onnx_file.safety import guard
+    from onnxzoo.registry.onnx_file.safety import check_safe
 
     try:
-        guard(path.expanduser(), domains=Settings.from_env().allow_domains, beside=False)
+        check_safe(path.expanduser(), domains=Settings.from_env().allow_domains, beside=False)
     except Refused as error:
         return error
     return None
@@ -281,7 +281,7 @@ def refusal(path: Path) -> Refused | None:
 def _show(
     path: Path, graph: "Graph", fit: tuple[str, str], refused: str | None, *, full: bool
 ) -> None:
-    fields(
+    print_fields(
         [
             ("file", path),
             ("precision", graph.precision),
@@ -299,12 +299,12 @@ def _show(
     tensors("inputs", graph.inputs, full=full)
     tensors("outputs", graph.outputs, full=full)
     if graph.external:
-        line("external data")
+        print_line("external data")
         for location in graph.external:
             size = _size(path.parent / location)
-            line(f"  {location}  {'not there' if size is None else show_size(size)}")
+            print_line(f"  {location}  {'not there' if size is None else show_size(size)}")
     metadata(graph.metadata, full=full)
-    talk(f"to register it: zoo register {quote(str(path))} --name NAME")
+    info(f"to register it: zoo register {quote(str(path))} --name NAME")
 
 
 def _bytes(path: Path, graph: "Graph") -> int:

@@ -8,7 +8,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.commands.lock import LOCK, locked_document, short
 from onnxzoo.cli.format import count
-from onnxzoo.cli.output import document, failure, line, say_added, table, talk
+from onnxzoo.cli.output import info, print_added, print_error, print_json, print_line, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, ZooError
 
@@ -77,12 +77,12 @@ def _sync(
         try:
             done.append(_bring(zoo, found, one, quiet=quiet, json=json))
         except ZooError as error:
-            failure(error)
+            print_error(error)
             failed.append(error)
             done.append(locked_document(one) | {"state": "failed", "error": error.message})
     states = [state(zoo, one, hashed=False) for one in chosen]
     if json:
-        document({"lock": found.path, "models": done})
+        print_json({"lock": found.path, "models": done})
     elif not quiet:
         _say_sync(found, [entry["state"] for entry in done])
     if failed:
@@ -98,7 +98,7 @@ def _bring(zoo: "Zoo", found: "Lock", one: "Locked", *, quiet: bool, json: bool)
     with progress(zoo.settings, quiet=quiet or json, verb="fetched") as report:
         added = obtain(zoo, found, one, report)
     if not json and (added.new or quiet):
-        say_added(added, "synced", quiet=quiet)
+        print_added(added, "synced", quiet=quiet)
     state = {"state": "fetched" if added.new else "held", "held": added.variant.ref}
     return locked_document(one) | state | {"path": added.variant.path}
 
@@ -112,10 +112,10 @@ def _check(
         states = [state(zoo, one, report, hashed=True) for one in chosen]
     unlike = [found for found in states if found.kind != "held"]
     if json:
-        document({"lock": lock.path, "models": [_state_document(found) for found in states]})
+        print_json({"lock": lock.path, "models": [_state_document(found) for found in states]})
     elif quiet:
         for one in unlike:
-            line(str(one.locked.asked))
+            print_line(str(one.locked.asked))
     else:
         _show_unlike(unlike)
         _say_check(lock, states)
@@ -128,7 +128,7 @@ def _check(
 def _say_sync(found: "Lock", states: "Sequence[str]") -> None:
     words = {"fetched": "fetched", "held": "held already", "failed": "failed"}
     counts = [f"{states.count(state)} {word}" for state, word in words.items() if state in states]
-    talk(f"{found.path}: {', '.join([count(len(states), 'reference'), *counts])}")
+    info(f"{found.path}: {', '.join([count(len(states), 'reference'), *counts])}")
 
 
 def _warn(found: "Lock", states: "Sequence[State]") -> None:
@@ -136,9 +136,9 @@ def _warn(found: "Lock", states: "Sequence[State]") -> None:
 
     moved = [state for state in states if state.other]
     for state in moved:
-        talk(f"warning: {in_words(state)}")
+        info(f"warning: {in_words(state)}")
     if moved:
-        talk(f"hint: {way_out(found, moved)}")
+        info(f"hint: {way_out(found, moved)}")
 
 
 def _show_unlike(unlike: "Sequence[State]") -> None:
@@ -170,15 +170,15 @@ def _say_check(found: "Lock", states: "Sequence[State]") -> None:
     kinds = [state.kind for state in states]
     there = count(len(states), "reference")
     if set(kinds) <= {"held"}:
-        talk(f"{found.path}: {there}, held to the byte")
+        info(f"{found.path}: {there}, held to the byte")
         return
-    talk(f"{found.path}: {kinds.count('held')} of {there} held as locked")
+    info(f"{found.path}: {kinds.count('held')} of {there} held as locked")
     if "missing" in kinds:
-        talk(f"hint: zoo sync{found.option}")
+        info(f"hint: zoo sync{found.option}")
     if "damaged" in kinds:
-        talk("hint: zoo verify --repair")
+        info("hint: zoo verify --repair")
     if "other" in kinds:
-        talk(f"hint: {way_out(found, [state for state in states if state.kind == 'other'])}")
+        info(f"hint: {way_out(found, [state for state in states if state.kind == 'other'])}")
 
 
 def _state_document(state: "State") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, line
+from onnxzoo.cli.output import print_json, print_line
 from onnxzoo.registry.core.errors import UsageError
 
 
@@ -28,7 +28,7 @@ def tag(
             (registry.untag if remove else registry.tag)(name, tags)
         there = registry.resolve(name).tags
     if json:
-        document(there)
+        print_json(there)
     else:
         for word in there:
-            line(word)
+            print_line(word)

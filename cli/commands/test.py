@@ -7,7 +7,7 @@ import typer
 
 from onnxzoo.cli import options
 from onnxzoo.cli.format import number, share
-from onnxzoo.cli.output import document, line, table, talk
+from onnxzoo.cli.output import info, print_json, print_line, table
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import Refused, UsageError
 
@@ -65,24 +65,24 @@ def replay_data(
         if keep and data is not None and (found.passed or force):
             zoo.registry.add_test_data(variant.ref, data)
     if json:
-        document(_document(found))
+        print_json(_document(found))
     elif quiet:
-        line(variant.ref)
+        print_line(variant.ref)
     else:
         _show(found)
     if not found.passed:
         failed = [outcome for outcome in found.outcomes if not outcome.passed]
         for outcome in failed:
-            talk(f"failed: {outcome.name}: {outcome.why}")
+            info(f"failed: {outcome.name}: {outcome.why}")
         if not quiet and any(outcome.max_difference is not None for outcome in failed):
-            talk("hint: --rtol and --atol allow more, as quantized variants need")
+            info("hint: --rtol and --atol allow more, as quantized variants need")
         if keep and not force:
-            talk("the data are not kept: the model fails on them; --force keeps them")
+            info("the data are not kept: the model fails on them; --force keeps them")
         raise typer.Exit(Refused.exit_code)
 
 
 def _show(found: "Replay") -> None:
-    line(f"{found.variant.ref} on {found.context['provider']}, data of `{found.label}`")
+    print_line(f"{found.variant.ref} on {found.context['provider']}, data of `{found.label}`")
     table(
         ("SET", "RESULT", "LARGEST DIFFERENCE", "OUTSIDE"),
         (

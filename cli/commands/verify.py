@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxzoo.cli import options
-from onnxzoo.cli.output import document, failure, line, talk
+from onnxzoo.cli.output import info, print_error, print_json, print_line
 from onnxzoo.cli.progress import progress
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, ZooError
 
 if TYPE_CHECKING:
     from onnxzoo.registry.api import Registry
-    from onnxzoo.registry.core.records import Checked
+    from onnxzoo.registry.core.records import VerifyReport
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -45,12 +45,12 @@ def verify(
     for checked in refused:
         _say_refusal(checked)
     if damaged and not (repair or quiet):
-        talk("hint: zoo verify --repair")
+        info("hint: zoo verify --repair")
     if json:
-        document([_checked_document(checked) for checked in reports])
+        print_json([_checked_document(checked) for checked in reports])
     elif quiet:
         for ref in (ref for checked in damaged + refused for ref in checked.refs):
-            line(ref)
+            print_line(ref)
     else:
         _say_whole(len(reports), len(damaged), len(damaged) - len(errors) if repair else 0)
     if damaged and (errors or not repair):
@@ -60,21 +60,21 @@ def verify(
         raise typer.Exit(Refused.exit_code)
 
 
-def _say_damage(checked: "Checked") -> None:
+def _say_damage(checked: "VerifyReport") -> None:
     state = "not here" if checked.absent else "damaged"
     for problem in checked.problems:
-        talk(f"{state}: {', '.join(checked.refs)}: {problem}")
+        info(f"{state}: {', '.join(checked.refs)}: {problem}")
     if checked.moved_to:
-        talk(f"moved aside: {checked.moved_to}")
+        info(f"moved aside: {checked.moved_to}")
 
 
-def _say_refusal(checked: "Checked") -> None:
+def _say_refusal(checked: "VerifyReport") -> None:
     for reason in checked.refused:
-        talk(f"refused today: {', '.join(checked.refs)}: {reason}")
-    talk(f"hint: zoo rm {' '.join(checked.refs)}, unless you trust whoever made it")
+        info(f"refused today: {', '.join(checked.refs)}: {reason}")
+    info(f"hint: zoo rm {' '.join(checked.refs)}, unless you trust whoever made it")
 
 
-def _generation(registry: "Registry", checked: "Checked") -> int:
+def _generation(registry: "Registry", checked: "VerifyReport") -> int:
     """Return how many ancestors of a bundle are held: a parent is repaired before its children."""
     from onnxzoo.registry.derive.lineage import ancestors
 
@@ -84,21 +84,23 @@ def _generation(registry: "Registry", checked: "Checked") -> int:
 
 def _say_whole(count: int, damaged: int, repaired: int) -> None:
     whole = count - damaged + repaired
-    line(f"{whole} of {count} bundles are whole{f', {repaired} repaired' if repaired else ''}")
+    print_line(
+        f"{whole} of {count} bundles are whole{f', {repaired} repaired' if repaired else ''}"
+    )
 
 
-def _repair(zoo: "Zoo", checked: "Checked", *, quiet: bool) -> list[ZooError]:
+def _repair(zoo: "Zoo", checked: "VerifyReport", *, quiet: bool) -> list[ZooError]:
     try:
         with progress(zoo.settings, quiet=quiet, verb="fetched") as report:
             zoo.repair(checked, report)
     except ZooError as error:
-        failure(error)
+        print_error(error)
         return [error]
-    talk(f"repaired: {', '.join(checked.refs)}")
+    info(f"repaired: {', '.join(checked.refs)}")
     return []
 
 
-def _checked_document(checked: "Checked") -> dict[str, object]:
+def _checked_document(checked: "VerifyReport") -> dict[str, object]:
     return {
         "digest": checked.digest,
         "refs": checked.refs,

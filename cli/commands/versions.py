@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxzoo.cli import options
 from onnxzoo.cli.format import few
-from onnxzoo.cli.output import document, line, table
+from onnxzoo.cli.output import print_json, print_line, table
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def versions(name: options.Name, quiet: options.Quiet = False, json: options.Jso
         by_number[variant.version].append(variant)
     rows = [_version(number, items, aliases) for number, items in by_number.items()]
     if json:
-        document(rows)
+        print_json(rows)
     elif quiet:
         for row in rows:
-            line(f"{row['name']}@{row['version']}")
+            print_line(f"{row['name']}@{row['version']}")
     else:
         table(
             ("VERSION", "VARIANTS", "SIZE", "ALIASES", "LICENSE", "SOURCE", "CREATED"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from onnxzoo.cli.commands.show import described, is_file, refusal
-from onnxzoo.cli.output import talk
+from onnxzoo.cli.output import info
 from onnxzoo.registry.core.errors import NotFound
 
 
@@ -35,7 +35,7 @@ def view(
 
     logging.getLogger("netron").setLevel(logging.WARNING)  # it would print what is said here
     host, number = netron.start(str(path), address=port, browse=browse)
-    talk(f"{path.name} is shown at http://{host}:{number} until Ctrl-C")
+    info(f"{path.name} is shown at http://{host}:{number} until Ctrl-C")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is the command's normal end
     netron.wait()
 

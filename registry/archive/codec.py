@@ -10,7 +10,7 @@ from onnxzoo.registry.archive.snapshot import (
     ModelOut,
     VariantOut,
     VersionOut,
-    agreeing,
+    validate,
 )
 from onnxzoo.registry.core import decode
 from onnxzoo.registry.core.errors import IntegrityError, Refused, UsageError, ZooError
@@ -110,7 +110,7 @@ def parse(text: bytes, where: str) -> Contents:
         values = decode.mapping(json.loads(text))
         decode.check_plain(values)
         _check_format(values, where)
-        return agreeing(_contents(values), where)
+        return validate(_contents(values), where)
     except Refused:
         raise
     except (ArithmeticError, RecursionError, ValueError, TypeError, ZooError) as error:

@@ -27,7 +27,7 @@ WHERE a.model_id = :id
 """
 
 
-def gathered(rows: Rows, refs: Sequence[Ref]) -> Contents:
+def collect_contents(rows: Rows, refs: Sequence[Ref]) -> Contents:
     """Collect everything known about some references.
 
     ``NAME`` means every version, ``NAME@VERSION`` every variant of it, ``NAME:VARIANT`` that
@@ -58,7 +58,7 @@ def gathered(rows: Rows, refs: Sequence[Ref]) -> Contents:
     )
 
 
-def places_of(contents: Contents, store: Store) -> Mapping[str, Path]:
+def locate_files(contents: Contents, store: Store) -> Mapping[str, Path]:
     """Return where in the store the file of each SHA-256 lies.
 
     Raises:

@@ -31,7 +31,7 @@ _DATA = "SELECT digest FROM reference_data WHERE version_id = :version"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ImportedVariant:
     """A variant of an archive: its reference there and here, and whether it is new here."""
 
     exported: str
@@ -55,7 +55,7 @@ class Imported:
         repaired: variants that were held, and whose files were missing or damaged.
     """
 
-    variants: tuple[Arrival, ...]
+    variants: tuple[ImportedVariant, ...]
     set: tuple[str, ...] = ()
     kept: tuple[tuple[str, str, str], ...] = ()
     data: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class _Merge:
     contents: Contents
     graphs: Mapping[Place, Graph]
     published: Collection[str] = ()
-    variants: list[Arrival] = field(default_factory=list)
+    variants: list[ImportedVariant] = field(default_factory=list)
     set: list[str] = field(default_factory=list)
     kept: list[tuple[str, str, str]] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -228,10 +228,10 @@ def _merge_version(
             work.repaired.append(ref)
             writes.log(work.session, "repair", ref, variant.digest)
         row = work.rows(_VARIANT, version=version_id, label=variant.label)[0]
-        if writes.complete(work.session, draft, row):
+        if writes.fill_in_metadata(work.session, draft, row):
             work.facts.append(ref)
         there = f"{exported.name}:{variant.label}@{version.number}"
-        work.variants.append(Arrival(there, ref, new))
+        work.variants.append(ImportedVariant(there, ref, new))
     _merge_data(work, name, target, version)
 
 
@@ -244,7 +244,7 @@ def _merge_data(work: _Merge, name: str, target: Row, version: VersionOut) -> No
         label = version.variants[0].label
         row = {**target, "name": name, "label": label}
         manifest = work.contents.bundles[version.test_data]
-        writes.refer(work.session, row, manifest, version.test_data_source or "")
+        writes.set_reference_data(work.session, row, manifest, version.test_data_source or "")
         work.data.append(ref)
     elif held[0]["digest"] != version.test_data:
         work.other_data.append(ref)
@@ -261,7 +261,7 @@ def _merge_aliases(
             continue
         target = chosen(work.rows, Ref(name, label, str(numbers[there])), {}).found.row
         if now is None or move:
-            writes.point(work.session, alias, target)
+            writes.set_alias(work.session, alias, target)
             work.set.append(f"{name}@{alias}")
         else:
             here = str(Ref(name, now["label"], str(now["number"])))

@@ -158,7 +158,7 @@ def _folders(models: tuple[ModelOut, ...]) -> Iterator[tuple[str, str]]:
                 yield f"test-data/{ref}", version.test_data
 
 
-def agreeing(contents: Contents, where: str) -> Contents:
+def validate(contents: Contents, where: str) -> Contents:
     """Return contents as given, if their parts speak of each other and of nothing else.
 
     Args:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from onnxzoo.registry.archive.codec import dump, parse
 from onnxzoo.registry.archive.snapshot import Contents, Member
 from onnxzoo.registry.core.errors import IntegrityError, NotFound, Refused, StorageError
-from onnxzoo.registry.core.files import CHUNK, reading, replacing, write_all
+from onnxzoo.registry.core.files import CHUNK, atomic_write, reading, write_all
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.staging import staging_name
 
@@ -43,7 +43,7 @@ def writing(path: Path) -> Iterator[FileIO]:
     path = path.resolve()  # a link stays one
     part = path.with_name(f"{path.name}.{staging_name()}{_SUFFIX}")
     try:
-        with replacing(path, part) as file:
+        with atomic_write(path, part) as file:
             yield file
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

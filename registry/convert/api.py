@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from onnxzoo.registry.api import Registry
-from onnxzoo.registry.convert.conversion import Labels, Order
+from onnxzoo.registry.convert.conversion import ConversionRequest, Metadata
 from onnxzoo.registry.convert.conversion import convert as run
 from onnxzoo.registry.convert.export_arguments import axes_of_shapes, check_params, exporter_of
 from onnxzoo.registry.convert.interface import Input
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
 
 
-class How(TypedDict, total=False):
+class ExportOptions(TypedDict, total=False):
     """Options of a conversion in code, in the words of ``torch.onnx.export``.
 
     Attributes:
@@ -115,7 +115,7 @@ def convert(
             hint='factory="module:function"',
         )
     file = isinstance(example, str | Path)
-    order = Order(
+    order = ConversionRequest(
         from_=from_,
         factory=factory,
         inputs=[Input.parse(text) for text in inputs],
@@ -132,7 +132,7 @@ def convert(
         accept_drift=accept_drift,
     )
     with Registry() as registry:
-        labels = Labels(new_version, task, license, tags)
+        labels = Metadata(new_version, task, license, tags)
         return run(registry, source, name, order, labels).variant
 
 

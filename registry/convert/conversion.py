@@ -17,7 +17,7 @@ from onnxzoo.registry.core.errors import NotFound, Refused, UsageError
 from onnxzoo.registry.core.files import clear, reporting_storage
 from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.names import Ref, check_word
-from onnxzoo.registry.core.records import Added, Draft, Graph, Lineage, Progress
+from onnxzoo.registry.core.records import AddResult, Draft, Graph, Lineage, Progress
 from onnxzoo.registry.core.sandbox_answer import check_files
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.core.staging import staging_folder, staging_name
@@ -29,7 +29,7 @@ _PROOF = 3 << 30  # bytes that onnx and onnxruntime take themselves
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ConversionRequest:
     """A request for a conversion.
 
     Attributes:
@@ -58,7 +58,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class Metadata:
     """Metadata for the registry; see `Registry.register`."""
 
     new_version: bool = False
@@ -75,11 +75,11 @@ def convert(
     registry: Registry,
     what: Any,
     name: str,
-    order: Order,
-    labels: Labels | None = None,
+    order: ConversionRequest,
+    labels: Metadata | None = None,
     *,
     progress: Progress | None = None,
-) -> Added:
+) -> AddResult:
     """Convert a model of another framework and keep it.
 
     Args:
@@ -96,7 +96,7 @@ def convert(
         Refused: if it can run code and is not trusted; if its format is dead; if the framework
             fails, or passes its limits; if the outputs do not agree.
     """
-    draft = _draft(Ref.parse(name), labels or Labels(), registry)
+    draft = _draft(Ref.parse(name), labels or Metadata(), registry)
     _check_example(order.example)
     _check_opset(order.opset)
     source = source_of(what, order.factory, order.options)
@@ -145,7 +145,7 @@ def _check_opset(opset: int | None) -> None:
         )
 
 
-def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
+def _converter(source: Source, order: ConversionRequest) -> tuple[Converter, Format]:
     if source.path is not None:
         return converter_of(source.path, order.from_ or ("torch" if order.factory else None))
     if source.factory is None and not (order.from_ or source.framework):
@@ -158,7 +158,7 @@ def _converter(source: Source, order: Order) -> tuple[Converter, Format]:
     return converter(name), Format(word, f"a model of {name}", name)
 
 
-def _check_options(one: Converter, order: Order) -> None:
+def _check_options(one: Converter, order: ConversionRequest) -> None:
     known = order.options if one.options is None else one.options
     for name in order.options:
         if name not in known:
@@ -166,7 +166,7 @@ def _check_options(one: Converter, order: Order) -> None:
             raise UsageError(f"the converter `{one.name}` has no option `{name}`; it has {listed}")
 
 
-def _check_trust(source: Source, form: Format, order: Order) -> None:
+def _check_trust(source: Source, form: Format, order: ConversionRequest) -> None:
     """Refuse sources that can run code; allow a state dict of safe names for a factory."""
     safe = form.name == "torch-pickle" and order.factory is not None
     if source.path is None or not form.runs_code or order.trust or safe:
@@ -193,7 +193,9 @@ def _folder(settings: Settings) -> Iterator[Path]:
         clear(folder)
 
 
-def _job(source: Source, one: Converter, form: Format, order: Order, folder: Path) -> Job:
+def _job(
+    source: Source, one: Converter, form: Format, order: ConversionRequest, folder: Path
+) -> Job:
     made = folder / "made"
     made.mkdir()
     return Job(
@@ -219,7 +221,11 @@ def _job(source: Source, one: Converter, form: Format, order: Order, folder: Pat
 
 
 def _python(
-    one: Converter, source: Source, order: Order, settings: Settings, progress: Progress | None
+    one: Converter,
+    source: Source,
+    order: ConversionRequest,
+    settings: Settings,
+    progress: Progress | None,
 ) -> Path | None:
     """Return the interpreter of the framework's own environment, if that is wanted."""
     if source.value is not None:
@@ -256,11 +262,11 @@ def _converted(
 
 def _check_made(job: Job, settings: Settings) -> None:
     """Check a framework's output for safety, before onnx and onnxruntime read it."""
-    from onnxzoo.registry.onnx_file.safety import guard
+    from onnxzoo.registry.onnx_file.safety import check_safe
 
     check_files(job.folder, job.converter)
     try:
-        guard(job.model, domains=settings.allow_domains)
+        check_safe(job.model, domains=settings.allow_domains)
     except Refused as error:
         raise type(error)(
             f"what was made is no valid ONNX model: {error.message}", hint=error.hint
@@ -336,7 +342,11 @@ def _check_drift(
 
 
 def _recipe(
-    job: Job, source: Source, order: Order, told: Mapping[str, Any], drift: Mapping[str, Any]
+    job: Job,
+    source: Source,
+    order: ConversionRequest,
+    told: Mapping[str, Any],
+    drift: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     from importlib.metadata import version
 
@@ -368,7 +378,9 @@ def _recipe(
     }
 
 
-def _draft(ref: Ref, labels: Labels, registry: Registry) -> Callable[[Graph, str, Lineage], Draft]:
+def _draft(
+    ref: Ref, labels: Metadata, registry: Registry
+) -> Callable[[Graph, str, Lineage], Draft]:
     """Return a function that makes the draft, after checking name, version and tags."""
     version = registry.number(ref)
     tags = tuple(check_word(tag.lower(), "tag") for tag in labels.tags)
@@ -406,7 +418,7 @@ def _of_same_source(registry: Registry, name: str, graph: Graph, lineage: Lineag
 
 def _keep(
     registry: Registry, job: Job, draft: Callable[[Graph], Draft], progress: Progress | None
-) -> Added:
+) -> AddResult:
     from onnxzoo.registry.onnx_file.describe import describe
     from onnxzoo.registry.onnx_file.kind import check
 

@@ -55,7 +55,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def replacing(target: Path, half: Path) -> Iterator[FileIO]:
+def atomic_write(target: Path, half: Path) -> Iterator[FileIO]:
     """Give a file to write that takes a path's place, whole and durable, if the block ends well.
 
     Args:

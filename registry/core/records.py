@@ -225,7 +225,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddResult:
     """A variant that the registry holds now.
 
     Attributes:
@@ -241,7 +241,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemoveResult:
     """The result of `Registry.remove`: references, and the bytes that gc can free."""
 
     refs: tuple[str, ...]
@@ -268,7 +268,7 @@ class Garbage:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class VerifyReport:
     """A verified bundle.
 
     Attributes:

@@ -78,10 +78,10 @@ def _is_secret(parameter: str) -> bool:
     return bool(_SECRET_PARAMETER.search(unquote(parameter)))
 
 
-def without_query(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return scheme, host and path of a URL: its user and query may be secrets.
 
-    >>> without_query("https://me:secret@host:8443/a/b?X-Amz-Signature=1#c")
+    >>> redact_url("https://me:secret@host:8443/a/b?X-Amz-Signature=1#c")
     'https://host:8443/a/b'
     """
     try:

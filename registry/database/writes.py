@@ -65,7 +65,7 @@ def add(
     held = rows_of(session)(_HELD, key=fold(draft.name))
     same = None if draft.new_version else _same_bytes(held, draft, digest)
     if same is not None:
-        learnt = complete(session, draft, same, anew=draft.origin is None)
+        learnt = fill_in_metadata(session, draft, same, anew=draft.origin is None)
         return f"{draft.name}:{same['label']}@{same['number']}", False, learnt
     model = _model(session, draft)
     version, label = _place(session, model, held, draft)
@@ -96,7 +96,7 @@ def insert(
     )
     session.add(row)
     session.flush()
-    keep_lineage(session, id_of(row.id), draft.lineage)
+    insert_lineage(session, id_of(row.id), draft.lineage)
 
 
 def describe_again(session: "Session", digest: str, folder: Path) -> None:
@@ -111,7 +111,7 @@ def describe_again(session: "Session", digest: str, folder: Path) -> None:
         row.precision, row.opset, row.graph = graph.precision, graph.opset, graph_text(graph)
 
 
-def point(session: "Session", alias: str, variant: Row) -> int | None:
+def set_alias(session: "Session", alias: str, variant: Row) -> int | None:
     """Set or move an alias to a variant; return the version that it pointed to before."""
     row = session.get(Alias, (variant["model_id"], alias))
     before = _get(session, Version, row.version_id).number if row else None
@@ -123,7 +123,7 @@ def point(session: "Session", alias: str, variant: Row) -> int | None:
     return before
 
 
-def unpoint(session: "Session", alias: str, model: Row) -> bool:
+def drop_alias(session: "Session", alias: str, model: Row) -> bool:
     """Remove an alias of a model; return whether there was one."""
     row = session.get(Alias, (model["model_id"], alias))
     if row is not None:
@@ -132,7 +132,7 @@ def unpoint(session: "Session", alias: str, model: Row) -> bool:
     return row is not None
 
 
-def label(session: "Session", model: Row, tags: Sequence[str]) -> list[str]:
+def add_tags(session: "Session", model: Row, tags: Sequence[str]) -> list[str]:
     """Add tags to a model; return the new ones."""
     new = [name for name in tags if session.get(Tag, (model["model_id"], name)) is None]
     for name in new:
@@ -141,7 +141,7 @@ def label(session: "Session", model: Row, tags: Sequence[str]) -> list[str]:
     return new
 
 
-def unlabel(session: "Session", model: Row, tag: str) -> bool:
+def drop_tag(session: "Session", model: Row, tag: str) -> bool:
     """Remove a tag of a model; return whether there was one."""
     row = session.get(Tag, (model["model_id"], tag))
     if row is not None:
@@ -176,7 +176,7 @@ def measure(session: "Session", digest: str, measurements: Sequence[Measurement]
         session.flush()
 
 
-def refer(session: "Session", version: Row, manifest: Manifest, source: str) -> None:
+def set_reference_data(session: "Session", version: Row, manifest: Manifest, source: str) -> None:
     """Set a bundle as the reference data of a version, replacing the earlier one."""
     keep_bundle(session, manifest)
     row = session.get(ReferenceData, version["version_id"])
@@ -220,7 +220,9 @@ def log(session: "Session", action: str, reference: str, detail: str | None) -> 
     session.add(Event(at=now(), action=action, reference=reference, detail=detail))
 
 
-def complete(session: "Session", draft: Draft, same: Row, *, anew: bool = False) -> list[str]:
+def fill_in_metadata(
+    session: "Session", draft: Draft, same: Row, *, anew: bool = False
+) -> list[str]:
     """Record a draft's metadata of held bytes, where nothing was recorded yet.
 
     Args:
@@ -236,7 +238,7 @@ def complete(session: "Session", draft: Draft, same: Row, *, anew: bool = False)
     model = _get(session, Model, version.model_id)
     learnt = _state(session, draft, model, version, anew=anew)
     if draft.lineage is not None and session.get(LineageRow, same["id"]) is None:
-        keep_lineage(session, same["id"], draft.lineage)
+        insert_lineage(session, same["id"], draft.lineage)
         learnt.append("lineage")
     return learnt
 
@@ -255,12 +257,12 @@ def _state(
         model.task = draft.task
         learnt.append("task")
         log(session, "task", name, draft.task)
-    if label(session, {"model_id": id_of(model.id), "name": name}, draft.tags):
+    if add_tags(session, {"model_id": id_of(model.id), "name": name}, draft.tags):
         learnt.append("tags")
     return learnt
 
 
-def keep_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
+def insert_lineage(session: "Session", variant: int, lineage: Lineage | None) -> None:
     """Insert a variant's lineage, if it has one."""
     if lineage is not None:
         recipe = json.dumps(dict(lineage.recipe), sort_keys=True, ensure_ascii=False)

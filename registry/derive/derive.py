@@ -21,7 +21,7 @@ from onnxzoo.registry.core.files import size_of
 from onnxzoo.registry.core.manifest import File
 from onnxzoo.registry.core.names import check_word
 from onnxzoo.registry.core.records import (
-    Added,
+    AddResult,
     Draft,
     Graph,
     Lineage,
@@ -79,7 +79,7 @@ class Proof:
 class Derived:
     """The result of a derivation."""
 
-    added: Added
+    added: AddResult
     proof: Proof
 
 
@@ -125,7 +125,7 @@ def derive(
         return keep(registry, parent, made, label=label)
 
 
-def clash(
+def label_holder(
     registry: Registry, parent: Variant, label: str, same: Callable[[Mapping[str, Any]], bool]
 ) -> Variant | None:
     """Return the holder of a label, unless it was made by the same recipe.
@@ -145,7 +145,7 @@ def clash(
     return None
 
 
-def taken(held: Variant, more: str = "") -> UsageError:
+def label_taken_error(held: Variant, more: str = "") -> UsageError:
     """Return the error for a label that stands for something else."""
     return UsageError(
         f"`{held.ref}` is held and was made otherwise{more}", hint="--label NAME keeps both"
@@ -189,7 +189,7 @@ def make(
     """
     from onnxzoo.registry.onnx_file.describe import describe
     from onnxzoo.registry.onnx_file.kind import check
-    from onnxzoo.registry.onnx_file.safety import guard
+    from onnxzoo.registry.onnx_file.safety import check_safe
 
     limits = _BUDGET.limits(parent.bytes, registry.settings)
     with registry.store.stage() as work, registry.store.stage() as stage:
@@ -208,7 +208,7 @@ def make(
             if path.is_file():
                 stage.adopt(path, path.relative_to(made).as_posix())
         check(stage.folder / MODEL)
-        guard(stage.folder / MODEL, domains=parent.graph.domains)  # before onnxruntime sees it
+        check_safe(stage.folder / MODEL, domains=parent.graph.domains)  # before onnxruntime sees it
         if _hashes(stage.manifest.files) == _hashes(parent.files):
             raise Refused(f"`{recipe.kind}` left `{parent.ref}` as it was: there is nothing to do")
         held = registry.held_sets(parent)

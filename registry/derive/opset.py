@@ -8,7 +8,14 @@ from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Refused, UsageError
 from onnxzoo.registry.core.recipes import command
 from onnxzoo.registry.core.records import Graph, Progress, Variant
-from onnxzoo.registry.derive.derive import Proof, Recipe, clash, derive, make, taken
+from onnxzoo.registry.derive.derive import (
+    Proof,
+    Recipe,
+    derive,
+    label_holder,
+    label_taken_error,
+    make,
+)
 from onnxzoo.registry.derive.reachable_opsets import at_opset
 from onnxzoo.registry.measure.input_files import Examples
 from onnxzoo.registry.runtime.compatibility import Runtime, installed, misfits, refusal
@@ -68,10 +75,10 @@ def to_opset(
         return Converted(variant, held, new=False, proof=None)
     recipe = _recipe(registry, variant, opset, runtime)
     label = label or _label(registry, variant, opset, runtime)
-    if other := clash(
+    if other := label_holder(
         registry, variant, label, lambda made: recipe.options.items() <= made.items()
     ):
-        raise taken(other)
+        raise label_taken_error(other)
     with _naming(registry, variant, opset):
         agree = judge(variant, opset, runtime)
         made = derive(

@@ -20,7 +20,7 @@ from onnxzoo.registry.derive.strip_weights import (
     inline_functions,
     put_back,
     read_skeleton,
-    restore_notes,
+    restore_metadata,
     write,
     write_skeleton,
 )
@@ -99,7 +99,7 @@ def convert(
     """
     opset = opset_of(skeleton)
     converted = _at(skeleton, opset, target)
-    restore_notes(skeleton, converted)
+    restore_metadata(skeleton, converted)
     fit_ir_version(converted, skeleton.ir_version, most)
     if excuse or not _problem_of_skeleton(converted):
         return converted

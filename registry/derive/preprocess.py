@@ -76,7 +76,7 @@ def save(model: "onnx.ModelProto", path: Path) -> Path:
     return path
 
 
-def settled(model: "onnx.ModelProto", parent: Path, path: Path) -> None:
+def finish(model: "onnx.ModelProto", parent: Path, path: Path) -> None:
     """Write a quantizer's model: sorted, without unused domains, checked.
 
     Args:

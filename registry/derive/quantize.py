@@ -12,7 +12,14 @@ from onnxzoo.registry.core.names import check_list, check_word
 from onnxzoo.registry.core.records import Progress, Variant
 from onnxzoo.registry.derive.acceptance import MIN_LABELS, USUAL, Bounds, Trial, advice, unfit
 from onnxzoo.registry.derive.classifiers import is_classifier
-from onnxzoo.registry.derive.derive import Derived, Recipe, clash, keep, make, taken
+from onnxzoo.registry.derive.derive import (
+    Derived,
+    Recipe,
+    keep,
+    label_holder,
+    label_taken_error,
+    make,
+)
 from onnxzoo.registry.derive.quantization import Options, candidates, choose, did_you_mean
 from onnxzoo.registry.derive.search import best
 from onnxzoo.registry.measure import input_files as calibration
@@ -100,13 +107,13 @@ def quantize(
         options = [one for n, one in enumerate(options) if one not in options[:n]]
         clashes = [_clash(registry, parent, label or one.to, one) for one in options]
         if clashes[0] and all(clashes):
-            raise taken(clashes[0])
+            raise label_taken_error(clashes[0])
         if search:
             with best(
                 registry, parent, options, inputs=compared, bounds=bounds, progress=progress
             ) as (chosen, made, trials):
                 if found := _clash(registry, parent, label or chosen.to, chosen):
-                    raise taken(found, f"; the best recipe is `{chosen}`")
+                    raise label_taken_error(found, f"; the best recipe is `{chosen}`")
                 return Quantized(
                     keep(registry, parent, made, label=label or chosen.to), chosen, trials
                 )
@@ -166,7 +173,7 @@ def _check(
 
 
 def _clash(registry: Registry, parent: Variant, label: str, options: Options) -> Variant | None:
-    return clash(registry, parent, label, lambda recipe: _same(options, recipe))
+    return label_holder(registry, parent, label, lambda recipe: _same(options, recipe))
 
 
 def _same(options: Options, recipe: Mapping[str, Any]) -> bool:

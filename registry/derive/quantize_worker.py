@@ -60,7 +60,7 @@ def main(request: Mapping[str, Any]) -> Mapping[str, Any]:
         source = preprocess.prepared(parent, folder, opset=opset, plain=plain, wide=wide)
     model, changed = _made(source, folder, options)
     into = Path(request["into"]) / MODEL
-    preprocess.settled(model, parent, into)
+    preprocess.finish(model, parent, into)
     if not _changed(parent, into):
         by = f" by the method `{options.method}`" if options.method in quantization.METHODS else ""
         raise Refused(

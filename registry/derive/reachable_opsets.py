@@ -9,13 +9,13 @@ from onnxzoo.registry.onnx_file.op_versions import LOWEST, may_differ_in_types_o
 from onnxzoo.registry.onnx_file.op_versions import ir_version as lowest_ir_version
 
 if TYPE_CHECKING:
-    from onnxzoo.registry.runtime.compatibility import Needs
+    from onnxzoo.registry.runtime.compatibility import Requirements
 
 _FUNCTIONS_SINCE = 8  # the IR version that brought functions, which have opsets of their own
 
 
 @dataclass(frozen=True, slots=True)
-class _Converted:  # see `Needs`
+class _Converted:  # see `Requirements`
     ir_version: int | None
     opset: int | None
     opsets: Mapping[str, int]
@@ -26,7 +26,7 @@ class _Converted:  # see `Needs`
     outputs: Sequence[Tensor]
 
 
-def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
+def convertible_opsets(needs: "Requirements", highest: int) -> tuple[int, ...]:
     """Return the other opsets with unchanged definitions of all a model's ops.
 
     Beyond them onnx's converter has to rewrite an op, and whether it can is known only when it has
@@ -47,8 +47,8 @@ def reach(needs: "Needs", highest: int) -> tuple[int, ...]:
     return tuple(number for number in range(first, last + 1) if number != opset)
 
 
-def reach_by_trying(needs: "Needs") -> tuple[int, ...]:
-    """Return the opsets below `reach`'s that differ in types only.
+def reach_by_trying(needs: "Requirements") -> tuple[int, ...]:
+    """Return the opsets below `convertible_opsets`'s that differ in types only.
 
     Whether a model keeps to the types that were there before is known only when it has been tried.
     """
@@ -65,7 +65,7 @@ def reach_by_trying(needs: "Needs") -> tuple[int, ...]:
     return tuple(range(lowest, first))
 
 
-def at_opset(needs: "Needs", opset: int, ir_version: int | None = None) -> "Needs":
+def at_opset(needs: "Requirements", opset: int, ir_version: int | None = None) -> "Requirements":
     """Return a model's requirements after a conversion to an opset.
 
     Args:
@@ -87,7 +87,7 @@ def at_opset(needs: "Needs", opset: int, ir_version: int | None = None) -> "Need
     )
 
 
-def _may_hold_functions(needs: "Needs") -> bool:
+def _may_hold_functions(needs: "Requirements") -> bool:
     if needs.functions is not None:
         return bool(needs.functions)
     return needs.ir_version is None or needs.ir_version >= _FUNCTIONS_SINCE

@@ -180,7 +180,7 @@ def fill_defaults(model: "ModelProto") -> None:
                 node.attribute.append(default)
 
 
-def restore_notes(before: "ModelProto", after: "ModelProto") -> None:
+def restore_metadata(before: "ModelProto", after: "ModelProto") -> None:
     """Restore metadata and value descriptions that onnx's version converter drops.
 
     A node is known by its name; where the converter put one of its own, by what it now makes.

@@ -269,12 +269,12 @@ def _told(store: Store) -> Told:
             read_well.append(read(store, digest))
         except IntegrityError as error:
             lost.append((digest, error.message))
-    told = told_by(store, read_well)
+    told = merge_sidecars(store, read_well)
     told.lost[:0] = lost
     return told
 
 
-def told_by(store: Store, sidecars: Iterable[Claims]) -> Told:
+def merge_sidecars(store: Store, sidecars: Iterable[Claims]) -> Told:
     """Merge some sidecars, and find damaged bundles."""
     told = Told()
     for claims in sorted(sidecars, key=lambda claims: claims.written_at):
@@ -443,7 +443,7 @@ def _insert_variant(
     )
     session.add(row)
     session.flush()
-    writes.keep_lineage(session, writes.id_of(row.id), claim.lineage)
+    writes.insert_lineage(session, writes.id_of(row.id), claim.lineage)
     writes.log(session, "rebuild", claim.ref, manifest.digest)
 
 

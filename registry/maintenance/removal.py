@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from onnxzoo.registry.core.errors import Refused
 from onnxzoo.registry.core.names import Ref
-from onnxzoo.registry.core.records import Removed
+from onnxzoo.registry.core.records import RemoveResult
 from onnxzoo.registry.database.database import Database, Rows, rows_of
 from onnxzoo.registry.database.queries import UNUSED, Row
-from onnxzoo.registry.maintenance.sidecars import changing
+from onnxzoo.registry.maintenance.sidecars import write_with_sidecars
 from onnxzoo.registry.resolve.lookup import all_of, ref_of
 from onnxzoo.registry.store import Store
 
 
-def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Removed:
+def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> RemoveResult:
     """Forget everything that a reference means; the bytes stay until they are collected."""
     from onnxzoo.registry.database import writes
 
-    with changing(database, store) as session:
+    with write_with_sidecars(database, store) as session:
         rows = rows_of(session)
         doomed = all_of(rows, ref)
         if not force:
@@ -24,7 +24,7 @@ def remove(database: Database, store: Store, ref: Ref, *, force: bool) -> Remove
         before = {row["digest"] for row in rows(UNUSED)}
         writes.remove(session, doomed)
         freed = [row["bytes"] for row in rows(UNUSED) if row["digest"] not in before]
-    return Removed(tuple(map(ref_of, doomed)), sum(freed))
+    return RemoveResult(tuple(map(ref_of, doomed)), sum(freed))
 
 
 def _refuse_aliased(rows: Rows, doomed: Sequence[Row]) -> None:

@@ -53,7 +53,7 @@ WHERE d.digest = :digest ORDER BY m.name, v.number
 
 
 @contextmanager
-def changing(database: Database, store: Store) -> "Iterator[Session]":
+def write_with_sidecars(database: Database, store: Store) -> "Iterator[Session]":
     """Give a session in one transaction, and write the sidecars of its changes."""
     from sqlalchemy import event
 
@@ -83,7 +83,7 @@ def _take_back(database: Database, store: Store, digests: Iterable[str]) -> None
                 _keep(rows_of(session), store, [digest])
 
 
-def behind(
+def stale_sidecars(
     database: Database, store: Store, *, leave: Container[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Return the bundles with a missing or outdated sidecar.

@@ -14,7 +14,7 @@ from onnxzoo.registry.core.errors import DatabaseError, IntegrityError
 from onnxzoo.registry.core.names import fold
 from onnxzoo.registry.database.database import Database, Rows, rows_of
 from onnxzoo.registry.database.queries import USED
-from onnxzoo.registry.maintenance.rebuild import Rebuilt, Told, told_by
+from onnxzoo.registry.maintenance.rebuild import Rebuilt, Told, merge_sidecars
 from onnxzoo.registry.maintenance.sidecar_claims import (
     Claims,
     DataClaim,
@@ -22,7 +22,7 @@ from onnxzoo.registry.maintenance.sidecar_claims import (
     VersionClaim,
     read,
 )
-from onnxzoo.registry.maintenance.sidecars import changing, check
+from onnxzoo.registry.maintenance.sidecars import check, write_with_sidecars
 from onnxzoo.registry.store import Store
 
 Claim = VariantClaim | DataClaim
@@ -106,8 +106,8 @@ def add_unknown(database: Database, store: Store) -> Rebuilt | None:
                 return None
     except DatabaseError:  # a rebuild says what is wrong
         return None
-    with changing(database, store) as session:
-        told = told_by(store, _beside(store, _unknown(rows_of(session), store, used=True)))
+    with write_with_sidecars(database, store) as session:
+        told = merge_sidecars(store, _beside(store, _unknown(rows_of(session), store, used=True)))
         graphs = {
             (manifest.digest, claim.entry): graph
             for claim, manifest, graph in told.variants.values()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from onnxzoo.registry.core.errors import IntegrityError, Refused, StorageError
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.names import Ref
-from onnxzoo.registry.core.records import Checked, Progress, Variant
+from onnxzoo.registry.core.records import Progress, Variant, VerifyReport
 from onnxzoo.registry.database.database import Database, rows_of
 from onnxzoo.registry.database.queries import USED, listed, manifests, records
 from onnxzoo.registry.reference_data import refs as references
@@ -19,11 +19,11 @@ _IS_USED = f"SELECT 1 FROM ({USED}) AS used WHERE digest = :digest LIMIT 1"  # n
 
 def verify(
     database: Database, store: Store, refs: Sequence[Ref], progress: Progress | None
-) -> Iterator[Checked]:
+) -> Iterator[VerifyReport]:
     """Re-hash bundles and yield a report on each; damaged ones are set aside.
 
-    The models of whole ones are walked again (see `guard`): they may be held since before it knew
-    what it knows now. A version's reference data are called ``NAME@VERSION``, without a variant.
+    The models of intact ones are checked again (see `check_safe`), whose rules may be newer than
+    they are. A version's reference data are called ``NAME@VERSION``, without a variant.
     """
     with database.read() as rows:
         found = [row for ref in refs for row in all_of(rows, ref)] if refs else listed(rows)
@@ -49,7 +49,7 @@ def verify(
             yield checked
 
 
-def restore(database: Database, store: Store, stage: Stage, checked: Checked) -> None:
+def restore(database: Database, store: Store, stage: Stage, checked: VerifyReport) -> None:
     """Put back the bytes of a damaged bundle."""
     from onnxzoo.registry.database import writes
 
@@ -66,12 +66,12 @@ def restore(database: Database, store: Store, stage: Stage, checked: Checked) ->
 
 def _refused(variants: Sequence[Variant]) -> Iterator[str]:
     """Yield why models would not be let in today; a domain that they were let in with is theirs."""
-    from onnxzoo.registry.onnx_file.safety import guard
+    from onnxzoo.registry.onnx_file.safety import check_safe
 
     for path, graph in {variant.path: variant.graph for variant in variants}.items():
         try:
             with suppress(StorageError):  # it was removed meanwhile
-                guard(path, domains=graph.domains)
+                check_safe(path, domains=graph.domains)
         except Refused as error:
             yield error.message
 
@@ -93,7 +93,7 @@ def _checked(
     manifest: Manifest,
     refs: tuple[str, ...],
     progress: Progress | None,
-) -> Checked | None:
+) -> VerifyReport | None:
     """Re-hash a bundle and set it aside if it is damaged; one that is not here is no damage.
 
     No transaction is held while hashing, so others may heal or remove the bundle meanwhile: None
@@ -104,18 +104,18 @@ def _checked(
     digest, state = manifest.digest, store.state(manifest)
     problems = tuple(store.damage(manifest, progress))
     if not problems:
-        return Checked(digest, refs, (), None)
+        return VerifyReport(digest, refs, (), None)
     if store.is_absent(digest):
-        return Checked(
+        return VerifyReport(
             digest, refs, (f"none of its files is in `{store.root}`",), None, absent=True
         )
     moved = None
     with suppress(StorageError), database.write() as session:  # what was found is said all the same
         if not rows_of(session)(_IS_USED, digest=digest):
-            return Checked(digest, (), problems, None)
+            return VerifyReport(digest, (), problems, None)
         if store.state(manifest) != state:
             return None
         for ref in refs:
             writes.log(session, "damage", ref, digest)
         moved = store.set_aside(digest) if store.path(digest).exists() else None
-    return Checked(digest, refs, problems, moved)
+    return VerifyReport(digest, refs, problems, moved)

@@ -15,7 +15,12 @@ from onnxzoo.registry.measure.variation import Variation, correlation
 from onnxzoo.registry.onnx_file.dtypes import BEYOND_NUMPY, to_numpy
 from onnxzoo.registry.onnx_file.graph import read_bare
 from onnxzoo.registry.onnx_file.protos import varying_outputs
-from onnxzoo.registry.runtime.random_nodes import apart, is_random, means, several
+from onnxzoo.registry.runtime.random_nodes import (
+    is_random,
+    means,
+    run_several,
+    standard_errors_apart,
+)
 from onnxzoo.registry.runtime.session import infer, signature
 from onnxzoo.registry.sample_inputs.sample_inputs import (
     Samples,
@@ -113,7 +118,7 @@ def expect(session: "InferenceSession", path: Path, samples: Samples) -> Expecte
     outputs = [infer(session, feed) for feed in feeds]
     runs = []
     if is_random(session, feeds[0], path):
-        runs = [several(session, feed) for feed in feeds[:_REPEATED]]
+        runs = [run_several(session, feed) for feed in feeds[:_REPEATED]]
     unproven = _silence(path, feeds, outputs)
     if unproven is None and not samples.given and short(feeds, signature(session)[0]):
         unproven = SHORT
@@ -230,12 +235,12 @@ def _in_distribution(
     """Compare a model with random nodes by its runs, as far apart as the base's own are."""
     total, own, spread = _Total(), _Total(), 0.0
     for feed, base in zip(feeds, runs, strict=False):
-        other = several(session, feed)
+        other = run_several(session, feed)
         if not all(_is_numbers(value) for one in (base[0], other[0]) for value in one.values()):
             raise Unlike("the model is random, and not all its outputs are tensors of numbers")
         if set(other[0]) != set(base[0]):
             raise Unlike(f"its outputs are {_names(other[0])}; the base's are {_names(base[0])}")
-        spread = max(spread, apart(base, other))
+        spread = max(spread, standard_errors_apart(base, other))
         total.add_all(means(base), means(other))
         half = len(base) // 2
         own.add_all(means(base[:half]), means(base[half:]))

@@ -8,7 +8,7 @@ to the first look's bounds on memory.
 
 from dataclasses import dataclass, field
 
-from onnxzoo.registry.onnx_file.folding_rules import FEW, GROW, MAKERS, RANDOM, Constant, Maker
+from onnxzoo.registry.onnx_file.folding_rules import FEW, GROW, MAKERS, RANDOM, Constant, FoldableOp
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Scope:
 
     outer: "Scope | None" = None
     known: dict[str, Constant] = field(default_factory=dict)
-    makers: list[Maker] = field(default_factory=list)
+    makers: list[FoldableOp] = field(default_factory=list)
 
     def find(self, name: str) -> Constant | None:
         """Return a constant by name, from here outwards."""
@@ -35,7 +35,7 @@ class Scope:
         have been folded before.
         """
         total = largest = 0
-        waiting: dict[str, list[tuple[Maker, int]]] = {}
+        waiting: dict[str, list[tuple[FoldableOp, int]]] = {}
         ready = [(maker, 0) for maker in reversed(self.makers)]
         while ready:
             maker, first = ready.pop()
@@ -55,7 +55,7 @@ class Scope:
                 ready.extend(waiting.pop(maker.output, ()))
         return total, largest
 
-    def _missing(self, maker: Maker, first: int) -> int | None:
+    def _missing(self, maker: FoldableOp, first: int) -> int | None:
         """Return the place of the first input, from one on, that is there and not known."""
         for at in range(first, len(maker.inputs)):
             if maker.inputs[at] and self.find(maker.inputs[at]) is None:

@@ -35,7 +35,7 @@ class Constant(NamedTuple):
         return self.elements * self.bits // 8
 
 
-class Maker(NamedTuple):
+class FoldableOp(NamedTuple):
     """A node that can make a large output of a small input, with its attributes."""
 
     op: str
@@ -44,7 +44,7 @@ class Maker(NamedTuple):
     attributes: Mapping[str, Constant]
 
 
-def _keep(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _keep(maker: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     """Return the same elements with other axes."""
     data = inputs[0] if inputs else None
     if data is None or maker.op in _AS_IT_IS:
@@ -55,7 +55,7 @@ def _keep(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return data._replace(dims=dims)
 
 
-def _reshaped(maker: Maker, inputs: Sequence[Constant | None], data: Constant) -> Sizes | None:
+def _reshaped(maker: FoldableOp, inputs: Sequence[Constant | None], data: Constant) -> Sizes | None:
     sizes = list(_told(maker, "shape", inputs, 1) or ())
     for at, size in enumerate(sizes):
         if size == 0 and data.dims and at < len(data.dims):
@@ -65,7 +65,9 @@ def _reshaped(maker: Maker, inputs: Sequence[Constant | None], data: Constant) -
     return tuple(sizes)
 
 
-def _unsqueezed(maker: Maker, inputs: Sequence[Constant | None], data: Constant) -> Sizes | None:
+def _unsqueezed(
+    maker: FoldableOp, inputs: Sequence[Constant | None], data: Constant
+) -> Sizes | None:
     axes = _told(maker, "axes", inputs, 1)
     if axes is None or data.dims is None:
         return None
@@ -74,7 +76,7 @@ def _unsqueezed(maker: Maker, inputs: Sequence[Constant | None], data: Constant)
     return tuple(1 if at in new else next(left, 1) for at in range(rank))
 
 
-def _squeezed(maker: Maker, inputs: Sequence[Constant | None], data: Constant) -> Sizes | None:
+def _squeezed(maker: FoldableOp, inputs: Sequence[Constant | None], data: Constant) -> Sizes | None:
     axes = _told(maker, "axes", inputs, 1)
     if data.dims is None or (axes is None and any(inputs[1:])):
         return None
@@ -83,19 +85,19 @@ def _squeezed(maker: Maker, inputs: Sequence[Constant | None], data: Constant) -
     return tuple(size for at, size in kept if (at not in gone if axes else size != 1))
 
 
-def _transposed(maker: Maker, _: Sequence[Constant | None], data: Constant) -> Sizes | None:
+def _transposed(maker: FoldableOp, _: Sequence[Constant | None], data: Constant) -> Sizes | None:
     order = _told(maker, "perm", (), 0) or range(len(data.dims or ()))[::-1]
     if data.dims is None or sorted(order) != list(range(len(data.dims))):
         return None
     return tuple(data.dims[axis] for axis in order)
 
 
-def _flattened(maker: Maker, _: Sequence[Constant | None], data: Constant) -> Sizes | None:
+def _flattened(maker: FoldableOp, _: Sequence[Constant | None], data: Constant) -> Sizes | None:
     axis = (_told(maker, "axis", (), 0) or (1,))[0]
     return data.dims and (prod(data.dims[:axis]), prod(data.dims[axis:]))
 
 
-def _concat(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _concat(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     known = [one for one in inputs if one is not None]
     if not known or len(known) < len(inputs):
         return None
@@ -106,7 +108,7 @@ def _concat(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(count, known[0].bits, joined)
 
 
-def _filled(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _filled(maker: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     sizes = _at(inputs, 0)
     count = _product(sizes)
     if sizes is None or count is None:
@@ -115,7 +117,7 @@ def _filled(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(count, value.bits if value else 32, None, tuple(map(int, sizes)))
 
 
-def _expanded(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _expanded(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     sizes, data = _at(inputs, 1), inputs[0] if inputs else None
     count = _product(sizes)
     if sizes is None or count is None:
@@ -127,7 +129,7 @@ def _expanded(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(whole, data.bits, None, dims)
 
 
-def _met(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _met(maker: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     """Return the broadcast result of tensors."""
     known = [one for one in inputs if one is not None]
     # Before opset 7 an attribute says which axes meet.
@@ -150,7 +152,7 @@ def _broadcast(shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | No
     return tuple(sizes.pop() if sizes else 1 for sizes in wide)
 
 
-def _padded(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _padded(maker: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     data, pads = next(iter(inputs), None), _told(maker, "pads", inputs, 1)
     if data is None or not data.dims or pads is None:
         return None
@@ -163,7 +165,7 @@ def _padded(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(min(prod(dims), _HUGE), data.bits, None, tuple(dims))
 
 
-def _resized(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _resized(maker: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     data, sizes = next(iter(inputs), None), _at(inputs, 3)
     if data is None or not data.dims:
         count = _product(sizes) if sizes else None
@@ -179,7 +181,7 @@ def _resized(maker: Maker, inputs: Sequence[Constant | None]) -> Constant | None
     return Constant(min(prod(dims), _HUGE), data.bits, None, tuple(dims))
 
 
-def _tiled(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _tiled(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     count, data = _product(_at(inputs, 1)), inputs[0] if inputs else None
     if count is None:
         return None
@@ -187,7 +189,7 @@ def _tiled(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(whole, data.bits if data else 8, None)
 
 
-def _range(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _range(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     ends = [_at(inputs, number) for number in range(3)]
     if not all(one and len(one) == 1 and isfinite(one[0]) for one in ends):
         return None
@@ -199,12 +201,12 @@ def _range(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(count, inputs[0].bits if inputs[0] else 64, None, (count,))
 
 
-def _window(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _window(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     size = _at(inputs, 0)
     return Constant(max(0, int(size[0])), 32, None) if size and isfinite(size[0]) else None
 
 
-def _one_hot(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
+def _one_hot(_: FoldableOp, inputs: Sequence[Constant | None]) -> Constant | None:
     indices, _depth, values = (*inputs, None, None, None)[:3]
     depth = _product(_at(inputs, 1))
     if depth is None:
@@ -213,13 +215,15 @@ def _one_hot(_: Maker, inputs: Sequence[Constant | None]) -> Constant | None:
     return Constant(whole, values.bits if values else 8, None)
 
 
-def _random(maker: Maker, _: Sequence[Constant | None]) -> Constant | None:
+def _random(maker: FoldableOp, _: Sequence[Constant | None]) -> Constant | None:
     count = _product(_told(maker, "shape", (), 0))
     dtype = (_told(maker, "dtype", (), 0) or (1,))[0]
     return None if count is None else Constant(count, _WIDTHS.get(dtype, 32), None)
 
 
-def _told(maker: Maker, name: str, inputs: Sequence[Constant | None], number: int) -> Sizes | None:
+def _told(
+    maker: FoldableOp, name: str, inputs: Sequence[Constant | None], number: int
+) -> Sizes | None:
     """Return the integers of an attribute, else of an input, as in later opsets."""
     attribute = maker.attributes.get(name)
     values = attribute.values if attribute else _at(inputs, number)
@@ -259,7 +263,7 @@ GROW = _KEEP | _MEET  # they make no more than their largest input, unless that 
 RANDOM = {"RandomNormal", "RandomUniform"}  # are made whenever they run, and never folded
 _WIDTHS = {10: 16, 11: 64}  # bits of random numbers, by TensorProto.DataType
 TAKE_ALL = {"Concat", *_ANY_NUMBER}  # ops with any number of inputs; no other has more than four
-MAKERS: dict[str, Callable[[Maker, Sequence[Constant | None]], Constant | None]] = {
+MAKERS: dict[str, Callable[[FoldableOp, Sequence[Constant | None]], Constant | None]] = {
     "BlackmanWindow": _window,
     "Concat": _concat,
     "ConstantOfShape": _filled,

@@ -18,7 +18,7 @@ from onnxzoo.registry.core.text import cut, show_size
 from onnxzoo.registry.onnx_file.cost import Body, Op, shown, total
 from onnxzoo.registry.onnx_file.external_data import Neighbours, Where, check_location
 from onnxzoo.registry.onnx_file.folding import Scope
-from onnxzoo.registry.onnx_file.folding_rules import FEW, MAKERS, TAKE_ALL, Constant, Maker
+from onnxzoo.registry.onnx_file.folding_rules import FEW, MAKERS, TAKE_ALL, Constant, FoldableOp
 from onnxzoo.registry.onnx_file.schema import Walk, signed
 from onnxzoo.registry.onnx_file.tensors import read, read_sparse
 from onnxzoo.registry.onnx_file.wire import Field, Reader
@@ -42,7 +42,7 @@ DOMAINS = frozenset({
 })  # fmt: skip
 
 
-def guard(path: Path, *, domains: Collection[str] = (), beside: bool = True) -> None:
+def check_safe(path: Path, *, domains: Collection[str] = (), beside: bool = True) -> None:
     """Raise unless a model is sound, and safe to be opened.
 
     Args:
@@ -152,7 +152,7 @@ class _Guard:
             scope.known[output] = constants.popitem()[1]
         elif op in MAKERS:
             taken = inputs if op in TAKE_ALL else inputs[:4]
-            scope.makers.append(Maker(op, taken, output, constants))
+            scope.makers.append(FoldableOp(op, taken, output, constants))
 
     def _attribute(
         self, within: Field, depth: int, where: Where, body: Body, scope: Scope

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SHOWN = 3  # variants named in a sentence beside the chosen one
 
 
-class Wish(TypedDict, total=False):
+class Constraints(TypedDict, total=False):
     """Constraints on a variant beyond its reference; a missing or None key is open.
 
     Attributes:
@@ -79,7 +79,7 @@ class Choice(NamedTuple, Generic[C]):
 
 def choose(
     candidates: Sequence[C],
-    wish: Wish,
+    wish: Constraints,
     *,
     fits: Callable[[C], bool],
     within: Callable[[C], bool] = lambda _: True,
@@ -128,7 +128,7 @@ def choose(
     return Choice(lowest, f"`{lowest.variant}` is nearest to what runs, but none does")
 
 
-def wanted(wish: Wish) -> str:
+def wanted(wish: Constraints) -> str:
     """Return a wish in words, to follow on the word "variant".
 
     >>> wanted({"variant": "int8", "opset": "<=12", "max_bytes": 5_000_000})

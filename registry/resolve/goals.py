@@ -13,8 +13,8 @@ from onnxzoo.registry.onnx_file.precisions import PRECISIONS
 from onnxzoo.registry.resolve.choose import (
     Candidate,
     Choice,
+    Constraints,
     Ranking,
-    Wish,
     beside,
     choose,
     nearness,
@@ -55,7 +55,7 @@ class _Ground(NamedTuple):
 
 def pick(
     candidates: Sequence[C],
-    wish: Wish,
+    wish: Constraints,
     name: str | None,
     figures: Figures,
     *,

@@ -15,13 +15,13 @@ from onnxzoo.registry.database.queries import (
     measurements,
     variant_of,
 )
-from onnxzoo.registry.resolve.choose import Choice, Ranking, Wish, choose, usual, wanted
+from onnxzoo.registry.resolve.choose import Choice, Constraints, Ranking, choose, usual, wanted
 
 
-def narrowed(ref: str, variant: str | None) -> Ref:
+def with_variant(ref: str, variant: str | None) -> Ref:
     """Return a parsed reference with the variant that was asked for beside it.
 
-    >>> narrowed("resnet50@2", "int8")
+    >>> with_variant("resnet50@2", "int8")
     Ref(name='resnet50', variant='int8', version='2')
     """
     parsed = Ref.parse(ref)
@@ -44,7 +44,7 @@ def version_of(rows: Rows, ref: Ref) -> list[Held]:
     return found
 
 
-def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
+def chosen(rows: Rows, ref: Ref, wish: Constraints) -> Choice[Held]:
     """Return the chosen variant of the version that a reference means.
 
     Raises:
@@ -70,7 +70,12 @@ def chosen(rows: Rows, ref: Ref, wish: Wish) -> Choice[Held]:
 
 
 def _as_aliased(
-    ref: Ref, wish: Wish, named: Held, candidates: Sequence[Held], *, fits: Callable[[Held], bool]
+    ref: Ref,
+    wish: Constraints,
+    named: Held,
+    candidates: Sequence[Held],
+    *,
+    fits: Callable[[Held], bool],
 ) -> Choice[Held] | None:
     """Return the variant that an alias recorded, or the nearest that runs in its place.
 
@@ -148,7 +153,7 @@ def ref_of(row: Row) -> str:
     return f"{row['name']}:{row['label']}@{row['number']}"
 
 
-def no_variant(ref: Ref, wish: Wish, there: Sequence[Held]) -> NotFound:
+def no_variant(ref: Ref, wish: Constraints, there: Sequence[Held]) -> NotFound:
     """Return the error for a version that is held, without the variant that was wished for."""
     known = ", ".join(f"`{h.variant}` (opset {h.opset}, {show_size(h.bytes)})" for h in there)
     return NotFound(

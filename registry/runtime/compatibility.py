@@ -36,7 +36,7 @@ _LOWEST_IR = 3  # an older one names no opset, and is read all the same
 _SHOWN = 3  # reasons in an error; `zoo show` has them all
 
 
-class Needs(Protocol):
+class Requirements(Protocol):
     """Requirements of a model: from a held one's graph, or a line of an index."""
 
     @property
@@ -128,7 +128,7 @@ def runtime_for(spec: str | None) -> Runtime:
         return Runtime("onnxruntime", "", 0, {})
 
 
-def judge(needs: Needs, runtime: Runtime, device: str = "auto") -> Verdict:
+def judge(needs: Requirements, runtime: Runtime, device: str = "auto") -> Verdict:
     """Return whether a model runs, and why not.
 
     Args:
@@ -145,17 +145,17 @@ def judge(needs: Needs, runtime: Runtime, device: str = "auto") -> Verdict:
     return Verdict(runs=True if is_known else None)
 
 
-def misfits(needs: Needs, runtime: Runtime, device: str = "auto") -> tuple[str, ...]:
+def misfits(needs: Requirements, runtime: Runtime, device: str = "auto") -> tuple[str, ...]:
     """Return why a model does not run, in words; nothing if no reason is certain."""
     return judge(needs, runtime, device).misfits
 
 
-def runs(needs: Needs, runtime: Runtime, device: str = "auto") -> bool | None:
+def runs(needs: Requirements, runtime: Runtime, device: str = "auto") -> bool | None:
     """Tell whether a model runs; None where too little is known to say so."""
     return judge(needs, runtime, device).runs
 
 
-def opens(needs: Needs) -> bool:
+def opens(needs: Requirements) -> bool:
     """Tell whether the installed runtime accepts a model's opsets and IR version: one question."""
     return asked.accepts(tuple(needs.opsets.items()), max(needs.ir_version or 0, _LOWEST_IR))
 
@@ -175,7 +175,7 @@ def refusal(ref: str, reasons: Sequence[str], runtime: Runtime, nearest: str | N
     return Misfit(f"`{ref}` does not run on {runtime}: {why}{more}{way_out}")
 
 
-def _versions(needs: Needs, runtime: Runtime) -> Iterator[str]:
+def _versions(needs: Requirements, runtime: Runtime) -> Iterator[str]:
     if needs.ir_version is not None and needs.ir_version > runtime.ir_version:
         yield (
             f"IR version {needs.ir_version} is above {runtime.ir_version}, "
@@ -190,7 +190,7 @@ def _versions(needs: Needs, runtime: Runtime) -> Iterator[str]:
             )
 
 
-def _operators(needs: Needs, runtime: Runtime, device: str) -> Iterator[str]:
+def _operators(needs: Requirements, runtime: Runtime, device: str) -> Iterator[str]:
     """Yield missing ops and, on the CPU, ops without a kernel."""
     if runtime.operators is None:
         yield from (
@@ -211,7 +211,9 @@ def _operators(needs: Needs, runtime: Runtime, device: str) -> Iterator[str]:
             yield reason
 
 
-def _absent(op: str, needs: Needs, opsets: Mapping[str, int], there: Operators) -> str | None:
+def _absent(
+    op: str, needs: Requirements, opsets: Mapping[str, int], there: Operators
+) -> str | None:
     domain, name = _split(op)
     versions = there.versions.get(op)
     if versions is None and domain not in _ONNX:
@@ -261,7 +263,7 @@ def _takes(kernels: Sequence[Kernel], dtype: str) -> bool:
     return not floats or any(dtype in listed or not listed <= _FLOATS for listed in floats)
 
 
-def _dtype(needs: Needs) -> tuple[str, str] | None:
+def _dtype(needs: Requirements) -> tuple[str, str] | None:
     """Return the float type that the whole graph computes in, where that is certain."""
     found = _DTYPES.get(needs.precision)
     if found is None or _RETYPE & set(needs.ops) or any(_split(op)[0] for op in needs.ops):
@@ -271,14 +273,14 @@ def _dtype(needs: Needs) -> tuple[str, str] | None:
     return found if floats == {found[0]} and "unknown" not in values else None
 
 
-def _is_foreign(op: str, needs: Needs) -> bool:
+def _is_foreign(op: str, needs: Requirements) -> bool:
     """Tell whether an op of a domain that onnxruntime may not know is certainly not there."""
     if needs.functions is not None:
         return op not in needs.functions
     return needs.ir_version is not None and needs.ir_version < _FUNCTIONS_SINCE
 
 
-def _may_hold_functions(needs: Needs) -> bool:
+def _may_hold_functions(needs: Requirements) -> bool:
     """Tell whether ops may come from functions of the model's own, with opsets of their own."""
     if needs.functions is not None:
         return bool(needs.functions)
@@ -286,7 +288,7 @@ def _may_hold_functions(needs: Needs) -> bool:
     return foreign and (needs.ir_version is None or needs.ir_version >= _FUNCTIONS_SINCE)
 
 
-def _is_open(needs: Needs, runtime: Runtime) -> bool:
+def _is_open(needs: Requirements, runtime: Runtime) -> bool:
     """Tell whether something is left that only opening the model would tell."""
     there = runtime.operators
     if needs.opset is not None and 0 < needs.opset < _GUARANTEED and not (there and needs.ops):

@@ -59,7 +59,7 @@ def wanted_providers(
     check_list(providers, "providers")
     wanted = providers_of(device) if providers is None else list(providers)
     there = available_providers()
-    check_there(wanted, [*there, *plugs([n for n in map(name_of, wanted) if n not in there])])
+    require_provider(wanted, [*there, *plugs([n for n in map(name_of, wanted) if n not in there])])
     for provider in wanted:
         if missing := missing_library(name_of(provider)):
             raise _not_loaded(name_of(provider), missing)
@@ -164,7 +164,7 @@ def check_libraries() -> None:
         raise _not_loaded(_DEVICES["cuda"][0], missing)
 
 
-def check_there(wanted: Sequence[Provider], there: Sequence[str]) -> None:
+def require_provider(wanted: Sequence[Provider], there: Sequence[str]) -> None:
     """Raise Refused, with installation hints, for an unavailable provider."""
     for name in map(name_of, wanted):
         if name in there:

@@ -65,12 +65,12 @@ def same(one: "Outputs", two: "Outputs") -> bool:
     )
 
 
-def several(session: "InferenceSession", feed: "Mapping[str, Any]") -> "list[Outputs]":
+def run_several(session: "InferenceSession", feed: "Mapping[str, Any]") -> "list[Outputs]":
     """Return a model's outputs for one input, several times over."""
     return [infer(session, feed) for _ in range(RUNS)]
 
 
-def apart(base: "Sequence[Outputs]", other: "Sequence[Outputs]") -> float:
+def standard_errors_apart(base: "Sequence[Outputs]", other: "Sequence[Outputs]") -> float:
     """Return how many standard errors the means and deviations of two models' runs lie apart.
 
     The root mean square over an output's elements, of the output that lies furthest; infinite

@@ -9,7 +9,7 @@ from onnxzoo.registry.core.errors import InvalidModel, Refused, UsageError, ZooE
 from onnxzoo.registry.core.records import Tensor
 from onnxzoo.registry.onnx_file.dtypes import from_runtime
 from onnxzoo.registry.runtime.builds import quiet_options, runtime
-from onnxzoo.registry.runtime.providers import CPU, Provider, check_there, name_of, plugs
+from onnxzoo.registry.runtime.providers import CPU, Provider, name_of, plugs, require_provider
 from onnxzoo.registry.runtime.tensor_values import runner
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def open_session(
             f"onnxruntime {onnxruntime.__version__} cannot open `{path}`: {_reason(error)}"
         ) from error
     if strict:
-        check_there(providers, session.get_providers())
+        require_provider(providers, session.get_providers())
     return session
 
 

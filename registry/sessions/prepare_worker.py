@@ -15,7 +15,12 @@ from onnxzoo.registry.core.text import show_size
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.runtime.builds import runtime
 from onnxzoo.registry.runtime.providers import CPU, Provider, name_of
-from onnxzoo.registry.runtime.random_nodes import MOST, apart, is_random, several
+from onnxzoo.registry.runtime.random_nodes import (
+    MOST,
+    is_random,
+    run_several,
+    standard_errors_apart,
+)
 from onnxzoo.registry.runtime.session import (
     compiles,
     infer,
@@ -191,7 +196,7 @@ class _Proof:
         feeds = list(held_inputs(held, describe(path))) if held else []
         feeds = feeds or list(sample_inputs(session, path, count=_SAMPLES).feeds)
         random = is_random(session, feeds[0], path)
-        runs = [several(session, feed) if random else [infer(session, feed)] for feed in feeds]
+        runs = [run_several(session, feed) if random else [infer(session, feed)] for feed in feeds]
         return cls(*signature(session), metadata, list(zip(feeds, runs, strict=True)))
 
     @property
@@ -211,7 +216,9 @@ class _Proof:
             raise Refused("what was prepared has other inputs, outputs or metadata")
         for feeds, (outputs, *more) in self.cases:
             if more:
-                if (far := apart([outputs, *more], several(session, feeds))) > MOST:
+                if (
+                    far := standard_errors_apart([outputs, *more], run_several(session, feeds))
+                ) > MOST:
                     raise Refused(
                         "the model is random, and what was prepared gives outputs "
                         f"{far:.1f} standard errors from its own; expected at most {MOST:g}"

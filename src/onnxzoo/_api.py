@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
-    from onnxzoo.registry.convert.api import How
+    from onnxzoo.registry.convert.api import ExportOptions
     from onnxzoo.registry.derive.quantize import Data
-    from onnxzoo.registry.resolve.choose import Wish
+    from onnxzoo.registry.resolve.choose import Constraints
     from onnxzoo.registry.runtime.providers import Provider
-    from onnxzoo.zoo_index.search import Found
+    from onnxzoo.zoo_index.search import SearchHit
     from onnxzoo.zoo_index.zoo import Zoo
 
 
@@ -95,7 +95,7 @@ def load(
     """
     ref = _reference(ref)
     registry = _of_process(place())
-    wish: Wish = {
+    wish: Constraints = {
         "variant": variant,
         "opset": opset,
         "max_bytes": max_bytes,
@@ -300,7 +300,7 @@ def register(
     tags: Sequence[str] = (),
     test_data: str | Path | None = None,
     force: bool = False,
-    **how: "Unpack[How]",
+    **how: "Unpack[ExportOptions]",
 ) -> Variant:
     """Keep an ONNX file with its external data, or a model in code, which is converted first.
 
@@ -326,9 +326,9 @@ def register(
 
     in_code = not isinstance(path, str | Path)
     if how:
-        from onnxzoo.registry.convert.api import How
+        from onnxzoo.registry.convert.api import ExportOptions
 
-        _check_keywords("register", how, How.__annotations__)
+        _check_keywords("register", how, ExportOptions.__annotations__)
     if in_code and not is_in_memory(path):
         from onnxzoo.registry.convert.api import register_model
 
@@ -383,7 +383,7 @@ def resolve(
     """
     from onnxzoo.zoo_index.zoo import Zoo
 
-    wish: Wish = {
+    wish: Constraints = {
         "variant": variant,
         "opset": opset,
         "max_bytes": max_bytes,
@@ -408,7 +408,7 @@ def search(
     opset: str | int | None = None,
     max_bytes: int | None = None,
     license: str | None = None,  # noqa: A002  (the field's word)
-) -> "builtins.list[Found]":
+) -> "builtins.list[SearchHit]":
     """Return the models that are held or can be pulled and match every word and condition.
 
     Args:
@@ -463,7 +463,7 @@ def _check_keywords(function: str, given: Iterable[str], known: Collection[str])
             )
 
 
-def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str:
+def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Constraints") -> str:
     """Return the reference here of a locked bundle; one digest may belong to several models."""
     from onnxzoo.zoo_index.lock.lockfile import read
 
@@ -475,7 +475,7 @@ def _locked(registry: Registry, lock: str | Path, ref: str, wish: "Wish") -> str
 
 
 def _obtained(
-    zoo: "Zoo", ref: str, wish: "Wish", lock: str | Path | None, progress: Progress | None
+    zoo: "Zoo", ref: str, wish: "Constraints", lock: str | Path | None, progress: Progress | None
 ) -> Variant:
     _log.info("`%s` is not held: pulling it", ref)
     if lock is None:

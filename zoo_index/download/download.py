@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from onnxzoo.registry.core.errors import IntegrityError, RemoteError, ZooError
 from onnxzoo.registry.core.files import reporting_storage
 from onnxzoo.registry.core.records import Progress
-from onnxzoo.registry.core.text import show_size, without_query
+from onnxzoo.registry.core.text import redact_url, show_size
 from onnxzoo.zoo_index.download.http_session import new_session
-from onnxzoo.zoo_index.download.partial_file import Part
+from onnxzoo.zoo_index.download.partial_file import PartialFile
 from onnxzoo.zoo_index.download.response import (
-    Answer,
-    Interrupted,
     Limits,
-    asking,
-    refuse,
+    Response,
+    RetryableError,
+    open_response,
+    raise_for_status,
     refuse_encoded,
 )
 
@@ -78,7 +78,7 @@ class _Job:
 
     @property
     def shown(self) -> str:
-        return without_query(self.url)
+        return redact_url(self.url)
 
 
 def download(
@@ -120,7 +120,7 @@ def download(
         RemoteError: for whatever else the network does; what arrived is kept.
         StorageError: if the disk refuses.
     """
-    label = label or without_query(url).rpartition("/")[2]
+    label = label or redact_url(url).rpartition("/")[2]
     job = _Job(url, sha256, size, headers or {}, label, progress, limits, start)
     with reporting_storage(part.parent):
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def download(
         if shared and sha256 and (there := _already(finished, sha256)):
             return there
         final = finished if shared and sha256 else _private(finished)
-        with Part(own, job.shown, keep=shared) as bytes_so_far:
+        with PartialFile(own, job.shown, keep=shared) as bytes_so_far:
             return _obtained(http, job, bytes_so_far, final)
 
 
@@ -204,7 +204,7 @@ def _sync_or_remove(descriptor: int, path: Path) -> None:
         raise
 
 
-def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> Fetched:
+def _obtained(http: "requests.Session", job: _Job, part: PartialFile, final: Path) -> Fetched:
     try:
         first = _persist(http, job, part)
         if part.pieces > 1 and job.sha256 not in {None, part.sha256()}:
@@ -220,7 +220,7 @@ def _obtained(http: "requests.Session", job: _Job, part: Part, final: Path) -> F
     return Fetched(final, part.sha256(), part.done, headers=first)
 
 
-def _check(job: _Job, part: Part) -> None:
+def _check(job: _Job, part: PartialFile) -> None:
     if job.size not in {None, part.done}:
         raise IntegrityError(
             f"`{job.shown}` has {part.done} bytes; expected {job.size}", hint=_OTHER_BYTES
@@ -232,12 +232,12 @@ def _check(job: _Job, part: Part) -> None:
         )
 
 
-def _persist(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+def _persist(http: "requests.Session", job: _Job, part: PartialFile) -> Mapping[str, str]:
     """Ask until the whole body is there; return the headers of the first answer."""
     for attempt in range(1, job.limits.attempts + 1):
         try:
             return _attempt(http, job, part)
-        except Interrupted as interrupted:
+        except RetryableError as interrupted:
             reason = interrupted
         if attempt < job.limits.attempts:
             time.sleep(_pause(job.limits, attempt, reason.wait))
@@ -256,33 +256,33 @@ def _pause(limits: Limits, attempt: int, wait: float | None) -> float:
     return min(wait, limits.pause)
 
 
-def _attempt(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+def _attempt(http: "requests.Session", job: _Job, part: PartialFile) -> Mapping[str, str]:
     if part.done and part.done == job.size:
         return _headers(http, job, part)
     if part.done and not (part.validator or job.sha256):
         part.restart()  # nothing would tell other bytes from these
-    with asking(http, job.url, _asked(job, part), job.private, job.limits) as answer:
+    with open_response(http, job.url, _asked(job, part), job.private, job.limits) as answer:
         total = _begin(answer, job, part)
         _receive(answer, job, part, total)
         return answer.first
 
 
-def _headers(http: "requests.Session", job: _Job, part: Part) -> Mapping[str, str]:
+def _headers(http: "requests.Session", job: _Job, part: PartialFile) -> Mapping[str, str]:
     """Return the first response's headers, if all bytes are there but not the headers.
 
     The last byte is asked for and not read; a server that cannot say costs nothing but that.
     """
     asked = {**_HEADERS, "Range": f"bytes={(job.start or 0) + part.done - 1}-"}
     with (
-        suppress(Interrupted, ZooError),
-        asking(http, job.url, asked, job.private, job.limits) as a,
+        suppress(RetryableError, ZooError),
+        open_response(http, job.url, asked, job.private, job.limits) as a,
     ):
-        refuse(a)
+        raise_for_status(a)
         return a.first
     return {}
 
 
-def _asked(job: _Job, part: Part) -> dict[str, str]:
+def _asked(job: _Job, part: PartialFile) -> dict[str, str]:
     headers = dict(_HEADERS)
     if job.start is not None and job.size is not None:
         headers["Range"] = f"bytes={job.start + part.done}-{job.start + job.size - 1}"
@@ -293,12 +293,12 @@ def _asked(job: _Job, part: Part) -> dict[str, str]:
     return headers
 
 
-def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
+def _begin(answer: Response, job: _Job, part: PartialFile) -> int | None:
     """Check a response's head against the request; return the size of the whole file."""
     if answer.status == 416 and part.done:  # noqa: PLR2004
         part.restart()
-        raise Interrupted("has no such range", 0)
-    refuse(answer)
+        raise RetryableError("has no such range", 0)
+    raise_for_status(answer)
     refuse_encoded(answer)
     _refuse_page(answer)
     total = answer.length
@@ -306,7 +306,7 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
         total = _resumed(answer, job, part)
     elif job.start is not None and part.done:
         part.restart()
-        raise Interrupted("is another file now", 0)
+        raise RetryableError("is another file now", 0)
     elif job.start is not None:
         raise RemoteError(
             f"`{answer.url}` cannot be read in parts: its server does not support range requests",
@@ -320,7 +320,7 @@ def _begin(answer: Answer, job: _Job, part: Part) -> int | None:
     return job.size if total is None else total
 
 
-def _wrong_size(job: _Job, answer: Answer, found: int | None, expected: str) -> IntegrityError:
+def _wrong_size(job: _Job, answer: Response, found: int | None, expected: str) -> IntegrityError:
     """Return the error for a file by the URL that was asked; a CDN's says nothing to a user."""
     by = "" if answer.url == job.shown else f" (from `{answer.url}`)"
     return IntegrityError(
@@ -328,7 +328,7 @@ def _wrong_size(job: _Job, answer: Answer, found: int | None, expected: str) -> 
     )
 
 
-def _refuse_page(answer: Answer) -> None:
+def _refuse_page(answer: Response) -> None:
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         raise WebPage(
             f"what `{answer.url}` sends is an HTML page, not a model",
@@ -336,12 +336,12 @@ def _refuse_page(answer: Answer) -> None:
         )
 
 
-def _resumed(answer: Answer, job: _Job, part: Part) -> int:
+def _resumed(answer: Response, job: _Job, part: PartialFile) -> int:
     first, total = answer.range or (-1, 0)
     changed = part.done and part.validator and answer.validator not in {None, part.validator}
     if first != (job.start or 0) + part.done or changed:
         part.restart()
-        raise Interrupted("sent another range than it was asked for", 0)
+        raise RetryableError("sent another range than it was asked for", 0)
     if job.start is None or job.size is None:
         return total
     if total < job.start + job.size:
@@ -351,7 +351,7 @@ def _resumed(answer: Answer, job: _Job, part: Part) -> int:
     return job.size
 
 
-def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:
+def _receive(answer: Response, job: _Job, part: PartialFile, total: int | None) -> None:
     most = total
     if most is None:
         room = shutil.disk_usage(part.path.parent).free // _SHARE
@@ -365,13 +365,13 @@ def _receive(answer: Answer, job: _Job, part: Part, total: int | None) -> None:
             job.progress(job.label, part.done, total)
             reported = now
     if total is not None and part.done < total:
-        raise Interrupted(f"sent {part.done} bytes of {total}")
+        raise RetryableError(f"sent {part.done} bytes of {total}")
     if job.progress:
         job.progress(job.label, part.done, part.done)
 
 
 def _too_long(
-    answer: Answer, job: _Job, total: int | None, most: int
+    answer: Response, job: _Job, total: int | None, most: int
 ) -> IntegrityError | RemoteError:
     if total is None and most < job.limits.bytes:
         return _Endless(

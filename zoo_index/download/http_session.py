@@ -18,10 +18,10 @@ _SILENCES = 2  # so often the time that a server may be silent is what whole hea
 _LONG = 30.0  # seconds, where nobody set such a time
 
 
-def may_pass(status: int) -> bool:
+def is_retryable(status: int) -> bool:
     """Tell whether the same request may be answered otherwise the next time.
 
-    >>> may_pass(429), may_pass(404)
+    >>> is_retryable(429), is_retryable(404)
     (True, False)
     """
     return status in _MAY_PASS or status in _OF_SERVER
@@ -59,7 +59,7 @@ def new_session(
             except requests.ConnectionError:
                 tell(str(url), "cannot be reached")
                 raise
-            if may_pass(response.status_code):
+            if is_retryable(response.status_code):
                 tell(str(url), f"answered {response.status_code}")
             return response
 
@@ -70,7 +70,7 @@ def new_session(
     return session
 
 
-def hops_of(session: "requests.Session") -> Hops:
+def redirects_of(session: "requests.Session") -> Hops:
     """Return the redirects of a session."""
     hops: Hops = getattr(session, "hops", None) or Hops()
     return hops

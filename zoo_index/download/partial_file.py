@@ -32,7 +32,7 @@ class _Journal:
     sha256: str
 
 
-class Part:
+class PartialFile:
     """A part file that one writer fills; hashing runs beside the writing.
 
     A journal beside it notes how far the file is good and what that much hashes to. On opening,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from onnxzoo.registry.core.errors import NotAuthorised, NotFound, RemoteError
-from onnxzoo.registry.core.text import without_query
-from onnxzoo.zoo_index.download.http_session import deadline, hops_of, may_pass, socket_of
+from onnxzoo.registry.core.text import redact_url
+from onnxzoo.zoo_index.download.http_session import deadline, is_retryable, redirects_of, socket_of
 
 if TYPE_CHECKING:
     import requests
@@ -62,7 +62,7 @@ class Limits:
     lock: float = 3600.0
 
 
-class Interrupted(Exception):
+class RetryableError(Exception):
     """An incomplete or failed response that may succeed when retried.
 
     Args:
@@ -77,7 +77,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response with an unread body.
 
     Attributes:
@@ -128,7 +128,7 @@ class Answer:
                     with deadline(connection, longest):
                         going = yield from self._window()
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(_reason(error, self._limits)) from None
+            raise RetryableError(_reason(error, self._limits)) from None
 
     def _window(self) -> Generator[bytes, None, bool]:
         """Yield the bytes of one time window, and return whether there may be more."""
@@ -143,13 +143,13 @@ class Answer:
 
 
 @contextmanager
-def asking(
+def open_response(
     session: "requests.Session",
     url: str,
     headers: Mapping[str, str],
     private: Mapping[str, str],
     limits: Limits,
-) -> Iterator[Answer]:
+) -> Iterator[Response]:
     """Give the answer to a GET, redirects followed within the scheme.
 
     Args:
@@ -165,23 +165,23 @@ def asking(
         Refused: if it leads from the internet into a network that only this machine reaches.
     """
     asked, first = url, None
-    hops_of(session).start()
+    redirects_of(session).start()
     for _ in range(limits.redirects + 1):
         private = private if origin(url) == origin(asked) else {}
         response = _get(session, url, {**headers, **private}, limits)
         first = first or response.headers
         with response:
             if response.status_code not in _REDIRECTS:
-                shown, status = without_query(url), response.status_code
-                yield Answer(shown, status, response.headers, first, response, limits)
+                shown, status = redact_url(url), response.status_code
+                yield Response(shown, status, response.headers, first, response, limits)
                 return
             url = _next(url, response.headers.get("Location"))
     raise RemoteError(
-        f"`{without_query(asked)}` redirects more than {limits.redirects} times",
+        f"`{redact_url(asked)}` redirects more than {limits.redirects} times",
     )
 
 
-def refuse(answer: Answer) -> None:
+def raise_for_status(answer: Response) -> None:
     """Raise the error for a status without the requested bytes.
 
     Raises:
@@ -191,10 +191,10 @@ def refuse(answer: Answer) -> None:
     said = f"`{answer.url}` answered {answer.status}"
     if answer.status in {200, 206}:
         return
-    if may_pass(answer.status):
-        wait = asked_wait(answer.status, answer.headers)
+    if is_retryable(answer.status):
+        wait = retry_after(answer.status, answer.headers)
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-        raise Interrupted(f"answered {answer.status}{asked}", wait)
+        raise RetryableError(f"answered {answer.status}{asked}", wait)
     if answer.status in {404, 410}:
         raise NotFound(f"{said}: there is no such file")
     if answer.status in {401, 403}:
@@ -202,7 +202,7 @@ def refuse(answer: Answer) -> None:
     raise RemoteError(f"{said}; expected 200")
 
 
-def refuse_encoded(answer: Answer) -> None:
+def refuse_encoded(answer: Response) -> None:
     """Raise RemoteError for an encoded body; identity was requested."""
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
@@ -239,16 +239,16 @@ def _get(
     # Not chained: the text of these errors repeats the whole URL, signature included.
     except requests.exceptions.SSLError as error:
         if "WRONG_VERSION_NUMBER" in repr(error) or "record layer" in repr(error):
-            plain = without_query(url).replace("https:", "http:", 1)
+            plain = redact_url(url).replace("https:", "http:", 1)
             raise RemoteError(
-                f"`{without_query(url)}` does not speak TLS", hint=f"is it `{plain}`?"
+                f"`{redact_url(url)}` does not speak TLS", hint=f"is it `{plain}`?"
             ) from None
         raise RemoteError(
-            f"`{without_query(url)}` has no certificate that this machine trusts",
+            f"`{redact_url(url)}` has no certificate that this machine trusts",
             hint="behind a company's proxy: export REQUESTS_CA_BUNDLE=its-certificate.pem",
         ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise Interrupted(_reason(error, limits)) from None
+        raise RetryableError(_reason(error, limits)) from None
     except (requests.RequestException, ValueError) as error:
         if "SOCKS" in str(error):
             raise RemoteError(
@@ -259,7 +259,7 @@ def _get(
 
 
 def _not_askable(url: str) -> RemoteError:
-    return RemoteError(f"`{without_query(url)}` is not a URL that can be asked")
+    return RemoteError(f"`{redact_url(url)}` is not a URL that can be asked")
 
 
 def _unchanged(request: "requests.PreparedRequest") -> "requests.PreparedRequest":
@@ -269,14 +269,14 @@ def _unchanged(request: "requests.PreparedRequest") -> "requests.PreparedRequest
 
 def _next(url: str, location: str | None) -> str:
     if not location:
-        raise RemoteError(f"`{without_query(url)}` redirects without saying where")
+        raise RemoteError(f"`{redact_url(url)}` redirects without saying where")
     try:
         target = urljoin(url, location)
     except ValueError:
-        raise RemoteError(f"`{without_query(url)}` redirects to what is no URL") from None
+        raise RemoteError(f"`{redact_url(url)}` redirects to what is no URL") from None
     if urlsplit(target).scheme != urlsplit(url).scheme:
         raise RemoteError(
-            f"`{without_query(url)}` redirects to `{urlsplit(target).scheme}:`; "
+            f"`{redact_url(url)}` redirects to `{urlsplit(target).scheme}:`; "
             f"only `{urlsplit(url).scheme}:` is followed"
         )
     return target
@@ -299,10 +299,10 @@ def _reason(error: Exception, limits: Limits) -> str:
 
 def _check_rate(rate: float, limits: Limits) -> None:
     if rate < limits.rate:
-        raise Interrupted(f"sent {rate:.0f} bytes a second; expected {limits.rate:.0f} at least")
+        raise RetryableError(f"sent {rate:.0f} bytes a second; expected {limits.rate:.0f} at least")
 
 
-def asked_wait(status: int, headers: Mapping[str, str]) -> float | None:
+def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server asks for.
 
     Source: RFC 9110, 10.2.3 (Retry-After). The Hub's ``RateLimit: "api";r=0;t=55`` comes with every

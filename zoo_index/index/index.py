@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from onnxzoo.registry.core.errors import NotFound, Refused, StorageError
 from onnxzoo.registry.core.names import fold, slug
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.zoo_index.download.peers import GLOBAL, Namer
 from onnxzoo.zoo_index.index.entry import Entry, entry_of, parse
 from onnxzoo.zoo_index.sources.zoo_file import SUFFIX
@@ -115,7 +115,7 @@ class Index:
     @property
     def where(self) -> str:
         """Its address, fit to be shown: secrets in a URL removed."""
-        return without_query(self.url) if self.url else str(self.path)
+        return redact_url(self.url) if self.url else str(self.path)
 
     @property
     def namer(self) -> Namer | None:

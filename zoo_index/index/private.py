@@ -17,10 +17,14 @@ from onnxzoo.registry.core.errors import (
 from onnxzoo.registry.core.files import reporting_storage
 from onnxzoo.registry.core.names import slug
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.zoo_index.download.download import WebPage, download
-from onnxzoo.zoo_index.download.http_session import hops_of
-from onnxzoo.zoo_index.download.options import limits_of, part_of, telling_session
+from onnxzoo.zoo_index.download.http_session import redirects_of
+from onnxzoo.zoo_index.download.options import (
+    download_limits,
+    partial_path,
+    session_with_retry_warning,
+)
 from onnxzoo.zoo_index.download.peers import GLOBAL
 from onnxzoo.zoo_index.index.entry import Entry, dump
 from onnxzoo.zoo_index.index.index import MEND, NETWORK, Index
@@ -57,7 +61,7 @@ def fetch_index(url: str, settings: Settings) -> None:
         IntegrityError: if it is a page for people, such as the listing of a folder.
         Refused: if the URL is not https, or a line is malformed.
     """
-    parts, shown = urlsplit(url), without_query(url)
+    parts, shown = urlsplit(url), redact_url(url)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise Refused(f"the index `{shown}` is not an https URL", hint=MEND)
     if settings.offline:
@@ -70,17 +74,17 @@ def fetch_index(url: str, settings: Settings) -> None:
         if parts.path.endswith(SUFFIX):
             _write_lines(entries_at(url, settings), path)
             return
-        with telling_session() as session:
+        with session_with_retry_warning() as session:
             fetched = download(
                 parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(),
-                part_of(settings, "index", url),
+                partial_path(settings, "index", url),
                 sha256=None,
                 size=None,
                 headers=authorization(parts.username, parts.password),
-                limits=limits_of(settings, most=_LARGEST),
+                limits=download_limits(settings, most=_LARGEST),
                 session=session,
             )
-            network = hops_of(session).first
+            network = redirects_of(session).first
     except StorageError:
         raise
     except WebPage as error:

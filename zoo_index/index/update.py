@@ -17,12 +17,18 @@ from onnxzoo.registry.core.manifest import File
 from onnxzoo.registry.core.names import fold, slug
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
-from onnxzoo.zoo_index.download.options import need_network
+from onnxzoo.registry.core.text import redact_url
+from onnxzoo.zoo_index.download.options import require_network
 from onnxzoo.zoo_index.index.entry import Entry, dump, entry_of
 from onnxzoo.zoo_index.index.indexes import SHIPPED_AS_OF, ZOO, updated_path, zoo_index
 from onnxzoo.zoo_index.index.private import fetch_index
-from onnxzoo.zoo_index.sources.hub_api import MayPass, endpoint_of, list_models, model_info, persist
+from onnxzoo.zoo_index.sources.hub_api import (
+    TransientError,
+    endpoint_of,
+    list_models,
+    model_info,
+    retry,
+)
 
 # The Hub lets an address without a token call its API 500 times in five minutes.
 # Source: Hugging Face's documentation, "Hub rate limits".
@@ -74,7 +80,7 @@ def update(
         Refused: if its list loses more than a tenth of what is known, without ``force``; the index
             is left as it is.
     """
-    need_network(settings, f"hf://{ZOO}")
+    require_network(settings, f"hf://{ZOO}")
     for where in settings.indexes:
         if "://" in where:
             fetch_index(where, settings)
@@ -113,7 +119,7 @@ def _check_loss(settings: Settings, known: Collection[str], listed: Collection[s
     gone = [name for name in known if name not in listed]
     if len(gone) > max(_LOSS * len(known), _LOSS_AT_LEAST):
         raise Refused(
-            f"the Hub at `{without_query(endpoint_of(settings))}` lists {len(listed)} repositories "
+            f"the Hub at `{redact_url(endpoint_of(settings))}` lists {len(listed)} repositories "
             f"and lacks {len(gone)} of {len(known)} that are known; the index is left as it is",
             hint="if HF_ENDPOINT is a mirror, unset it; zoo index update --force keeps the shorter "
             f"list, and the shipped index is back once {updated_path(settings)} is deleted",
@@ -193,8 +199,8 @@ def _differs(known: list[Entry] | None, repo: Any) -> bool:
 
 def _calling(call: Callable[[], T], settings: Settings, sleep: Callable[[float], None]) -> T:
     try:
-        return persist(call, settings, longest=_LONGEST_WAIT, sleep=sleep)
-    except MayPass as error:
+        return retry(call, settings, longest=_LONGEST_WAIT, sleep=sleep)
+    except TransientError as error:
         raise RemoteError(
             error.message, hint="run it again later: what was learnt so far is kept"
         ) from error

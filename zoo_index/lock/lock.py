@@ -8,8 +8,8 @@ from onnxzoo.registry.core.errors import IntegrityError, NotFound, UsageError
 from onnxzoo.registry.core.manifest import File, Manifest
 from onnxzoo.registry.core.names import LATEST, LOCK, Ref, check_name, check_word, fold
 from onnxzoo.registry.core.records import Variant
-from onnxzoo.registry.resolve.choose import Wish, wanted
-from onnxzoo.registry.resolve.lookup import narrowed
+from onnxzoo.registry.resolve.choose import Constraints, wanted
+from onnxzoo.registry.resolve.lookup import with_variant
 
 _SHOWN = 5  # references named in an error
 
@@ -136,7 +136,7 @@ class Lock:
             return str(self.path.absolute().parent / locked.source)
         return locked.source
 
-    def find(self, ref: str, wish: Wish | None = None) -> Locked:
+    def find(self, ref: str, wish: Constraints | None = None) -> Locked:
         """Return the entry of a reference that was asked for when it was locked.
 
         Args:
@@ -147,13 +147,13 @@ class Lock:
             NotFound: if the lock does not have it.
         """
         wish = wish or {}
-        bounds: Wish = {**wish, "variant": None}
+        bounds: Constraints = {**wish, "variant": None}
         if wanted(bounds) or wish.get("prefer") or wish.get("runtime"):
             raise UsageError(
                 "an opset, a bound or a goal chooses among variants, and a lock has chosen",
                 hint=f"leave it out, or leave `{self.path}` out",
             )
-        asked = narrowed(ref, wish.get("variant"))
+        asked = with_variant(ref, wish.get("variant"))
         found = next((one for one in self.models if self.key(one.asked) == self.key(asked)), None)
         if found is None:
             raise self._missing(asked)

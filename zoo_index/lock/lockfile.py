@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from onnxzoo.registry.core.errors import NotFound, StorageError, UsageError, ZooError
-from onnxzoo.registry.core.files import replacing, write_all
+from onnxzoo.registry.core.files import atomic_write, write_all
 from onnxzoo.registry.core.manifest import File, Manifest
 from onnxzoo.registry.core.names import Ref
 from onnxzoo.registry.core.staging import abandoned, staging_name
@@ -101,7 +101,7 @@ def write(lock: Lock) -> None:
         for left in path.parent.iterdir():
             if left.name.startswith(prefix) and abandoned(left, prefix):  # by a kill
                 left.unlink(missing_ok=True)
-        with replacing(path, path.with_name(f"{prefix}{staging_name()}")) as file:
+        with atomic_write(path, path.with_name(f"{prefix}{staging_name()}")) as file:
             write_all(file, text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

@@ -16,15 +16,15 @@ from onnxzoo.registry.core.errors import (
 from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.names import Ref, fold
-from onnxzoo.registry.core.records import Added, Progress, Variant
+from onnxzoo.registry.core.records import AddResult, Progress, Variant
 from onnxzoo.registry.licenses.policy import check_license
-from onnxzoo.registry.resolve.choose import Wish
+from onnxzoo.registry.resolve.choose import Constraints
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.lock.lock import Lock, Locked
 from onnxzoo.zoo_index.lock.lockfile import read
 from onnxzoo.zoo_index.pull.plan import Plan, of_entry
-from onnxzoo.zoo_index.pull.pull import bring, pinned, waiting_for_others
+from onnxzoo.zoo_index.pull.pull import at_revision, fetch_and_publish, pull_lock
 from onnxzoo.zoo_index.sources.file_names import origin_of
 from onnxzoo.zoo_index.sources.open import open_source
 from onnxzoo.zoo_index.sources.source import Listed
@@ -105,7 +105,7 @@ def in_words(state: State) -> str:
     return f"`{locked.asked}` is {now} here, and `{held}` is locked"
 
 
-def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = None) -> Added:
+def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = None) -> AddResult:
     """Return the variant that an entry means, fetched and verified first if it is not held whole.
 
     Its bytes are copied from another model that has them, or come from where they came from when
@@ -119,26 +119,30 @@ def obtain(zoo: Zoo, lock: Lock, locked: Locked, progress: Progress | None = Non
         RemoteError, NotAuthorised: if its source cannot be asked.
     """
     if (whole := _whole(zoo.registry, locked)) is not None:
-        return Added(whole, new=False)
+        return AddResult(whole, new=False)
     entry = _entry(zoo, locked)
     check_license(str(locked.asked), _license(locked, entry), zoo.settings.allow_licenses)
     plan = _plan(zoo, lock, locked, entry)
-    with waiting_for_others(plan, zoo.settings.downloads):
+    with pull_lock(plan, zoo.settings.downloads):
         if (whole := _whole(zoo.registry, locked)) is not None:
-            return Added(whole, new=False)
+            return AddResult(whole, new=False)
         first: ZooError | None = None
         for source, namer in _sources(zoo, lock, plan, locked, entry):
             try:
                 there = replace(plan, opened=open_source(source, zoo.settings, namer))
-                bring(zoo.registry, there, zoo.settings, progress, must_open=False)
-                return Added(held_as(zoo, lock, locked), new=True)
+                fetch_and_publish(zoo.registry, there, zoo.settings, progress, must_open=False)
+                return AddResult(held_as(zoo, lock, locked), new=True)
             except _ELSEWHERE as error:
                 first = first or error
     raise _not_had(locked, first)
 
 
 def from_lock(
-    zoo: Zoo, path: str | Path, ref: str, progress: Progress | None = None, **wish: Unpack[Wish]
+    zoo: Zoo,
+    path: str | Path,
+    ref: str,
+    progress: Progress | None = None,
+    **wish: Unpack[Constraints],
 ) -> Variant:
     """Return the variant that a lock file says a reference means, fetched if need be.
 
@@ -149,7 +153,7 @@ def from_lock(
     return obtain(zoo, lock, lock.find(ref, wish), progress).variant
 
 
-def held_by_lock(zoo: Zoo, path: str | Path, ref: str, **wish: Unpack[Wish]) -> Variant:
+def held_by_lock(zoo: Zoo, path: str | Path, ref: str, **wish: Unpack[Constraints]) -> Variant:
     """Return the held variant that a lock file says a reference means; nothing is fetched.
 
     Raises:
@@ -256,9 +260,9 @@ def _sources(
     if any(registry.is_whole(variant) for variant in registry.holding(locked.digest)):
         yield str(registry.store.path(locked.digest)), None
     if locked.made_from is None:
-        yield pinned(plan.source, plan.revision), Namer(f"the lock `{lock.path}`")
+        yield at_revision(plan.source, plan.revision), Namer(f"the lock `{lock.path}`")
     if entry is not None:
-        yield pinned(entry.source, entry.revision), zoo.indexes.namer(entry)
+        yield at_revision(entry.source, entry.revision), zoo.indexes.namer(entry)
 
 
 def _not_had(locked: Locked, error: ZooError | None) -> ZooError:

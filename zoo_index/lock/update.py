@@ -7,7 +7,7 @@ from pathlib import Path
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.names import Ref
 from onnxzoo.registry.core.recipes import in_words
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.zoo_index.lock.lock import Lock, Locked
 from onnxzoo.zoo_index.pull.plan import is_source
 from onnxzoo.zoo_index.zoo import Zoo
@@ -123,7 +123,7 @@ def _portable(source: str, path: Path) -> str:
 def _parsed(ref: str) -> Ref:
     if is_source(ref):
         raise UsageError(
-            f"`{without_query(ref)}` is a source; what is locked is a model of the registry",
+            f"`{redact_url(ref)}` is a source; what is locked is a model of the registry",
             hint="zoo pull fetches it; lock it by the name that it has then",
         )
     return Ref.parse(ref)

@@ -9,7 +9,7 @@ from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.names import Ref
 from onnxzoo.registry.core.records import Variant
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.resolve.choose import Wish
+from onnxzoo.registry.resolve.choose import Constraints
 from onnxzoo.zoo_index.index.indexes import Indexes
 from onnxzoo.zoo_index.pull.plan import Plan, split_source
 from onnxzoo.zoo_index.sources.file_names import is_repository, repository_name
@@ -18,7 +18,7 @@ from onnxzoo.zoo_index.sources.open import open_source
 _log = logger()
 
 
-def held_of_plan(registry: Registry, plan: Plan) -> Variant | None:
+def find_held_plan(registry: Registry, plan: Plan) -> Variant | None:
     """Return the held variant that has all that a plan would fetch, if it is whole."""
     hashes = {file.sha256 for file in plan.files}
     for variant in registry.list(name=plan.name):
@@ -69,7 +69,7 @@ def _has_same_data(plan: Plan, variant: Variant) -> bool:
     return True
 
 
-def held_of_source(
+def find_held_source(
     registry: Registry, settings: Settings, ref: str, called: Ref | None, sha256: str | None
 ) -> Variant | None:
     """Return the intact held variant of a source.
@@ -97,8 +97,8 @@ def held_of_source(
     return None
 
 
-def held_of_name(
-    registry: Registry, indexes: Indexes, ref: str, called: Ref | None, wish: Wish
+def find_held_name(
+    registry: Registry, indexes: Indexes, ref: str, called: Ref | None, wish: Constraints
 ) -> Variant | None:
     """Return a held variant that no index knows, or of a version that the reference names.
 
@@ -134,7 +134,7 @@ def held_of_name(
         raise
 
 
-def _exactly(registry: Registry, ref: str, called: Ref | None, wish: Wish) -> Variant | None:
+def _exactly(registry: Registry, ref: str, called: Ref | None, wish: Constraints) -> Variant | None:
     """Return the held variant that a reference means, if it is whole and called so."""
     found = registry.resolve(ref, **wish)
     if called is not None and not _is_called(found, called):

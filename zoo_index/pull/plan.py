@@ -9,7 +9,7 @@ from onnxzoo.registry.core.errors import InvalidModel, NotFound, UsageError
 from onnxzoo.registry.core.names import Ref, check_word
 from onnxzoo.registry.core.records import Tensor, Variant
 from onnxzoo.registry.core.text import show_size
-from onnxzoo.registry.resolve.choose import Wish, choose, wanted
+from onnxzoo.registry.resolve.choose import Constraints, choose, wanted
 from onnxzoo.registry.resolve.goals import pick
 from onnxzoo.registry.runtime.compatibility import Runtime, judge, runs, runtime_for
 from onnxzoo.zoo_index.download.peers import Namer
@@ -117,7 +117,7 @@ def split_source(text: str) -> tuple[str, str | None]:
 
 
 def from_index(
-    indexes: Indexes, ref: Ref, wish: Wish, held: Callable[[], Iterable[str]] = tuple
+    indexes: Indexes, ref: Ref, wish: Constraints, held: Callable[[], Iterable[str]] = tuple
 ) -> Plan:
     """Plan the pull of a name that an index knows, of a variant that runs where one does.
 
@@ -294,7 +294,7 @@ def _unknown(name: str, near: Sequence[str]) -> NotFound:
     )
 
 
-def _no_variant(ref: Ref, wish: Wish, entries: Sequence[Entry]) -> NotFound:
+def _no_variant(ref: Ref, wish: Constraints, entries: Sequence[Entry]) -> NotFound:
     known = ", ".join(
         f"`{entry.variant}` (opset {entry.opset or '?'}, {show_size(entry.bytes)})"
         for entry in entries

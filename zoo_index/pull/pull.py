@@ -12,7 +12,7 @@ from onnxzoo.registry.core.files import reporting_storage
 from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.manifest import File
 from onnxzoo.registry.core.recipes import command, is_converted
-from onnxzoo.registry.core.records import Added, Checked, Draft, Progress, Variant
+from onnxzoo.registry.core.records import AddResult, Draft, Progress, Variant, VerifyReport
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.store import Stage
 from onnxzoo.zoo_index.download.download import WebPage
@@ -26,14 +26,14 @@ _DERIVED = "zoo:"  # begins the source of a variant that was made from another
 _PATIENCE = 900  # seconds to wait for another process that pulls the same; then pull beside it
 
 
-def bring(
+def fetch_and_publish(
     registry: Registry,
     plan: Plan,
     settings: Settings,
     progress: Progress | None = None,
     *,
     must_open: bool,
-) -> Added:
+) -> AddResult:
     """Fetch a plan's files, and the external data that its graph names, and publish them.
 
     Args:
@@ -50,7 +50,7 @@ def bring(
     from onnxzoo.registry.onnx_file.describe import describe
     from onnxzoo.registry.onnx_file.kind import check
 
-    where = pinned(plan.source, plan.revision)
+    where = at_revision(plan.source, plan.revision)
     source = plan.opened or open_source(where, settings, plan.named_by)
     registry.expect_write()
     with registry.store.stage() as stage:
@@ -80,8 +80,8 @@ def bring(
         return registry.publish(stage, draft, "pull", must_open=must_open, progress=progress)
 
 
-def bring_back(
-    registry: Registry, checked: Checked, settings: Settings, progress: Progress | None = None
+def refetch(
+    registry: Registry, checked: VerifyReport, settings: Settings, progress: Progress | None = None
 ) -> None:
     """Fetch the bytes of a damaged bundle again from where they came from.
 
@@ -101,7 +101,7 @@ def bring_back(
         _make_again(registry, checked, variant, progress)
         return
     recorded = Namer(f"the record of `{variant.ref}`")
-    source = open_source(pinned(variant.source, variant.revision), settings, recorded)
+    source = open_source(at_revision(variant.source, variant.revision), settings, recorded)
     with registry.store.stage() as stage:
         for file in variant.files:
             _fetch(stage, source, Listed(file.path, file.bytes, file.sha256), progress)
@@ -114,7 +114,7 @@ def _trouble(variant: Variant) -> int:
 
 
 def _make_again(
-    registry: Registry, checked: Checked, variant: Variant, progress: Progress | None
+    registry: Registry, checked: VerifyReport, variant: Variant, progress: Progress | None
 ) -> None:
     from onnxzoo.registry.derive.rederive import remade
 
@@ -128,7 +128,7 @@ def _make_again(
 
 
 @contextmanager
-def waiting_for_others(plan: Plan, downloads: Path) -> Iterator[None]:
+def pull_lock(plan: Plan, downloads: Path) -> Iterator[None]:
     """Hold a lock that saves a second download; nothing but time depends on it."""
     from filelock import FileLock
 
@@ -147,10 +147,10 @@ def waiting_for_others(plan: Plan, downloads: Path) -> Iterator[None]:
         lock.release()
 
 
-def pinned(source: str, revision: str | None) -> str:
+def at_revision(source: str, revision: str | None) -> str:
     """Return a repository's text at a commit; no other kind of source has one.
 
-    >>> pinned("hf://acme/net", "ab12"), pinned("https://acme.org/net.onnx", None)
+    >>> at_revision("hf://acme/net", "ab12"), at_revision("https://acme.org/net.onnx", None)
     ('hf://acme/net@ab12', 'https://acme.org/net.onnx')
     """
     if revision is None or "@" in source or not source.lower().startswith("hf://"):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, ZooError
 from onnxzoo.registry.core.logs import logger
-from onnxzoo.registry.core.records import Checked, Progress, Variant
+from onnxzoo.registry.core.records import Progress, Variant, VerifyReport
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.testdata.sets import gather, gather_light
 from onnxzoo.zoo_index.download.download import Fetched
 from onnxzoo.zoo_index.index.entry import Entry
 from onnxzoo.zoo_index.index.indexes import Indexes
-from onnxzoo.zoo_index.pull.pull import pinned
+from onnxzoo.zoo_index.pull.pull import at_revision
 from onnxzoo.zoo_index.sources.open import open_source
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logger()
 
 
-def bring_data(
+def fetch_test_data(
     registry: Registry,
     indexes: Indexes,
     variant: Variant,
@@ -50,7 +50,7 @@ def bring_data(
     if entry is None or entry.test_data is None:
         return False
     file = entry.test_data
-    where = pinned(entry.source, entry.revision)
+    where = at_revision(entry.source, entry.revision)
     source = open_source(where, settings, indexes.namer(entry))
     try:
         fetched = source.fetch(file.path, sha256=file.sha256, size=file.bytes, progress=progress)
@@ -69,7 +69,7 @@ def bring_data(
     return True
 
 
-def need_data(
+def require_test_data(
     registry: Registry,
     indexes: Indexes,
     variant: Variant,
@@ -82,12 +82,12 @@ def need_data(
     """
     held = registry.test_data(variant.ref)
     if held is None:
-        bring_data(registry, indexes, variant, settings, progress)
+        fetch_test_data(registry, indexes, variant, settings, progress)
     elif variant.variant not in held.labels and known_data(indexes, variant):
-        try_data(registry, indexes, variant, settings, progress)
+        try_test_data(registry, indexes, variant, settings, progress)
 
 
-def try_data(
+def try_test_data(
     registry: Registry,
     indexes: Indexes,
     variant: Variant,
@@ -102,16 +102,16 @@ def try_data(
         if known_data(indexes, variant) is None:
             _log.warning("no index knows of test data of `%s`", variant.ref)
             return False
-        return bring_data(registry, indexes, variant, settings, progress)
+        return fetch_test_data(registry, indexes, variant, settings, progress)
     except ZooError as error:
         _log.warning("`%s` stays without test data of its own: %s", variant.ref, error.message)
         return False
 
 
-def bring_data_back(
+def refetch_test_data(
     registry: Registry,
     indexes: Indexes,
-    checked: Checked,
+    checked: VerifyReport,
     settings: Settings,
     progress: Progress | None = None,
 ) -> None:
@@ -123,7 +123,7 @@ def bring_data_back(
     """
     name, _, version = checked.refs[0].rpartition("@")
     held = [v for v in registry.list(name=name) if str(v.version) == version]
-    brought = [bring_data(registry, indexes, variant, settings, progress) for variant in held]
+    brought = [fetch_test_data(registry, indexes, variant, settings, progress) for variant in held]
     if not any(brought):
         raise NotFound(
             f"the test data of `{checked.refs[0]}` came from no index, and cannot be fetched again",

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from onnxzoo.registry.core.errors import UsageError
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 
 _HUB_HOSTS = {"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"}
 _NO_SCHEME = re.compile(r"(www\.)?(huggingface\.co|hf\.co)/[^/]+/[^/]+", re.IGNORECASE)
@@ -73,7 +73,7 @@ def _without_fragment(url: str) -> str:
     where, sign, fragment = url.partition("#")
     if sign and not where.lower().partition("?")[0].endswith(".zoo"):  # there it names a bundle
         raise UsageError(
-            f"`#{fragment}` at the end of `{without_query(where)}` is no pin",
+            f"`#{fragment}` at the end of `{redact_url(where)}` is no pin",
             hint="expected #sha256= and 64 hexadecimal digits",
         )
     return url
@@ -93,7 +93,7 @@ def _repository(url: str, settings: Settings) -> str | None:
     found = _source_of(words)
     if found is None and public:
         raise UsageError(
-            f"`{without_query(url)}` is no page of a model; "
+            f"`{redact_url(url)}` is no page of a model; "
             "expected `https://huggingface.co/owner/repo[/blob/revision/file]`",
             hint="zoo pull hf://owner/repo",
         )

@@ -17,18 +17,23 @@ from onnxzoo.registry.core.logs import logger
 from onnxzoo.registry.core.manifest import check_path
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.registry.licenses.policy import spelled
 from onnxzoo.zoo_index.download.download import Fetched, download
-from onnxzoo.zoo_index.download.options import limits_of, need_network, part_of, telling_session
+from onnxzoo.zoo_index.download.options import (
+    download_limits,
+    partial_path,
+    require_network,
+    session_with_retry_warning,
+)
 from onnxzoo.zoo_index.sources.hub_api import (
-    MayPass,
+    TransientError,
     authorization,
     endpoint_of,
     gated,
     model_info,
-    persist,
     repository_of,
+    retry,
 )
 from onnxzoo.zoo_index.sources.hub_cache import CachedRepository, cached_repository
 from onnxzoo.zoo_index.sources.source import Listed
@@ -125,20 +130,20 @@ class HubSource:
         """Return a verified file; the API is asked only to explain a failure."""
         if (kept := self._kept(path, sha256, progress)) is not None:
             return kept
-        need_network(self._settings, self.url)
+        require_network(self._settings, self.url)
         revision = self._commit or self._asked or "main"
         url = f"{self._endpoint}/{self._repo}/resolve/{quote(revision, safe='')}/"
         try:
-            with telling_session() as session:
+            with session_with_retry_warning() as session:
                 fetched = download(
                     url + quote(check_path(path)),
-                    part_of(self._settings, self.url, path, sha256 or revision),
+                    partial_path(self._settings, self.url, path, sha256 or revision),
                     sha256=sha256,
                     size=size,
                     headers=authorization(self._settings),
                     label=path,
                     progress=progress,
-                    limits=limits_of(self._settings),
+                    limits=download_limits(self._settings),
                     session=session,
                 )
         except (NotFound, NotAuthorised) as error:
@@ -156,12 +161,12 @@ class HubSource:
         """Ask the API for the revision's content, and keep its commit."""
         if self._settings.offline:
             if not (here := self._listed_here()):
-                need_network(self._settings, self.url)
+                require_network(self._settings, self.url)
             return here
         ask = partial(model_info, self._repo, self._settings, revision=self._asked)
         try:
-            told = repository_of(persist(ask, self._settings, longest=_LONGEST_WAIT))
-        except MayPass as error:
+            told = repository_of(retry(ask, self._settings, longest=_LONGEST_WAIT))
+        except TransientError as error:
             if not (here := self._listed_here()):
                 raise
             _log.warning("%s; huggingface_hub's cache has `%s`", error.message, self.url)
@@ -211,5 +216,5 @@ class HubSource:
         at = f"@{self._asked}" if self._asked else ""
         return NotFound(
             f"no file `{path}` in `{self.url}{at}`",
-            hint=f"see {without_query(self._endpoint)}/{self._repo}/tree/{self._asked or 'main'}",
+            hint=f"see {redact_url(self._endpoint)}/{self._repo}/tree/{self._asked or 'main'}",
         )

@@ -16,16 +16,16 @@ from urllib.parse import quote, unquote, urljoin
 
 from onnxzoo.registry.core.errors import NotAuthorised, NotFound, RemoteError, UsageError, ZooError
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
-from onnxzoo.zoo_index.download.http_session import may_pass, new_session
-from onnxzoo.zoo_index.download.options import limits_of
+from onnxzoo.registry.core.text import redact_url
+from onnxzoo.zoo_index.download.http_session import is_retryable, new_session
+from onnxzoo.zoo_index.download.options import download_limits
 from onnxzoo.zoo_index.download.response import (
-    Answer,
-    Interrupted,
-    asked_wait,
-    asking,
+    Response,
+    RetryableError,
+    open_response,
     origin,
     refuse_encoded,
+    retry_after,
 )
 from onnxzoo.zoo_index.sources.source import Listed
 
@@ -47,7 +47,7 @@ _MISREAD = (ValueError, TypeError, LookupError, AttributeError, RecursionError, 
 T = TypeVar("T")
 
 
-class MayPass(RemoteError):
+class TransientError(RemoteError):
     """The Hub gave no answer, and asking again may help.
 
     Args:
@@ -162,7 +162,7 @@ def list_models(owner: str, settings: Settings) -> "list[ModelInfo]":
             if following is None:
                 return [_info(item) for item in items]
             url = following
-    raise RemoteError(f"`{without_query(url)}` has more than {_PAGES} pages")
+    raise RemoteError(f"`{redact_url(url)}` has more than {_PAGES} pages")
 
 
 def _info(told: Any) -> "ModelInfo":
@@ -174,7 +174,7 @@ def _info(told: Any) -> "ModelInfo":
     return info
 
 
-def persist(
+def retry(
     call: Callable[[], T],
     settings: Settings,
     *,
@@ -192,7 +192,7 @@ def persist(
     for _ in range(settings.attempts - 1):
         try:
             return call()
-        except MayPass as error:
+        except TransientError as error:
             if error.wait > longest:
                 raise
             sleep(error.wait)
@@ -211,32 +211,32 @@ def _understood(settings: Settings) -> Iterator[None]:
 
 
 def _shown(settings: Settings) -> str:
-    return without_query(endpoint_of(settings))
+    return redact_url(endpoint_of(settings))
 
 
 def _answer(
     url: str, settings: Settings, about: str, revision: str | None = None
 ) -> tuple[Any, str | None]:
     """Return a response's content, and the URL of its next page, if there is one."""
-    limits, hub = limits_of(settings), _shown(settings)
+    limits, hub = download_limits(settings), _shown(settings)
     try:
         with (
             new_session() as session,
-            asking(session, url, _HEADERS, authorization(settings), limits) as answer,
+            open_response(session, url, _HEADERS, authorization(settings), limits) as answer,
         ):
             if answer.status != 200:  # noqa: PLR2004
                 raise _refusal(answer, hub, about, revision)
             refuse_encoded(answer)
             return json.loads(_body(answer, hub, settings.timeout * _SILENCES)), _next(answer, url)
-    except Interrupted as interrupted:
-        raise MayPass(
+    except RetryableError as interrupted:
+        raise TransientError(
             f"`{hub}` {interrupted.reason}",
             hint="check the network; what is held can be used offline: zoo list",
             wait=_HICCUP,
         ) from interrupted
 
 
-def _body(answer: Answer, hub: str, seconds: float) -> bytes:
+def _body(answer: Response, hub: str, seconds: float) -> bytes:
     body, until = bytearray(), time.monotonic() + seconds
     for chunk in answer.chunks():
         body += chunk
@@ -250,7 +250,7 @@ def _body(answer: Answer, hub: str, seconds: float) -> bytes:
     return bytes(body)
 
 
-def _next(answer: Answer, url: str) -> str | None:
+def _next(answer: Response, url: str) -> str | None:
     """Return the next page's URL (RFC 8288), which gets the token and so is of the same host."""
     from requests.utils import parse_header_links
 
@@ -261,13 +261,13 @@ def _next(answer: Answer, url: str) -> str | None:
     target = urljoin(url, following)
     if origin(target) != origin(url):
         raise RemoteError(
-            f"`{without_query(url)}` goes on at `{without_query(target)}`; "
+            f"`{redact_url(url)}` goes on at `{redact_url(target)}`; "
             "only the same host and scheme are followed"
         )
     return target
 
 
-def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooError:
+def _refusal(answer: Response, hub: str, about: str, revision: str | None) -> ZooError:
     """Return the error for a status.
 
     Source: huggingface_hub's ``hf_raise_for_status``, for the header X-Error-Code.
@@ -297,18 +297,18 @@ def _refusal(answer: Answer, hub: str, about: str, revision: str | None) -> ZooE
     return _status(answer, hub)
 
 
-def _status(answer: Answer, hub: str) -> RemoteError:
-    wait = asked_wait(answer.status, answer.headers)
+def _status(answer: Response, hub: str) -> RemoteError:
+    wait = retry_after(answer.status, answer.headers)
     asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
     said, hint = f"`{hub}` answered {answer.status}{asked}{_reason(answer)}", "run it again later"
-    if not may_pass(answer.status):
+    if not is_retryable(answer.status):
         return RemoteError(said, hint=hint)
     if wait is None:
         wait = _TOO_OFTEN if answer.status == 429 else _HICCUP  # noqa: PLR2004
-    return MayPass(said, hint=hint, wait=wait)
+    return TransientError(said, hint=hint, wait=wait)
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: Response) -> str:
     said = answer.headers.get("X-Error-Message")
     return f": {said[:_LONGEST_REASON]}" if said else ""
 
@@ -317,6 +317,6 @@ def gated(endpoint: str, url: str) -> NotAuthorised:
     """Return the error for a gated repository."""
     return NotAuthorised(
         f"`{url}` is gated: its files want an account that accepted its terms",
-        hint=f"accept them at {without_query(endpoint)}/{url.removeprefix('hf://')}, then: "
+        hint=f"accept them at {redact_url(endpoint)}/{url.removeprefix('hf://')}, then: "
         "hf auth login, or export HF_TOKEN=…",
     )

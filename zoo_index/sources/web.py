@@ -12,9 +12,14 @@ from onnxzoo.registry.core.files import reporting_storage
 from onnxzoo.registry.core.manifest import check_path
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
-from onnxzoo.registry.core.text import without_query
+from onnxzoo.registry.core.text import redact_url
 from onnxzoo.zoo_index.download.download import Fetched, download
-from onnxzoo.zoo_index.download.options import limits_of, need_network, part_of, telling_session
+from onnxzoo.zoo_index.download.options import (
+    download_limits,
+    partial_path,
+    require_network,
+    session_with_retry_warning,
+)
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.sources.source import Listed
 
@@ -52,8 +57,8 @@ class WebSource:
             self._name += ".onnx"
         if parts.scheme != "https" and not is_loopback(parts.hostname):
             raise Refused(
-                f"`{without_query(text)}` is not encrypted; expected `https://`",
-                hint=f"https://{without_query(text).partition('://')[2]}",
+                f"`{redact_url(text)}` is not encrypted; expected `https://`",
+                hint=f"https://{redact_url(text).partition('://')[2]}",
             )
         check_path(self._name)
 
@@ -61,7 +66,7 @@ class WebSource:
     def url(self) -> str:
         """The URL, without a query that grants access."""
         query = urlsplit(self._full).query
-        return without_query(self._full) if _SECRET.search(query) else self._full
+        return redact_url(self._full) if _SECRET.search(query) else self._full
 
     @property
     def revision(self) -> None:
@@ -94,14 +99,14 @@ class WebSource:
         """Return the file, or one beside it, verified; see `Source.fetch`."""
         import pooch
 
-        beside = urljoin(without_query(self._full), quote(check_path(path)))
+        beside = urljoin(redact_url(self._full), quote(check_path(path)))
         url = self._full if path == self._name else beside
-        need_network(self._settings, without_query(url))
-        part = part_of(self._settings, url, sha256)
+        require_network(self._settings, redact_url(url))
+        part = partial_path(self._settings, url, sha256)
         arrived: list[Fetched] = []
 
         def move(_url: str, output: str, _pooch: object) -> None:
-            with telling_session(self._named_by) as session:
+            with session_with_retry_warning(self._named_by) as session:
                 arrived.append(
                     download(
                         url,
@@ -111,7 +116,7 @@ class WebSource:
                         headers=self._headers,
                         label=path,
                         progress=progress,
-                        limits=limits_of(self._settings),
+                        limits=download_limits(self._settings),
                         session=session,
                     )
                 )
@@ -120,7 +125,7 @@ class WebSource:
         pooch.get_logger().setLevel("WARNING")  # it tells every download on stderr
         with reporting_storage(part.parent):
             kept = pooch.retrieve(
-                without_query(url),
+                redact_url(url),
                 known_hash=f"sha256:{sha256}" if sha256 else None,
                 fname=f"{part.stem}-{token_hex(4)}",
                 path=part.parent,
@@ -142,17 +147,17 @@ class WebSource:
         Raises:
             RemoteError: if the server gives no parts of files.
         """
-        need_network(self._settings, without_query(self._full))
-        with telling_session(self._named_by) as session:
+        require_network(self._settings, redact_url(self._full))
+        with session_with_retry_warning(self._named_by) as session:
             return download(
                 self._full,
-                part_of(self._settings, self._full, f"{start}+{size}", sha256),
+                partial_path(self._settings, self._full, f"{start}+{size}", sha256),
                 sha256=sha256,
                 size=size,
                 headers=self._headers,
                 label=label,
                 progress=progress,
-                limits=limits_of(self._settings),
+                limits=download_limits(self._settings),
                 session=session,
                 start=start,
             )
@@ -178,9 +183,7 @@ def _split(text: str) -> SplitResult:
 
 
 def _no_file(text: str) -> UsageError:
-    return UsageError(
-        f"`{without_query(text)}` names no file; expected `https://host/…/model.onnx`"
-    )
+    return UsageError(f"`{redact_url(text)}` names no file; expected `https://host/…/model.onnx`")
 
 
 def is_loopback(host: str) -> bool:

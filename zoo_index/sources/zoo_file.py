@@ -14,7 +14,7 @@ from onnxzoo.registry.core.manifest import Manifest
 from onnxzoo.registry.core.records import Progress
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.download import Fetched
-from onnxzoo.zoo_index.download.options import part_of
+from onnxzoo.zoo_index.download.options import partial_path
 from onnxzoo.zoo_index.download.peers import Namer
 from onnxzoo.zoo_index.sources.local import open_local
 from onnxzoo.zoo_index.sources.source import Listed
@@ -106,7 +106,9 @@ class ArchiveSource:
         return self._web.span(at, member.bytes, sha256=member.sha256, label=path, progress=progress)
 
     def _copied(self, member: Member) -> Fetched:
-        target = part_of(self._settings, self.url, member.sha256).with_suffix(f".{token_hex(4)}")
+        target = partial_path(self._settings, self.url, member.sha256).with_suffix(
+            f".{token_hex(4)}"
+        )
         with opened(self._path) as packed, reporting_storage(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -19,7 +19,7 @@ _PIN = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class ZooFile:
     """A `.zoo` file in its source, with the hash that it must have, where one was given."""
 
     source: FolderSource | WebSource
@@ -58,7 +58,7 @@ class Carried:
                 fetched.path.unlink(missing_ok=True)
 
 
-def carried(text: str, settings: Settings) -> list[Carried]:
+def find_zoo_files(text: str, settings: Settings) -> list[ZooFile]:
     """Return the `.zoo` files that a text means; none of them is read yet.
 
     Args:
@@ -76,14 +76,14 @@ def carried(text: str, settings: Settings) -> list[Carried]:
     sha256 = match[1].lower() if match else None
     if where.lower().startswith(("https://", "http://")):
         web = WebSource(where, settings)
-        return [Carried(web, Listed(web.files()[0].path, None, sha256))]
+        return [ZooFile(web, Listed(web.files()[0].path, None, sha256))]
     source = open_local(where)
     if source.name is not None:
-        return [Carried(source, Listed(source.name, None, sha256))]
+        return [ZooFile(source, Listed(source.name, None, sha256))]
     with reading(source.root):
         names = sorted(p.name for p in source.root.iterdir() if p.suffix == SUFFIX and p.is_file())
     if not names:
         raise NotFound(f"no `{SUFFIX}` file in `{source.root}`", hint="zoo export writes them")
     if sha256 is not None:
         raise UsageError(f"`{source.root}` is a folder; a SHA-256 goes with one file")
-    return [Carried(source, Listed(name, None, None)) for name in names]
+    return [ZooFile(source, Listed(name, None, None)) for name in names]

@@ -17,7 +17,7 @@ from onnxzoo import resolve
 from onnxzoo.cli.app import app
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.convert.api import convert
-from onnxzoo.registry.convert.conversion import Order
+from onnxzoo.registry.convert.conversion import ConversionRequest
 from onnxzoo.registry.convert.conversion import convert as run
 from onnxzoo.registry.convert.convert_worker import perform
 from onnxzoo.registry.convert.environments import environment_of, interpreter
@@ -508,14 +508,17 @@ def test_a_damaged_model_whose_source_is_gone_is_not_to_be_converted(zoo: Run) -
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (Order(inputs=[Input.parse("ids=int64[batch,16]")]), "--input 'ids=int64[batch,16]'"),
-        (Order(inputs=[Input("x")], outputs=["y"]), "--input x --output y"),
-        (Order(dynamic={0: "batch"}), "--dynamic batch=0"),
-        (Order(options={"a": "b c"}, trust=True), "--option 'a=b c'"),
-        (Order(axes={"x": {0: "batch"}}), None),
+        (
+            ConversionRequest(inputs=[Input.parse("ids=int64[batch,16]")]),
+            "--input 'ids=int64[batch,16]'",
+        ),
+        (ConversionRequest(inputs=[Input("x")], outputs=["y"]), "--input x --output y"),
+        (ConversionRequest(dynamic={0: "batch"}), "--dynamic batch=0"),
+        (ConversionRequest(options={"a": "b c"}, trust=True), "--option 'a=b c'"),
+        (ConversionRequest(axes={"x": {0: "batch"}}), None),
     ],
 )
-def test_the_command_says_what_was_asked_for(given: Order, said: str | None) -> None:
+def test_the_command_says_what_was_asked_for(given: ConversionRequest, said: str | None) -> None:
     with Registry() as registry:
         variant = run(registry, model("well"), "net", given).variant
     begins = f"zoo convert {Path.cwd()}/model.acme --name net:fp32@1 --from acme "

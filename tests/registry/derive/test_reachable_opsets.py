@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import defs, helper, version_converter
 
-from onnxzoo.registry.derive.reachable_opsets import reach
+from onnxzoo.registry.derive.reachable_opsets import convertible_opsets
 from onnxzoo.registry.onnx_file.describe import describe
 from tests.support import models
 
@@ -31,20 +31,22 @@ def of_op(path: Path, op: str, opset: int) -> Path:
 def test_where_no_op_changes_it_is_sure(
     tmp_path: Path, op: str, opset: int, highest: int, expected: tuple[int, ...]
 ) -> None:
-    assert reach(describe(of_op(tmp_path / "m.onnx", op, opset)), highest) == expected
+    assert convertible_opsets(describe(of_op(tmp_path / "m.onnx", op, opset)), highest) == expected
 
 
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
 def test_what_is_said_to_be_sure_converts(path: Path) -> None:
     model = onnx.load(path)
-    for opset in reach(describe(path), 99):
+    for opset in convertible_opsets(describe(path), 99):
         onnx.checker.check_model(version_converter.convert_version(model, opset))
 
 
 def test_nothing_is_said_of_what_is_not_known(tmp_path: Path) -> None:
     graph = describe(of_op(tmp_path / "m.onnx", "Relu", 17))
-    assert reach(replace(graph, ops={}), 20) == ()
-    assert reach(replace(graph, functions=("own.F",)), 20) == ()
-    assert reach(replace(graph, functions=None), 20) == ()
-    assert reach(replace(graph, functions=None, ir_version=7), 20) == reach(graph, 20)
-    assert reach(replace(graph, ops={"Unheard": 1}), 20) == ()
+    assert convertible_opsets(replace(graph, ops={}), 20) == ()
+    assert convertible_opsets(replace(graph, functions=("own.F",)), 20) == ()
+    assert convertible_opsets(replace(graph, functions=None), 20) == ()
+    assert convertible_opsets(
+        replace(graph, functions=None, ir_version=7), 20
+    ) == convertible_opsets(graph, 20)
+    assert convertible_opsets(replace(graph, ops={"Unheard": 1}), 20) == ()

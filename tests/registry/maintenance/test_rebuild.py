@@ -17,11 +17,10 @@ from onnxzoo.registry.core.records import Draft, Lineage
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.registry.database.connection import make_engine
 from onnxzoo.registry.database.database import Database, rows_of
-from onnxzoo.registry.database.writes import label as add_tags
-from onnxzoo.registry.database.writes import point
+from onnxzoo.registry.database.writes import add_tags, set_alias
 from onnxzoo.registry.maintenance.rebuild import rebuild
 from onnxzoo.registry.maintenance.sidecar_claims import read
-from onnxzoo.registry.maintenance.sidecars import changing
+from onnxzoo.registry.maintenance.sidecars import write_with_sidecars
 from onnxzoo.registry.onnx_file.describe import describe
 from onnxzoo.registry.store import Store
 from tests.support import models
@@ -317,7 +316,7 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
         (2, "tag-two-that-is-long"),
         (1, "tag-three-that-is-long"),
     ):
-        with changing(Database(database(registry)), watching) as session:
+        with write_with_sidecars(Database(database(registry)), watching) as session:
             rows = rows_of(session)
             (row,) = rows(
                 "SELECT m.id AS model_id, v.id AS version_id, r.id, m.name, number, r.label "
@@ -325,7 +324,7 @@ def test_an_alias_that_moves_is_in_a_sidecar_all_the_time(
                 "JOIN variant r ON version_id = v.id WHERE m.name = 'net' AND number = :n",
                 n=version,
             )
-            point(session, "production", row)
+            set_alias(session, "production", row)
             add_tags(session, row, [tag])
     assert seen
     assert all(seen)

@@ -8,7 +8,7 @@ import pytest
 from onnx.backend.test.case.node import collect_testcases
 
 from onnxzoo.registry.onnx_file.folding import Scope
-from onnxzoo.registry.onnx_file.folding_rules import FEW, MAKERS, Constant, Maker
+from onnxzoo.registry.onnx_file.folding_rules import FEW, MAKERS, Constant, FoldableOp
 
 
 def _constant(value: object) -> Constant:
@@ -40,7 +40,7 @@ def test_what_is_counted_is_what_comes_out() -> None:
         inputs, outputs = case.data_sets[0]
         names = [value.name for value in case.model.graph.input]
         scope = Scope(known=dict(zip(names, map(_constant, inputs), strict=True)))
-        scope.makers = [Maker(node.op_type, node.input, node.output[0], _attributes(node))]
+        scope.makers = [FoldableOp(node.op_type, node.input, node.output[0], _attributes(node))]
         scope.fold()
         found = scope.known.get(node.output[0])
         if found is not None and isinstance(outputs[0], np.ndarray):

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxzoo.registry.core.errors import Refused, ZooError
 from onnxzoo.registry.onnx_file.external_data import Where
-from onnxzoo.registry.onnx_file.safety import guard
+from onnxzoo.registry.onnx_file.safety import check_safe
 from tests.support import hostile
 
 WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"
@@ -27,7 +27,7 @@ CASES = list(hostile.cases())
 def test_a_hostile_model_is_refused(tmp_path: Path, case: hostile.Case) -> None:
     path = case.build(tmp_path)
     with pytest.raises(Refused) as caught:
-        guard(path)
+        check_safe(path)
     assert case.says in caught.value.message
     assert caught.value.exit_code == 5
 
@@ -36,7 +36,7 @@ def test_every_model_of_the_wheel_passes() -> None:
     found = sorted(WHEEL.rglob("*.onnx"))
     assert len(found) > 100
     for path in found:
-        guard(path)
+        check_safe(path)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, while onnx makes the examples
@@ -46,12 +46,12 @@ def test_every_model_of_the_operators_examples_passes(tmp_path: Path) -> None:
     made = [case.model for case in collect_testcases(None) if case.model is not None]
     assert len(made) > 1000
     for model in made:
-        guard(hostile.written(model)(tmp_path))
+        check_safe(hostile.written(model)(tmp_path))
 
 
 def test_a_million_nodes_are_too_many(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="more than 1,000,000 nodes"):
-        guard(hostile.raw(hostile.field(1, b"") * 1_000_001)(tmp_path))
+        check_safe(hostile.raw(hostile.field(1, b"") * 1_000_001)(tmp_path))
 
 
 def _healthy() -> dict[str, hostile.Build]:
@@ -158,7 +158,7 @@ def _healthy() -> dict[str, hostile.Build]:
 
 @pytest.mark.parametrize(("name", "build"), _healthy().items(), ids=list(_healthy()))
 def test_a_healthy_model_passes(tmp_path: Path, name: str, build: hostile.Build) -> None:
-    guard(build(tmp_path))
+    check_safe(build(tmp_path))
 
 
 FLOATS = np.arange(8, dtype="float32").tobytes()
@@ -184,15 +184,15 @@ def test_sound_external_data_passes(tmp_path: Path, entries: dict[str, str]) -> 
     (tmp_path / "d").mkdir()
     for name in ("w.bin", "d/w.bin"):
         (tmp_path / name).write_bytes(FLOATS)
-    guard(hostile.held(hostile.outside(*entries.items()))(tmp_path))
+    check_safe(hostile.held(hostile.outside(*entries.items()))(tmp_path))
 
 
 def test_external_data_need_not_be_there_where_only_the_graph_is_looked_at(tmp_path: Path) -> None:
     path = hostile.held(hostile.outside(("location", "w.bin")))(tmp_path)
-    guard(path, beside=False)
+    check_safe(path, beside=False)
     path = hostile.held(hostile.outside(("location", "../w.bin")))(tmp_path)
     with pytest.raises(Refused, match="outside the model's folder"):
-        guard(path, beside=False)
+        check_safe(path, beside=False)
 
 
 def test_many_checksums_of_one_file_hash_it_a_few_times_at_most(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_many_checksums_of_one_file_hash_it_a_few_times_at_most(tmp_path: Path) 
         keys = {"location": "w.bin", "offset": str(start), "length": "16", "checksum": found}
         weights.append(hostile.outside(*keys.items()))
     with pytest.raises(Refused, match="more checksums than bytes"):
-        guard(hostile.held(*weights)(tmp_path))
+        check_safe(hostile.held(*weights)(tmp_path))
 
 
 def test_what_is_wrong_is_named_in_a_few_words(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_named_in_a_few_words(tmp_path: Path) -> None:
         inner.node[0].name = "n" * 10_000
     inner.node[0].name = "outermost"
     with pytest.raises(Refused) as caught:
-        guard(hostile.written(hostile.model(inner))(tmp_path))
+        check_safe(hostile.written(hostile.model(inner))(tmp_path))
     assert caught.value.message == (
         "the tensor `w` of a sub-graph of the node `outermost` in the graph lies outside the "
         "model's folder: `../secret`"
@@ -222,7 +222,7 @@ def test_what_is_wrong_is_named_in_a_few_words(tmp_path: Path) -> None:
     long = hostile.outside(("location", "../" + "s" * 10_000))
     long.name = "w" * 10_000
     with pytest.raises(Refused) as caught:
-        guard(hostile.held(long)(tmp_path))
+        check_safe(hostile.held(long)(tmp_path))
     assert len(caught.value.message) < 300
 
 
@@ -232,19 +232,19 @@ def test_names_are_not_written_out_where_nothing_is_wrong(tmp_path: Path) -> Non
     path = hostile.written(hostile.model(hostile.graph([node])))(tmp_path)
     sys.setprofile(lambda frame, _event, _argument: calls.append(frame.f_code))
     try:
-        guard(path)
+        check_safe(path)
     finally:
         sys.setprofile(None)
-    assert guard.__code__ in calls
+    assert check_safe.__code__ in calls
     assert Where.__str__.__code__ not in calls
 
 
 def test_a_foreign_domain_can_be_allowed(tmp_path: Path) -> None:
     foreign = hostile.model(hostile.graph([hostile.node("Foo", domain="com.acme")]))
     path = hostile.written(foreign)(tmp_path)
-    guard(path, domains=["com.acme"])
+    check_safe(path, domains=["com.acme"])
     with pytest.raises(Refused) as caught:
-        guard(path, domains=["com.other"])
+        check_safe(path, domains=["com.other"])
     assert caught.value.hint is not None
     assert "--allow-domain com.acme" in caught.value.hint
 
@@ -262,7 +262,7 @@ def test_a_model_beyond_two_gigabytes_is_not_read_whole(tmp_path: Path) -> None:
         file.write(hostile.field(1, 10) + hostile.field(8, hostile.field(2, 17)) + whole)
         file.truncate(file.tell() + size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    guard(path)
+    check_safe(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
@@ -285,7 +285,7 @@ def test_a_damaged_model_passes_or_is_refused_and_nothing_else(
         content[at : at + data.draw(st.integers(0, 12))] = piece
     path.write_bytes(content)
     with suppress(ZooError):
-        guard(path)
+        check_safe(path)
 
 
 def test_what_onnxruntime_packed_beforehand_is_taken(tmp_path: Path) -> None:
@@ -307,4 +307,4 @@ def test_what_onnxruntime_packed_beforehand_is_taken(tmp_path: Path) -> None:
         options.add_session_config_entry(f"session.{name}", value)
     onnxruntime.InferenceSession(tmp_path / "m", options)
     assert b"prepacked_0" in (tmp_path / "o.onnx").read_bytes()
-    guard(tmp_path / "o.onnx")
+    check_safe(tmp_path / "o.onnx")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from onnxzoo.registry.core.errors import UsageError
-from onnxzoo.registry.resolve.choose import Wish, choose, parse_opset
+from onnxzoo.registry.resolve.choose import Constraints, choose, parse_opset
 
 
 class Candidate(NamedTuple):
@@ -63,7 +63,7 @@ def test_the_runtime_is_not_asked_where_there_is_no_choice() -> None:
     def ask(candidate: Candidate) -> bool:
         raise AssertionError
 
-    for candidates, wish in ((ALL[:1], Wish()), (ALL, Wish(variant="int8"))):
+    for candidates, wish in ((ALL[:1], Constraints()), (ALL, Constraints(variant="int8"))):
         choice = choose(candidates, wish, fits=ask)
         assert choice is not None
         assert choice.found == ALL[0]

@@ -9,7 +9,7 @@ import pytest
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import NotFound, UsageError
 from onnxzoo.registry.core.records import Measurement
-from onnxzoo.registry.resolve.choose import Wish
+from onnxzoo.registry.resolve.choose import Constraints
 from onnxzoo.registry.runtime.machine import here
 from onnxzoo.registry.runtime.providers import CPU
 from tests.support import models
@@ -44,7 +44,7 @@ def measured(
 
 
 def chosen(registry: Registry, **wish: object) -> tuple[str, str]:
-    found = registry.resolve("m", **Wish(**wish))  # type: ignore[typeddict-item]
+    found = registry.resolve("m", **Constraints(**wish))  # type: ignore[typeddict-item]
     assert found.why
     assert f"`{found.variant}`" in found.why
     assert "\n" not in found.why

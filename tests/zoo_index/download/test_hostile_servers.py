@@ -21,7 +21,7 @@ from onnxzoo.registry.core.errors import RemoteError, ZooError
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.download import Fetched, download
 from onnxzoo.zoo_index.download.http_session import deadline
-from onnxzoo.zoo_index.download.response import Limits, asked_wait
+from onnxzoo.zoo_index.download.response import Limits, retry_after
 from onnxzoo.zoo_index.sources.open import open_source
 from tests.faults.cases import Effort
 from tests.faults.runner import Runner
@@ -173,7 +173,7 @@ def test_huggingface_hub_is_left_as_its_user_has_it(server: Server, settings: Se
     ],
 )
 def test_a_wait_that_is_no_time_is_none(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(429, headers) == seconds
+    assert retry_after(429, headers) == seconds
 
 
 def test_the_environment_says_how_long_and_how_often_a_server_is_asked(

@@ -9,7 +9,7 @@ import pytest
 from onnxzoo.registry.core.errors import NotFound, RemoteError, UsageError, ZooError
 from onnxzoo.registry.core.settings import Settings
 from onnxzoo.zoo_index.download.download import Fetched, download
-from onnxzoo.zoo_index.download.response import Limits, asked_wait
+from onnxzoo.zoo_index.download.response import Limits, retry_after
 from onnxzoo.zoo_index.sources.open import open_source
 from tests.support.hub import SIGNATURE, Hub
 
@@ -137,4 +137,4 @@ def test_a_source_that_is_no_url_is_a_usage_error(settings: Settings, text: str)
 def test_the_wait_that_a_server_asks_for(
     status: int, headers: dict[str, str], seconds: float | None
 ) -> None:
-    assert asked_wait(status, headers) == seconds
+    assert retry_after(status, headers) == seconds
