@@ -55,7 +55,7 @@ def parent_of(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Varian
 
 
 def rederive(zoo: Zoo, ref: str, *, progress: Progress | None = None) -> Again:
-    """Make a derived variant again and compare; see `onnxzoo.registry.derive.again`.
+    """Make a derived variant again and compare; see `onnxzoo.registry.derive.rederive`.
 
     Raises:
         NotFound: if its parent or its calibration data are gone; the hint says how to have them

@@ -30,7 +30,7 @@ class Converter:
         requirements: a file of them, pinned by hash, for an environment of its own; None where it
             has none.
         recognises: tells whether a file or folder is its format, without loading it; None where
-            `onnxzoo.registry.convert.formats` knows.
+            `onnxzoo.registry.convert.detect.formats` knows.
         options: what ``--option`` may name; None for anything.
         check: refuses, in the parent, what the framework would not take; called with the job before
             an environment is made or a child started.

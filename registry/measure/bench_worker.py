@@ -1,4 +1,4 @@
-"""The child process in which one variant is measured alone; see `onnxzoo.registry.bench`.
+"""The child process in which one variant is measured alone; see `onnxzoo.registry.measure.bench`.
 
 It reads a JSON request on its standard input and writes a JSON answer on its standard output:
 what else prints there, such as a custom operator, is sent to the standard error.

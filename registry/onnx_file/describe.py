@@ -218,7 +218,7 @@ def _bits(reader: Reader, attribute: Field) -> set[int]:
 
 
 def _compiled(reader: Reader, attribute: Field) -> dict[str, int | str]:
-    """Return an attribute that is a number or a short text; `guard` checks its values."""
+    """Return an attribute that is a number or a short text; `check_safe` checks its values."""
     name = ""
     value: int | str = 0
     for found in reader.fields(attribute.start, attribute.end):

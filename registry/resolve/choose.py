@@ -22,7 +22,7 @@ class Constraints(TypedDict, total=False):
         max_bytes: of all its files together.
         prefer: a goal: ``"speed"``, ``"size"``, ``"memory"`` or ``"accuracy"``.
         max_drift: the largest absolute difference of an output from the full precision's, as
-            `onnxzoo.registry.compare` measured it here; what was not measured is not taken.
+            `onnxzoo.registry.measure.compare` measured it here; what was not measured is not taken.
         runtime: prefer what this release runs, ``"onnxruntime==1.17"``; None: the installed.
         device: that is to run it, see `onnxzoo.load`: figures count that were measured there.
     """

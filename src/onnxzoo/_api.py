@@ -259,8 +259,8 @@ def convert(
 
     Args:
         source: a file, a folder, ``module:function`` or a model in code, with a name to keep it
-            under: see `onnxzoo.registry.convert.offer.convert`. Without a name it is
-            ``NAME[:VARIANT][@VERSION]``: see `onnxzoo.zoo_index.derived.convert`.
+            under: see `onnxzoo.registry.convert.api.convert`. Without a name it is
+            ``NAME[:VARIANT][@VERSION]``: see `onnxzoo.zoo_index.derive.convert`.
         name: what to call the model of a framework.
         opset: the opset of ``ai.onnx``; of a framework's model None is the exporter's choice.
         how: the further arguments of these two. Of a framework's model: ``example`` (``(x,)``,
@@ -317,7 +317,7 @@ def register(
         how: of a model in code, in `torch.onnx.export`'s words: ``example=(x,)``,
             ``input_names``, ``output_names``, ``dynamic_axes``, ``dynamic_shapes``,
             ``opset_version``, ``dynamo``, ``export_params``, ``do_constant_folding``; see
-            `onnxzoo.registry.convert.offer.How`.
+            `onnxzoo.registry.convert.api.ExportOptions`.
 
     Raises:
         UsageError: for any other argument.

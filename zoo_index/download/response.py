@@ -117,7 +117,7 @@ class Response:
         """Yield the body as it arrives.
 
         Raises:
-            Interrupted: if it stalls, crawls or breaks off.
+            RetryableError: if it stalls, crawls or breaks off.
         """
         import urllib3
 
@@ -160,7 +160,7 @@ def open_response(
         limits: time and hops.
 
     Raises:
-        Interrupted: if there is no answer.
+        RetryableError: if there is no answer.
         RemoteError: if it redirects to another scheme or too often.
         Refused: if it leads from the internet into a network that only this machine reaches.
     """
@@ -186,7 +186,7 @@ def raise_for_status(answer: Response) -> None:
 
     Raises:
         NotFound, NotAuthorised, RemoteError: as the status says.
-        Interrupted: for a status that may pass.
+        RetryableError: for a status that may pass.
     """
     said = f"`{answer.url}` answered {answer.status}"
     if answer.status in {200, 206}:
