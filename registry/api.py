@@ -382,9 +382,9 @@ class Registry:
         """
         problems = self.store.changes(Manifest(variant.files))
         if problems:
-            from onnxzoo.registry.core.recipes import command
+            from onnxzoo.registry.core.recipes import repair_command
 
-            hint = command(variant) or f"zoo verify {variant.name} --repair"
+            hint = repair_command(variant)
             if self.store.is_absent(variant.digest):
                 raise self.store.not_here(variant.ref, hint)
             raise IntegrityError(

@@ -8,6 +8,7 @@ import typer
 from onnxzoo.cli import options
 from onnxzoo.cli.output import date, info, print_json, print_line, table, variant_document
 from onnxzoo.registry.core.errors import StorageError
+from onnxzoo.registry.core.recipes import repair_command
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def list_held(
             try:
                 if not registry.store.holds(Manifest(variant.files)):  # a list hashes nothing
                     state = "not here" if registry.store.is_absent(variant.digest) else "damaged"
-                    info(f"{state}: {variant.ref}; zoo verify {variant.name} --repair")
+                    info(f"{state}: {variant.ref}; {repair_command(variant)}")
             except StorageError as error:
                 info(f"{variant.ref}: {error.message}")
     elif words or task or opset or max_size is not None or license_:

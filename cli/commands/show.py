@@ -37,6 +37,7 @@ from onnxzoo.cli.output import (
     weights,
 )
 from onnxzoo.registry.core.errors import NotFound, Refused
+from onnxzoo.registry.core.recipes import repair_command
 from onnxzoo.registry.core.text import show_size
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _state(registry: "Registry", variant: "Variant") -> str | None:
     if registry.is_whole(variant):
         return None
     state = "not here" if registry.store.is_absent(variant.digest) else "missing or changed"
-    return f"{state}: zoo verify {variant.name} --repair"
+    return f"{state}: {repair_command(variant)}"
 
 
 def _made_from(variant: "Variant") -> str | None:

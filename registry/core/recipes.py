@@ -47,6 +47,11 @@ def command(variant: Variant, *, name: str | None = None, opset: int | None = No
         return None
 
 
+def repair_command(variant: Variant) -> str:
+    """Return the command that brings missing or damaged files of a variant back."""
+    return command(variant) or f"zoo verify {variant.name} --repair"
+
+
 def _options(recipe: Mapping[str, Any], opset: int | None) -> Iterator[str]:
     asked = recipe["options"]
     if "axes" in asked:

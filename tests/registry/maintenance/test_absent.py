@@ -125,3 +125,21 @@ def test_a_lock_finds_it_missing(
     assert (ran.code, "missing" in ran.out) == (3, True), ran
     assert zoo("sync").code == 0
     assert zoo("sync", "--check").code == 0
+
+
+def test_every_command_names_the_same_way_back(zoo: Run, home: Path, tmp_path: Path) -> None:
+    joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
+    file = tmp_path / "net.joblib"
+    joblib.dump(linear.LinearRegression().fit([[0.0, 1.0], [1.0, 0.0]], [0.0, 1.0]), file)
+    ran = zoo("convert", file, "--name", "net", "--trust", "-q")
+    assert ran.code == 0, ran.err
+    (ref,) = ran.out.split()
+    rmtree(zoo("path", ref).out.rsplit("/", 1)[0])
+    way = f"zoo convert {file} --name {ref} --from sklearn"
+    assert [
+        way in found for found in (zoo("list").err, zoo("show", ref).out, zoo("run", ref).err)
+    ] == [
+        True,
+        True,
+        True,
+    ]
