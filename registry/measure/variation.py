@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-LARGEST = 1 << 20  # elements of an output; of a larger one every second, third … is looked at
+LARGEST = 1 << 16  # elements of an output; of a larger one as many are looked at, evenly spread
 _VARIES = 1e-3  # a standard deviation as a share of the output's largest value: less is rounding
 
 
@@ -16,7 +16,7 @@ _VARIES = 1e-3  # a standard deviation as a share of the output's largest value:
 class Variation:
     """Sums over inputs of equal sizes, for each output element of two models.
 
-    All values are taken relative to the base's first output, so that a large offset, such as
+    All values are taken relative to each model's first output, so that a large offset, such as
     temperatures in kelvin, costs no digits.
     """
 
@@ -29,14 +29,14 @@ class Variation:
         """Add the outputs of both models for one input, flattened, as float64."""
         import numpy as np
 
-        step = -(-base.size // LARGEST) or 1
-        a, b = base[::step], other[::step]
-        if not self._count:
-            self._first, self._sums = a.copy(), np.zeros((5, a.size))
+        a, b = _spread(base), _spread(other)
         self._count += 1
         self._peak = max(self._peak, float(np.max(np.abs(a), initial=0.0)))
-        a, b = a - self._first, b - self._first
-        self._sums += np.stack((a, b, a * a, b * b, a * b))
+        if self._count == 1:  # of inputs of many sizes no sums are kept
+            self._first = np.stack((a, b))
+            return
+        a, b = np.stack((a, b)) - self._first
+        self._sums = self._sums + np.stack((a, b, a * a, b * b, a * b))
 
     def moments(self) -> tuple[float, float, float]:
         """Return the base's and the other's variance, and their covariance.
@@ -46,7 +46,7 @@ class Variation:
         """
         import numpy as np
 
-        if not self._count:
+        if self._count < 2:  # noqa: PLR2004
             return 0.0, 0.0, 0.0
         a, b, aa, bb, ab = np.asarray(self._sums) / self._count
         own, other, both = aa - a * a, bb - b * b, ab - a * b
@@ -54,6 +54,15 @@ class Variation:
         sums = (float(np.sum(term[varies])) for term in (own, other, both))
         one, two, shared = sums
         return max(one, 0.0), max(two, 0.0), shared
+
+
+def _spread(values: "Array") -> "Array":
+    """Return all values, or as many as are looked at, in no step that an axis could have."""
+    import numpy as np
+
+    if values.size <= LARGEST:
+        return values
+    return values[np.linspace(0, values.size - 1, LARGEST).astype(np.int64)]
 
 
 def correlation(groups: "list[Variation]") -> float | None:
