@@ -104,12 +104,16 @@ class FolderSource:
         """
         found = self.root / check_path(path)
         _check_plain(found, self.named_by)
-        if not found.is_file():
-            raise NotFound(f"no file `{path}` in `{self.root}`")
+        missing = NotFound(f"no file `{path}` in `{self.root}`")
         if path == self.name or self.url.startswith("pkg://"):
+            if not found.is_file():
+                raise missing
             return FileIO(found, opener=open_plain)
         model, who = self.root / (self.name or "model"), f"a file of `{self.root}`"
-        return FileIO(open_beside(model, path, who))
+        try:
+            return FileIO(open_beside(model, path, who))
+        except NotFound:
+            raise missing from None
 
 
 def open_local(text: str, named_by: Namer | None = None) -> FolderSource:
