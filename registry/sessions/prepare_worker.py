@@ -1,5 +1,6 @@
 """Prepare a model in a child process: open, optimise and prove it within limits."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -163,12 +164,11 @@ def _run_once(session: "InferenceSession", request: Mapping[str, Any]) -> None:
     Raises:
         MemoryError: if it had not enough.
     """
-    before = _peak_memory()
+    before, rest = _peak_memory(), _left(Limits(*request["limits"]))
     try:
         inputs = signature(session)[0]
         infer(session, draw(inputs, kinds_of(inputs, None), {}, seed=0))
     except (Refused, UsageError) as error:
-        rest = Limits(*request["limits"]).memory - before
         if wants_memory(error.message) or _peak_memory() - before > _LARGE_PART * rest:
             raise MemoryError from error
     under_way(request)
@@ -284,6 +284,20 @@ def _alike(one: Any, other: Any, tolerance: float) -> bool:
         return bool(np.array_equal(one, other, equal_nan=floats))
     largest = np.abs(other[np.isfinite(other)]).max(initial=0)
     return bool(np.allclose(one, other, rtol=0, atol=tolerance * float(largest), equal_nan=True))
+
+
+def _left(limits: Limits) -> int:
+    """Return how many bytes a process may still take, of what its limit counts.
+
+    The limit is on addresses, of which libraries and threads take more than they use.
+    Source: the Linux manual pages proc_pid_statm(5) and setrlimit(2).
+    """
+    try:
+        counts = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return limits.memory - _peak_memory()
+    pages = int(counts[5] if limits.reserves else counts[0])
+    return limits.memory - pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _peak_memory() -> int:
