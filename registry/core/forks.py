@@ -12,7 +12,7 @@ connection across a fork()"; the Python documentation of os.register_at_fork.
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 from weakref import WeakSet
 
@@ -71,8 +71,9 @@ def _before() -> None:
         _gate.forking += 1
         _gate.changed.wait_for(lambda: _gate.inside <= own, _PATIENCE)
         known = list(_ours)
-    for one in known:
-        one.before_fork()
+    with ExitStack() as every:  # an error of one stops none of the others
+        for one in known:
+            every.callback(one.before_fork)
 
 
 def _in_parent() -> None:
@@ -84,8 +85,9 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global _gate  # noqa: PLW0603  (its lock may be held by a thread that is not here)
     _gate = _Gate()
-    for one in list(_ours):
-        one.after_fork()
+    with ExitStack() as every:
+        for one in list(_ours):
+            every.callback(one.after_fork)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

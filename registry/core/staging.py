@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EMFILE, ENFILE
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _QUERY, _STILL_ACTIVE, _ACCESS_DENIED = 0x1000, 259, 5
 # No /proc, or one that may not be read. A lack of open files is an error: a name without its owner
 # would be taken for another machine's.
 _NO_PROC = (FileNotFoundError, NotADirectoryError, PermissionError)
+# Windows has neither of the flags, nor such a lock.
+_TO_LOCK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _GRACE = 60  # seconds between making a folder and holding it, with much room
 
 
@@ -125,7 +128,7 @@ def _opened(path: Path) -> int | None:
     if sys.platform == "win32":  # neither opens a folder nor has such a lock
         return None
     try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        return os.open(path, _TO_LOCK)
     except OSError:
         return None
 
@@ -139,12 +142,18 @@ def _can_be_held(path: Path) -> bool:
 
 
 def _try_lock(path: Path) -> bool | None:
-    """Return whether a path can be locked by one alone; None where there are no locks."""
-    descriptor = _opened(path)
-    if descriptor is None or sys.platform == "win32":
+    """Return whether a path can be locked by one alone; None where there are no locks.
+
+    A process that can open no more files cannot tell: then it counts as held.
+    """
+    if sys.platform == "win32":
         return None
     import fcntl
 
+    try:
+        descriptor = os.open(path, _TO_LOCK)
+    except OSError as error:
+        return False if error.errno in {EMFILE, ENFILE} else None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

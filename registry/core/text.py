@@ -33,13 +33,13 @@ def visible(text: object) -> str:
 def show_size(count: int | None) -> str:
     """Return bytes for people.
 
-    >>> show_size(102576593), show_size(12), show_size(None)
-    ('102.6 MB', '12 B', '?')
+    >>> show_size(102576593), show_size(999_999), show_size(12), show_size(None)
+    ('102.6 MB', '1.0 MB', '12 B', '?')
     """
     if count is None:
         return "?"
     value, unit = float(count), 0
-    while value >= UNIT_STEP and unit < len(_SHOWN_UNITS) - 1:
+    while round(value, 1) >= UNIT_STEP and unit < len(_SHOWN_UNITS) - 1:
         value, unit = value / UNIT_STEP, unit + 1
     return f"{value:.1f} {_SHOWN_UNITS[unit]}" if unit else f"{count} B"
 

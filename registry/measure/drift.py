@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -337,11 +338,13 @@ class _Total:
         """
         if not self._compared:
             raise Unlike("the base's outputs are empty or not finite")
-        cosine = min(map(_cosine, self._products.values()), default=1.0)
+        cosines = [_cosine(products) for products in self._products.values()]
+        if not all(map(isfinite, cosines)):
+            raise Unlike("the outputs are too large for their squares to be added up")
         labels = self._same / self._labels if self._labels else None
         found = (correlation([*each.values()]) for each in self._variations.values())
         follows = min((value for value in found if value is not None), default=None)
-        return Drift(self._max, cosine, labels, follows, relative=self._relative)
+        return Drift(self._max, min(cosines, default=1.0), labels, follows, relative=self._relative)
 
     def _count_labels(self, one: "Array", two: "Array") -> None:
         if (one.dtype.kind == "f") == (two.dtype.kind == "f"):

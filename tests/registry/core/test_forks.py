@@ -194,3 +194,31 @@ def test_a_backup_that_is_put_back_is_read_and_written(registry: Registry, home:
     assert registry.aliases("net") == {"latest": 1}
     registry.alias("net", "again")
     assert registry.aliases("net") == {"latest": 1, "again": 1}
+
+
+class _Object:
+    def __init__(self, *, fails: bool) -> None:
+        self.fails, self.asked = fails, 0
+
+    def before_fork(self) -> None:
+        self.asked += 1
+        if self.fails:
+            raise ValueError("not now")
+
+    def after_fork(self) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_of_one_object_before_a_fork_stops_no_other() -> None:
+    """Python prints the error and forks all the same."""
+    objects = [_Object(fails=fails) for fails in (False, True, False, True, False)]
+    for one in objects:
+        forks.at_fork(one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            assert in_child(lambda: None) == 0
+        finally:
+            for one in objects:
+                forks._ours.discard(one)
+    assert [one.asked for one in objects] == [1] * 5

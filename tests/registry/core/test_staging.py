@@ -96,3 +96,29 @@ def test_a_database_has_the_rights_that_the_umask_leaves(
     finally:
         os.umask(before)
     assert (tmp_path / "registry.db").stat().st_mode & 0o777 == mode
+
+
+OUT_OF_FILES = """
+import os, resource, sys
+from pathlib import Path
+from onnxzoo.registry.core.staging import abandoned
+path = Path(sys.argv[1])
+assert abandoned(path)
+taken = [os.open(path, os.O_RDONLY)]
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+print(abandoned(path))
+"""
+
+
+@linux
+def test_a_process_that_can_open_no_files_takes_nothing_for_abandoned(tmp_path: Path) -> None:
+    """A lock that cannot be looked at may be held by a process of another container."""
+    folder = made(tmp_path / named(space="4026530000", start="1"), old=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", OUT_OF_FILES, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout, ran.returncode) == ("False\n", 0), ran.stderr

@@ -347,6 +347,21 @@ def test_a_variant_that_gives_one_constant_has_no_correlation(
     assert same.correlation == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_outputs_whose_squares_overflow_are_not_called_near(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE),
+        helper.make_node("Mul", ["d", "w"], ["y"]),
+    ]
+    base = saved(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 4])}, {"w": np.full(4, 1e200)})
+    model = onnx.load(base)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    onnx.save(model, base)
+    found = proven(base, base)
+    assert found.cosine is None
+    assert found.why == "the outputs are too large for their squares to be added up"
+
+
 def test_other_weights_behind_an_offset_are_seen(registry: Registry, tmp_path: Path) -> None:
     """A cosine of kelvin says 1 of any two models of temperatures."""
     paths = []
