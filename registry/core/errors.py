@@ -1,4 +1,19 @@
-"""The tree of errors that callers see, and the exit code each one stands for."""
+"""Define the tree of errors that callers catch, with the exit code of each.
+
+ZooError (1)
+├── UsageError (2)           the request is malformed
+├── NotFound (3)             no such model, version, variant, file, source or package
+├── IntegrityError (4)       checksum mismatch
+├── Refused (5)              the model is unsafe, invalid or does not fit
+│   ├── InvalidModel         it is not a readable ONNX model
+│   └── Misfit               it does not run on this onnxruntime
+├── RemoteError (6)          the network or a server failed, or offline mode forbids it
+├── StorageError (7)         the disk is full or read-only
+├── Busy (8)                 a lock was not released in time
+├── DatabaseError (9)        the registry's database cannot be used as it is
+│   └── Damaged              it is damaged or gone, and can be rebuilt
+└── NotAuthorised (10)       credentials are missing or were rejected
+"""
 
 from typing import ClassVar
 
@@ -31,7 +46,7 @@ class UsageError(ZooError):
 
 
 class NotFound(ZooError):
-    """No such model, version, variant, file, alias or source."""
+    """No such model, version, variant, file, alias, source or optional package."""
 
     exit_code = 3
 
