@@ -140,6 +140,15 @@ def _compared_document(item: "Compared") -> Mapping[str, Any]:
     }
 
 
+def _ratio(item: "Compared", base: "Compared") -> str:
+    """Return a latency ratio for people; ``~`` marks one of latencies that did not settle.
+
+    It is the median of the rounds' ratios, and need not be that of the two latencies shown.
+    """
+    settled = item is base or (item.figures.stable and base.figures.stable) is not False
+    return f"{'' if settled else '~'}{item.ratio:.2f}x"
+
+
 def _show_compared(found: "Sequence[Compared]") -> None:
     table(
         ("REFERENCE", "SIZE", "PRECISION", "OPSET", "P50", "RATIO", "DRIFT", "COSINE", "CORR",
@@ -151,7 +160,7 @@ def _show_compared(found: "Sequence[Compared]") -> None:
                 item.variant.precision,
                 item.variant.opset,
                 duration(item.figures.value("latency_p50")),
-                f"{item.ratio:.2f}x",
+                _ratio(item, found[0]),
                 number(item.drift.max),
                 number(item.drift.cosine, 6),
                 number(item.drift.correlation),

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxzoo.cli.commands import compare as compare_command
 from onnxzoo.registry.api import Registry
 from onnxzoo.registry.core.errors import Misfit, Refused, UsageError
 from onnxzoo.registry.core.records import Measurement, Tensor
@@ -506,3 +507,25 @@ def test_rounds_are_added_until_the_median_settles(net: Registry) -> None:
     assert rounds == 6 if not found.stable else 2 <= rounds <= 6
     (fixed_runs,) = bench(net, [Trial(net.resolve("net"))], effort=Effort(runs=4, rounds=2))
     assert len(fixed_runs.medians) == 2
+
+
+@pytest.mark.parametrize(("spreads", "shown"), [((0.01, 0.02), "2.00x"), ((0.01, 0.9), "~2.00x")])
+def test_the_ratio_of_latencies_that_did_not_settle_is_marked(
+    net: Registry, spreads: tuple[float, float], shown: str
+) -> None:
+    variants = [net.resolve("net:fp32"), net.resolve("net:qdq")]
+    base, other = (
+        replace(
+            item,
+            ratio=ratio,
+            figures=replace(
+                item.figures, measurements=(Measurement("latency_spread", spread, "", {}),)
+            ),
+        )
+        for item, ratio, spread in zip(
+            compare(net, variants, effort=QUICK), (1.0, 2.0), spreads, strict=True
+        )
+    )
+    assert (compare_command._ratio(base, base), compare_command._ratio(other, base)) == (
+        "1.00x", shown,
+    )  # fmt: skip
