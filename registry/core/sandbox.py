@@ -246,17 +246,39 @@ def _run(
     try:
         started = time.monotonic()
         while _worked(child.pid, started, limits) < _seconds(limits, folder):
-            try:
-                return child.wait(_STEP)
-            except subprocess.TimeoutExpired:
-                tell()
+            if _has_ended(child):
+                _kill(child)  # what it started and left
+                return child.wait()
+            tell()
             if os.fstat(log.fileno()).st_size > _LOUDEST:
                 raise Refused(f"a process printed over {_LOUDEST >> 20} MiB while {doing}")
         return None
     finally:
-        if child.poll() is None:
+        if child.returncode is None:
             _kill(child)
         child.wait()
+
+
+def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
+    """Wait for a child for a moment, and return whether it has ended.
+
+    It is not reaped where the system can tell without: so its number, which is that of its group,
+    cannot be another's yet. Source: the Linux manual page waitid(2), "WNOWAIT".
+    """
+    if not hasattr(os, "waitid"):  # macOS, Windows
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_STEP)
+        return child.returncode is not None
+    until, pause = time.monotonic() + _STEP, 0.0005
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with suppress(ChildProcessError):  # reaped by this program's own handler of SIGCHLD
+        while os.waitid(os.P_PID, child.pid, ended) is None:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            pause = min(2 * pause, left)
+            time.sleep(pause)
+    return True
 
 
 def _seconds(limits: Limits, folder: Path) -> int:
@@ -284,10 +306,11 @@ def _last_words(log: IO[bytes]) -> str:
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:
-    """Kill a child with all that it started."""
+    """Kill a child with all that it started, and has not left its group."""
     if hasattr(os, "killpg"):
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
+        with suppress(ProcessLookupError, PermissionError):  # all of it has ended
+            os.killpg(child.pid, signal.SIGKILL)
+    elif child.returncode is None:
         child.kill()
 
 

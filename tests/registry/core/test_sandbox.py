@@ -87,6 +87,22 @@ def test_a_full_disk_in_a_child_is_a_storage_error(tmp_path: Path) -> None:
     assert caught.value.hint == "free some space"
 
 
+def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
+    start = "__import__('subprocess').Popen(['sleep', '600']).pid"
+    pid = child(tmp_path, f"return {{'pid': {start}}}")["pid"]
+    until = time.monotonic() + 10
+    while _runs(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "(sleep) Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
 def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path: Path) -> None:
     marker = tmp_path / "alive"
     body = (
