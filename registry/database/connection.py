@@ -101,14 +101,14 @@ def foreign_files(path: Path) -> list[Path]:
 
 
 def is_shared(path: Path, waits: Callable[[sqlite3.Connection], bool]) -> bool:
-    """Tell whether anyone else has an SQLite file open, so that its schema is not to be changed.
+    """Return whether another connection to an SQLite file stays open.
 
-    Whoever reads or writes it for a moment is waited for, and for as long as it takes whoever is
-    in the midst of writing, who may be migrating it.
+    Short reads and writes are waited for up to 3 s, a write transaction, which may be another
+    process's migration, up to 30 s more.
 
     Args:
         path: the file; the caller has no connection to it.
-        waits: tells by a connection whether there is still something to change.
+        waits: returns whether the caller's change is still needed; if not, it is waited no longer.
 
     Source: SQLite's documentation, "Write-Ahead Logging", "Use of WAL Without Shared-Memory": a
     connection in exclusive mode needs the file for itself.
