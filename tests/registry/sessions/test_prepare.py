@@ -1,5 +1,7 @@
 """The first look at a model: what happens to its child decides, not what an error says."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +63,26 @@ def test_what_no_runtime_opens_is_refused(
     ran = zoo("register", path, "--name", "cyclic")
     assert (ran.code, "is not a valid ONNX model" in ran.err) == (5, True), ran.err
     assert zoo("list", "-q").out == ""
+
+
+LARGE = """
+import sys
+from onnxzoo.cli import main
+held = bytearray(2 << 30)
+held[::4096] = b"x" * len(held[::4096])  # resident
+sys.argv = ["zoo", "register", sys.argv[1], "--name", "double"]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_the_parent_is_not_counted_as_the_models(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child begins with its parent's peak, by getrusage: what it takes below that is hidden."""
+    monkeypatch.setenv("ZOO_FIRST_LOOK", "1")
+    double = loop(tmp_path / "double.onnx", "Concat", ["v", "v"], 60)
+    ran = subprocess.run(
+        [sys.executable, "-c", LARGE, str(double)], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "of memory were not enough" in ran.stderr) == (5, True), ran.stderr
